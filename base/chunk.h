@@ -1,0 +1,41 @@
+/* chunk.h: the unit in which pairs travel: filled by one worker, handed over by pointer, spilled or sent as a whole.
+ * Promise   A pool gives out chunks of one capacity and never more bytes than its budget allows.
+ * Owner     Who holds the pointer; handing it over hands over the duty to release it.
+ * Threads   The pool: any thread (a mutex, once per chunk). A chunk: its holder.
+ * Failure   NULL when the budget or memory is used up: the caller spills something and asks again. */
+#ifndef MR__CHUNK_H
+#define MR__CHUNK_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "budget.h"
+
+typedef struct mr__chunk {
+    struct mr__chunk *next;     /* the holder's list */
+    uint32_t partition;
+    uint32_t size, capacity;    /* bytes of data */
+    uint32_t pairs;
+    uint8_t data[];
+} mr__chunk;
+
+typedef struct mr__chunk_pool {
+    mr__budget *budget;
+    uint32_t capacity;          /* of each chunk's data */
+    pthread_mutex_t mutex;
+    mr__chunk *free;            /* guarded by mutex; memory stays reserved while it lies here */
+} mr__chunk_pool;
+
+void mr__chunk_pool_init(mr__chunk_pool *pool, mr__budget *budget, uint32_t capacity);
+void mr__chunk_pool_fini(mr__chunk_pool *pool);
+/* An empty chunk. capacity of at least `least` bytes: a pair larger than the pool's chunks gets one of its own. */
+mr__chunk *mr__chunk_acquire(mr__chunk_pool *pool, uint32_t partition, size_t least);
+/* The same, beyond the budget: for the chunk without which a worker cannot even spill. */
+mr__chunk *mr__chunk_acquire_forced(mr__chunk_pool *pool, uint32_t partition, size_t least);
+void mr__chunk_release(mr__chunk_pool *pool, mr__chunk *chunk);
+/* Gives the free list's memory back to the system and the budget. */
+void mr__chunk_pool_trim(mr__chunk_pool *pool);
+
+#endif

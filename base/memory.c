@@ -1,0 +1,79 @@
+/* memory.c: malloc with a fault point, and anonymous pages. */
+#define _GNU_SOURCE
+#include "memory.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "fault.h"
+
+enum { HUGE_PAGE = 2 << 20, PAGE = 4096 };
+
+void *mr__alloc(size_t size)
+{
+    return mr__fault(MR__FAULT_ALLOC) ? NULL : malloc(size != 0 ? size : 1);
+}
+
+void *mr__alloc_zero(size_t count, size_t size)
+{
+    return mr__fault(MR__FAULT_ALLOC) ? NULL : calloc(count != 0 ? count : 1, size != 0 ? size : 1);
+}
+
+void *mr__realloc(void *old, size_t size)
+{
+    return mr__fault(MR__FAULT_ALLOC) ? NULL : realloc(old, size != 0 ? size : 1);
+}
+
+char *mr__strdup(const char *text)
+{
+    const size_t size = strlen(text) + 1;
+    char *copy = mr__alloc(size);
+    return copy != NULL ? memcpy(copy, text, size) : NULL;
+}
+
+void mr__free(void *memory)
+{
+    free(memory);
+}
+
+static size_t rounded(size_t size)
+{
+    return (size + PAGE - 1) & ~(size_t)(PAGE - 1);
+}
+
+void *mr__pages_alloc(size_t size)
+{
+    if (size == 0 || size > SIZE_MAX / 2 || mr__fault(MR__FAULT_PAGES))
+        return NULL;
+    size = rounded(size);
+    const size_t slack = size >= HUGE_PAGE ? HUGE_PAGE : 0;
+    uint8_t *base = mmap(NULL, size + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (base == MAP_FAILED)
+        return NULL;
+    if (slack != 0) {
+        /* a huge page must start at a multiple of its size: cut the slack off on both sides */
+        uint8_t *start = (uint8_t *)(((uintptr_t)base + HUGE_PAGE - 1) & ~(uintptr_t)(HUGE_PAGE - 1));
+        if (start > base)
+            munmap(base, (size_t)(start - base));
+        const size_t tail = (size_t)(base + size + slack - (start + size));
+        if (tail > 0)
+            munmap(start + size, tail);
+        base = start;
+        madvise(base, size, MADV_HUGEPAGE);     /* only advice: a kernel without huge pages is as correct */
+    }
+    return base;
+}
+
+void mr__pages_free(void *memory, size_t size)
+{
+    if (memory != NULL)
+        munmap(memory, rounded(size));
+}
+
+void mr__pages_discard(void *memory, size_t size)
+{
+    if (memory != NULL)
+        madvise(memory, rounded(size), MADV_DONTNEED);
+}

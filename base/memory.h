@@ -1,0 +1,22 @@
+/* memory.h: every allocation of the library, so that a sweep can fail each one, and pages that the kernel may back with
+ * huge pages.
+ * Owner     The caller; mr__free / mr__pages_free take NULL.
+ * Failure   NULL. The caller words the sentence. */
+#ifndef MR__MEMORY_H
+#define MR__MEMORY_H
+
+#include <stddef.h>
+
+void *mr__alloc(size_t size);               /* not cleared */
+void *mr__alloc_zero(size_t count, size_t size);
+void *mr__realloc(void *old, size_t size);  /* on failure old stays valid */
+char *mr__strdup(const char *text);
+void mr__free(void *memory);
+
+/* Whole pages, zero on first touch, aligned to 2 MiB when size >= 2 MiB and advised for huge pages then. */
+void *mr__pages_alloc(size_t size);
+void mr__pages_free(void *memory, size_t size);
+/* Gives the content back to the system; the range reads as zeros afterwards. */
+void mr__pages_discard(void *memory, size_t size);
+
+#endif

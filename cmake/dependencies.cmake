@@ -1,0 +1,13 @@
+# What Millrace is built on; every one is a Debian package (tools/packages.txt).
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+find_package(OpenMP REQUIRED COMPONENTS C)
+pkg_check_modules(hwloc REQUIRED IMPORTED_TARGET hwloc>=2.0)
+pkg_check_modules(numa REQUIRED IMPORTED_TARGET numa)
+pkg_check_modules(uring REQUIRED IMPORTED_TARGET liburing)
+pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash)
+pkg_check_modules(zstd REQUIRED IMPORTED_TARGET libzstd)
+pkg_check_modules(lz4 REQUIRED IMPORTED_TARGET liblz4)
+pkg_check_modules(jansson REQUIRED IMPORTED_TARGET jansson)
+pkg_check_modules(openblas IMPORTED_TARGET openblas)
+pkg_check_modules(cmocka IMPORTED_TARGET cmocka)

@@ -1,0 +1,131 @@
+/* emit.h: how a map hands on its pairs.
+ *
+ * mr_emit() appends to a small staging batch; a full batch goes through one call that hashes, prefetches and probes all
+ * of it, so memory latency overlaps and the layout of the tables stays private. Keys and values are copied.
+ * Dense keys (a declared range 0..n-1) skip the batch: they go straight into an array container.
+ *
+ * Thread safety: an emitter belongs to the worker that runs map. Errors are sticky: after a failed emit the following
+ * ones do nothing, and the engine stops the job when map returns, so a map need not check each emit. */
+#ifndef MILLRACE_EMIT_H
+#define MILLRACE_EMIT_H
+
+#include <string.h>
+
+#include <millrace/block.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum {
+    MR_BATCH = 256,         /* pairs in a staging batch */
+    MR_INLINE_KEY = 16,     /* keys up to so many bytes are staged and stored without a pointer */
+    MR__STAGED_LONG = 16384 /* bytes of longer keys that one batch holds */
+};
+
+/* One staged key: short ones inline, zero-padded; longer ones by pointer into the batch's own copy. */
+typedef struct mr__staged {
+    uint64_t head[2];
+    const uint8_t *data;    /* NULL for keys of up to MR_INLINE_KEY bytes */
+    uint32_t size;
+    uint32_t reserved;
+} mr__staged;
+
+typedef struct mr_emitter {
+    uint32_t count;         /* staged pairs */
+    uint32_t value_size;    /* bytes; 0 for MR_COUNT */
+    mr_status status;       /* sticky */
+    uint32_t long_used;
+    mr__staged *staged;     /* [MR_BATCH] */
+    uint8_t *values;        /* [MR_BATCH * value_size], 8-byte aligned */
+    uint8_t *long_keys;     /* [MR__STAGED_LONG] */
+    /* array container of a job with dense keys, else NULL */
+    void *dense;            /* dense_keys * dense_width values of 8 bytes */
+    uint64_t dense_keys;
+    uint32_t dense_width;   /* values per key: 1, or the length of the f64 vector */
+} mr_emitter;
+
+/* Private ends of the inline functions below. */
+MR_API mr_status mr__emit_flush(mr_emitter *out);
+MR_API mr_status mr__emit_long(mr_emitter *out, const void *key, size_t size, const void *value);
+MR_API mr_status mr__emit_bad_dense(mr_emitter *out, uint64_t key);
+MR_API extern const uint8_t mr__key_masks[17][16];
+
+/* Loads up to 16 bytes of a key, zero-padded, without a branch on its size. */
+static inline void mr__stage_short(mr__staged *staged, const uint8_t *key, size_t size)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    staged->head[0] = staged->head[1] = 0;
+    memcpy(staged->head, key, size);
+#else
+    if (__builtin_expect(((uintptr_t)key & 4095) <= 4096 - 16, 1)) {     /* the load stays inside key's page */
+        uint64_t head[2], mask[2];
+        memcpy(head, key, 16);
+        memcpy(mask, mr__key_masks[size], 16);
+        staged->head[0] = head[0] & mask[0];
+        staged->head[1] = head[1] & mask[1];
+    } else {
+        staged->head[0] = staged->head[1] = 0;
+        memcpy(staged->head, key, size);
+    }
+#endif
+    staged->data = NULL;
+    staged->size = (uint32_t)size;
+}
+
+/* Emits one pair of a job with byte keys (or fixed-size byte keys).
+ * key: `size` bytes, may be 0 bytes long, at most 2^30; copied. value: the job's value size, copied; ignored (may be
+ * NULL) when the job combines with MR_COUNT. Cost: a few ns; every MR_BATCH-th call probes the batch.
+ * Errors: MR_NO_MEMORY, MR_NO_SPACE, MR_IO_FAILED (from spilling), MR_BAD_INPUT (a key longer than 2^30). */
+static inline mr_status mr_emit(mr_emitter *out, const void *key, size_t size, const void *value)
+{
+    if (__builtin_expect(size > MR_INLINE_KEY, 0))
+        return mr__emit_long(out, key, size, value);
+    const uint32_t i = out->count;
+    mr__stage_short(&out->staged[i], (const uint8_t *)key, size);
+    if (out->value_size == 8)
+        memcpy(out->values + (size_t)i * 8, value, 8);
+    else if (out->value_size != 0)
+        memcpy(out->values + (size_t)i * out->value_size, value, out->value_size);
+    if (__builtin_expect((out->count = i + 1) == MR_BATCH, 0))
+        return mr__emit_flush(out);
+    return out->status;
+}
+
+/* The same for jobs with u64 and u32 keys. */
+static inline mr_status mr_emit_u64(mr_emitter *out, uint64_t key, const void *value)
+{
+    return mr_emit(out, &key, sizeof key, value);
+}
+static inline mr_status mr_emit_u32(mr_emitter *out, uint32_t key, const void *value)
+{
+    return mr_emit(out, &key, sizeof key, value);
+}
+
+/* Adds to the array container of a job with dense keys and MR_SUM or MR_COUNT. key: below the declared range, else
+ * MR_BAD_INPUT and nothing is added. slot: which element of an f64 vector. */
+static inline mr_status mr_add_dense_u64(mr_emitter *out, uint64_t key, uint64_t amount)
+{
+    if (__builtin_expect(key >= out->dense_keys, 0))
+        return mr__emit_bad_dense(out, key);
+    ((uint64_t *)out->dense)[key * out->dense_width] += amount;
+    return MR_OK;
+}
+static inline mr_status mr_add_dense_f64(mr_emitter *out, uint64_t key, uint32_t slot, double amount)
+{
+    if (__builtin_expect(key >= out->dense_keys || slot >= out->dense_width, 0))
+        return mr__emit_bad_dense(out, key);
+    ((double *)out->dense)[key * out->dense_width + slot] += amount;
+    return MR_OK;
+}
+
+/* Scratch memory of the worker, at least `size` bytes (+ MR_BLOCK_PADDING), 64-byte aligned, valid until map returns;
+ * a second call in the same map may move it and keeps nothing. NULL (and a sticky MR_NO_MEMORY) when memory ran out. */
+MR_API void *mr_scratch(mr_emitter *out, size_t size);
+/* *folded becomes a copy of block in which A-Z are a-z (ASCII only, SIMD); uses mr_scratch(). */
+MR_API mr_status mr_fold_block(const mr_block *block, mr_emitter *out, mr_block *folded);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

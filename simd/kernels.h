@@ -1,0 +1,40 @@
+/* kernels.h: one constant table per vector level; the scalar row is the definition, the others must equal it.
+ * Threads: pure functions. Inputs need MR_BLOCK_PADDING readable bytes behind them where it is said. */
+#ifndef MR__KERNELS_H
+#define MR__KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <millrace/app.h>
+
+#include "level.h"
+
+typedef struct mr__kernels {
+    const char *name;
+    /* Spans of words or lines (mr_spans.mode) in data[0 .. size): start[i], stop[i] relative to data. Returns how many
+     * (<= max), *consumed = bytes that are dealt with (a word that is cut off by `max` is not). A span that reaches
+     * data + size is complete. size < 2^32. Padded input. */
+    size_t (*spans)(const uint8_t *data, size_t size, uint32_t mode, uint32_t *start, uint32_t *stop, size_t max,
+                    size_t *consumed);
+    /* Offset behind the first / last boundary byte (\n for MR_LINES, any blank for MR_WORDS) in data; SIZE_MAX if none. */
+    size_t (*first_boundary)(const uint8_t *data, size_t size, mr_unit unit);
+    size_t (*last_boundary)(const uint8_t *data, size_t size, mr_unit unit);
+    /* A-Z to a-z; to may equal from. */
+    void (*fold)(uint8_t *to, const uint8_t *from, size_t size);
+    /* Rows to columns; columns[c] is aligned and has room for rows rounded up to MR_ROW_PADDING, which are zeroed. */
+    void (*transpose)(const uint8_t *records, size_t rows, uint32_t record_size, const mr_column *columns,
+                      uint32_t column_count, void *const *out);
+    /* Candidates of mr_patterns_find; see patterns.c. */
+    size_t (*patterns)(const void *blob, const uint8_t *data, size_t size, size_t *position, mr_match *matches,
+                       size_t max);
+} mr__kernels;
+
+/* Rows of levels that this build lacks are NULL. */
+extern const mr__kernels *const mr__kernel_rows[MR__LEVELS];
+/* The row of the current level. */
+const mr__kernels *mr__kernels_current(void);
+/* Bytes per element of a column type. */
+size_t mr__column_width(mr_column_type type);
+
+#endif

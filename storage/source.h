@@ -1,0 +1,31 @@
+/* source.h: the files of a dataset.
+ * Promise   Files, directories (walked in byte order of the paths), glob patterns, "-" (standard input, spooled into the
+ *           burst directory when it is a pipe). The order, and so the index, of a source is the same in every run.
+ * Cost      One stat per file; names lie in one arena.
+ * Failure   MR_BAD_INPUT with the path, the reason, and what to do; *sources is untouched. */
+#ifndef MR__SOURCE_H
+#define MR__SOURCE_H
+
+#include "arena.h"
+#include "burst.h"
+#include "check.h"
+
+typedef struct mr__source {
+    const char *path;       /* as it can be opened */
+    uint64_t size;          /* when it was listed */
+    uint64_t start;         /* bytes of all sources before it */
+} mr__source;
+
+typedef struct mr__sources {
+    mr__source *items;
+    uint32_t count;
+    uint64_t bytes;
+    mr__arena names;
+} mr__sources;
+
+/* burst: where a piped standard input is spooled; may be NULL when no path is "-". */
+mr_status mr__sources_open(const char *const *paths, size_t count, mr__burst *burst, mr__sources **sources,
+                           mr__error *error);
+void mr__sources_close(mr__sources *sources);
+
+#endif

@@ -1,0 +1,40 @@
+/* topology.h: which cores this process may use, in what order, and what memory is free.
+ * Promise   Physical cores first, their hyperthreads after; only what the cpuset allows; no more workers than the cgroup's
+ *           CPU quota (rounded up). HWLOC_SYNTHETIC topologies are honoured (binding is then skipped).
+ * Failure   Without a readable topology: one worker per online CPU, unbound. */
+#ifndef MR__TOPOLOGY_H
+#define MR__TOPOLOGY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "check.h"
+
+typedef struct mr__core {
+    uint32_t cpu;           /* OS index to bind to */
+    uint32_t node;          /* NUMA node, logical index */
+    uint32_t core;          /* physical core, logical index */
+    uint32_t sibling;       /* 0: first hardware thread of its core */
+} mr__core;
+
+typedef struct mr__topology {
+    mr__core *cores;        /* in the order in which workers take them */
+    uint32_t count;
+    uint32_t physical;      /* physical cores among them */
+    uint32_t nodes;
+    uint32_t suggested;     /* workers: cores allowed, capped by the cgroup's quota */
+    uint64_t l2_bytes;      /* per core; 1 MiB if unknown */
+    uint64_t memory_total;  /* of the machine, or the cgroup's limit if lower */
+    uint64_t memory_free;   /* MemAvailable, or what the cgroup's limit leaves if lower */
+    bool synthetic;
+    char note[256];         /* what limits the workers, for `explain`: "cgroup quota 1.5 CPUs", ... */
+} mr__topology;
+
+mr_status mr__topology_read(mr__topology *topology, mr__error *error);
+void mr__topology_fini(mr__topology *topology);
+/* Binds the calling thread; false if the system refused (the job goes on unbound). */
+bool mr__topology_bind(const mr__topology *topology, uint32_t index);
+/* Prefers memory of core `index`'s node for the pages of [memory, memory + size). */
+void mr__topology_place(const mr__topology *topology, uint32_t index, void *memory, size_t size);
+
+#endif

@@ -1,0 +1,76 @@
+/* worker.h: what pulls tasks. Three kinds stand behind one interface: CPU (one thread on one core), device (one thread
+ * that feeds one device process), command (a mapper or reducer in any language).
+ *
+ * Every worker has one thread of the team, and every thread runs the same loop: pull a task from the source, submit it,
+ * poll for what is done, hand that back. A CPU worker runs the task inside poll; other kinds keep several in flight.
+ *
+ * Threads   A worker is used by its own thread only. The source is called from all of them.
+ * Failure   A task that fails comes back with its status; a worker that is lost gives its tasks back with
+ *           MR_DEVICE_LOST, and the loop hands them to the source, which queues them again. */
+#ifndef MR__WORKER_H
+#define MR__WORKER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "check.h"
+#include "topology.h"
+
+typedef struct mr__worker mr__worker;
+
+typedef struct mr__task {
+    uint32_t kind;              /* the engine's: map, merge, reduce, ... */
+    uint32_t partition;
+    uint32_t source, last_source;   /* map: first and last source of the range */
+    uint64_t begin, end;        /* map: byte (or row) range in the dataset */
+    uint64_t index;             /* number in pull order */
+    mr_status (*run)(struct mr__task *task, mr__worker *worker, mr__error *error);     /* how a CPU worker runs it */
+    void *job;                  /* the engine's */
+} mr__task;
+
+typedef struct mr__done {
+    mr__task task;
+    mr_status status;
+    mr__error error;
+    uint64_t started_ns, finished_ns;
+} mr__done;
+
+enum mr__submit { MR__ACCEPTED, MR__BUSY, MR__WORKER_LOST };   /* unless ACCEPTED the task stays the caller's */
+
+typedef struct mr__worker_ops {     /* every call is required */
+    const char *kind;               /* "cpu", "device", "command" */
+    mr_status (*probe)(const mr__topology *topology, uint32_t *count, mr__error *error);    /* finding none is MR_OK */
+    mr_status (*start)(mr__worker *worker, mr__error *error);   /* on the worker's own thread */
+    enum mr__submit (*submit)(mr__worker *worker, const mr__task *task);                    /* never blocks */
+    uint32_t (*poll)(mr__worker *worker, uint64_t timeout_ns, mr__done *done, uint32_t max);
+    void (*stop)(mr__worker *worker);       /* safe to call twice, after poll() gave every task back */
+} mr__worker_ops;
+
+struct mr__worker {
+    const mr__worker_ops *ops;
+    const mr__topology *topology;
+    uint32_t index;             /* in the team */
+    uint32_t core;              /* index into topology->cores */
+    void *engine;               /* the engine's state of this worker */
+    void *state;                /* the kind's own */
+};
+
+enum mr__pull { MR__PULLED, MR__WAIT, MR__FINISHED };
+
+typedef struct mr__task_source {
+    void *context;
+    /* Blocks until a task is there or the stage is over; MR__WAIT only if the worker has tasks in flight. */
+    enum mr__pull (*pull)(void *context, mr__worker *worker, uint32_t in_flight, mr__task *task);
+    void (*done)(void *context, mr__worker *worker, const mr__done *done);
+} mr__task_source;
+
+extern const mr__worker_ops mr__worker_cpu_ops;
+
+/* Runs the loop on `count` workers, one thread each (an OpenMP team, bound to their cores), until the source says
+ * FINISHED to all. begin/end: called on each worker's thread before and after its loop, for state that must be first
+ * touched there; may be NULL. When a worker cannot start, its thread ends and the others go on; MR_NO_WORKER if none could. */
+mr_status mr__team_run(mr__worker *workers, uint32_t count, const mr__task_source *source,
+                       mr_status (*begin)(mr__worker *worker, mr__error *error), void (*end)(mr__worker *worker),
+                       mr__error *error);
+
+#endif
