@@ -1,0 +1,17 @@
+/* places.h: where things lie on this machine: run records and installed apps. One rule for library and command.
+ * Threads   Any, as long as none changes the environment.
+ * Failure   MR_BAD_USAGE: the path would not fit, or the environment names no place. *path is then "". */
+#ifndef MR__PLACES_H
+#define MR__PLACES_H
+
+#include "check.h"
+
+enum { MR__PATH_MAX = 4096 };
+
+/* option (mr_session_options.records) if it is not NULL; else $MILLRACE_RECORDS, else $XDG_STATE_HOME/millrace, else
+ * $HOME/.local/state/millrace. "" (given as option or in MILLRACE_RECORDS) means: keep none. Makes nothing. */
+mr_status mr__places_records(const char *option, char path[MR__PATH_MAX], mr__error *error);
+/* $MILLRACE_APPS, else millrace/apps beside the shared object that holds `symbol` (pass mr_version's address). */
+mr_status mr__places_apps(const void *symbol, char path[MR__PATH_MAX], mr__error *error);
+
+#endif

@@ -1,0 +1,36 @@
+/* trace.h: what each worker did when, for people: a file in Chrome's trace event format, which Perfetto opens.
+ * Promise   One lane per worker (and as many more as the creator asks for: the engine's own thread, a spill thread). A
+ *           lane keeps its first MR__TRACE_EVENTS events and counts the rest as dropped: memory is bounded.
+ * Owner     The caller. Names, categories and argument names must outlive the trace: string literals. Lane names are
+ *           copied.
+ * Units     Times: mr__now_ns(). The file counts from the creation of the trace, in microseconds.
+ * Threads   A lane belongs to one thread at a time and needs no lock; create, name_lane, write and destroy run alone.
+ * Cost      A span: six stores; every 4096th allocates the lane's next 192 KiB. NULL as trace is a no-op everywhere.
+ * Failure   span and counter cannot fail: without memory the event is dropped and counted. */
+#ifndef MR__TRACE_H
+#define MR__TRACE_H
+
+#include <stdint.h>
+
+#include "check.h"
+
+enum { MR__TRACE_EVENTS = 1 << 16 };    /* per lane */
+
+typedef struct mr__trace mr__trace;
+
+/* NULL without memory: the job goes on untraced. */
+mr__trace *mr__trace_create(uint32_t lanes);
+void mr__trace_destroy(mr__trace *trace);
+/* "worker 0"; unnamed lanes are called so. At most 47 bytes are kept. */
+void mr__trace_name_lane(mr__trace *trace, uint32_t lane, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* lane did `name` from start_ns to end_ns. arg_name: NULL, or what arg_value counts ("bytes"). */
+void mr__trace_span(mr__trace *trace, uint32_t lane, const char *name, const char *category, uint64_t start_ns,
+                    uint64_t end_ns, const char *arg_name, uint64_t arg_value);
+/* A value over time, drawn as a curve: "memory", "spilled". */
+void mr__trace_counter(mr__trace *trace, uint32_t lane, const char *name, uint64_t when_ns, uint64_t value);
+uint64_t mr__trace_dropped(const mr__trace *trace);
+/* Writes `path` (temporary name, then rename). rank and process_name: the lane group's number and title. */
+mr_status mr__trace_write(const mr__trace *trace, const char *path, uint32_t rank, const char *process_name,
+                          mr__error *error);
+
+#endif
