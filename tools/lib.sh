@@ -1,0 +1,28 @@
+# shellcheck shell=bash
+# lib.sh: what demo.sh, test.sh and the tools share. Sourced by bash, from the root of the tree.
+
+say()  { printf '%-10s %s\n' "$1" "$2"; }
+fail() { printf '%s: %s\n' "${0##*/}" "$1" >&2; exit 1; }
+
+# The same text with ~ for the home folder, as a person would write it.
+short_path() {
+    local text=$1
+    [ -z "${HOME:-}" ] || text=${text//"$HOME"\//'~/'}
+    printf '%s' "$text"
+}
+
+# build_preset PRESET TARGET...: configures once, then lets ninja decide. What the compiler says is shown if it fails.
+build_preset() {
+    local preset=$1 folder=build/$1 log=build/$1.log
+    shift
+    mkdir -p build
+    if [ ! -f "$folder/build.ninja" ]; then
+        cmake --preset "$preset" >"$log" 2>&1 || { cat "$log" >&2; return 1; }
+    fi
+    if ninja -C "$folder" -n "$@" 2>/dev/null | grep -q 'no work to do'; then
+        say build "$folder is up to date"
+        return 0
+    fi
+    say build "$folder: compiling"
+    ninja -C "$folder" "$@" >"$log" 2>&1 || { cat "$log" >&2; return 1; }
+}
