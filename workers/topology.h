@@ -10,9 +10,12 @@
 
 #include "check.h"
 
+#define MR__NO_CPU UINT32_MAX
+
 typedef struct mr__core {
-    uint32_t cpu;           /* OS index to bind to */
+    uint32_t cpu;           /* OS index to bind to; MR__NO_CPU: none */
     uint32_t node;          /* NUMA node, logical index */
+    uint32_t os_node;       /* the same as the system numbers it */
     uint32_t core;          /* physical core, logical index */
     uint32_t sibling;       /* 0: first hardware thread of its core */
 } mr__core;

@@ -1,0 +1,234 @@
+/* topology.c: what hwloc says about the machine, less what this process may not use.
+ *
+ *   hwloc's allowed set  ^  affinity of the calling thread  =  hardware threads, then in this order:
+ *
+ *     core 0   core 1   core 2  ...  core 0'  core 1'  core 2' ...        (' = second hardware thread)
+ *
+ * So a team of N workers has N physical cores as long as there are that many; hyperthreads come last, because two on one
+ * core share the units that a map keeps busy. The machine is read once and written down: hwloc's own object would only
+ * be kept to bind threads, and that is one system call with the number of a processor.
+ *
+ * A synthetic machine (HWLOC_SYNTHETIC) has processors that do not exist: nothing is bound or placed, no quota applies
+ * and memory is that of the real machine. */
+#include "topology.h"
+
+#include <hwloc.h>
+#include <numaif.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cgroup.h"
+#include "memory.h"
+
+enum { NODES_MAX = 1024, NODE_WORD = 8 * sizeof(unsigned long) };
+
+static const uint64_t default_l2_bytes = 1 << 20;
+
+__attribute__((format(printf, 2, 3))) static void add_note(mr__topology *topology, const char *format, ...)
+{
+    const size_t used = strlen(topology->note);
+    va_list arguments;
+    va_start(arguments, format);
+    const int lead = snprintf(topology->note + used, sizeof topology->note - used, "%s", used > 0 ? "; " : "");
+    if (used + (size_t)lead < sizeof topology->note)
+        vsnprintf(topology->note + used + lead, sizeof topology->note - used - (size_t)lead, format, arguments);
+    va_end(arguments);
+}
+
+/* ---- processors ---------------------------------------------------------------------------------------------------- */
+
+static int by_sibling_then_core(const void *left, const void *right)
+{
+    const mr__core *a = left, *b = right;
+    if (a->sibling != b->sibling)
+        return a->sibling < b->sibling ? -1 : 1;
+    if (a->core != b->core)
+        return a->core < b->core ? -1 : 1;
+    return a->cpu < b->cpu ? -1 : a->cpu > b->cpu;
+}
+
+static void describe(hwloc_topology_t machine, hwloc_obj_t pu, mr__core *core)
+{
+    const hwloc_obj_t parent = hwloc_get_ancestor_obj_by_type(machine, HWLOC_OBJ_CORE, pu);
+    const int node = hwloc_bitmap_first(pu->nodeset);
+    const hwloc_obj_t memory = node >= 0 ? hwloc_get_numanode_obj_by_os_index(machine, (unsigned)node) : NULL;
+    core->cpu = pu->os_index;
+    core->core = parent != NULL ? parent->logical_index : pu->logical_index;
+    core->node = memory != NULL ? memory->logical_index : 0;
+    core->os_node = node >= 0 ? (uint32_t)node : 0;
+}
+
+/* `usable`: what the affinity leaves; hardware threads come in hwloc's logical order, so siblings follow each other. */
+static void list_cores(hwloc_topology_t machine, hwloc_const_bitmap_t usable, mr__topology *topology)
+{
+    uint32_t count = 0;
+    for (hwloc_obj_t pu = NULL; (pu = hwloc_get_next_obj_by_type(machine, HWLOC_OBJ_PU, pu)) != NULL;) {
+        if (!hwloc_bitmap_isset(usable, pu->os_index))
+            continue;
+        mr__core *core = &topology->cores[count];
+        describe(machine, pu, core);
+        const mr__core *before = count > 0 ? core - 1 : NULL;
+        core->sibling = before != NULL && before->core == core->core ? before->sibling + 1 : 0;
+        topology->physical += core->sibling == 0;
+        count++;
+    }
+    topology->count = count;
+    qsort(topology->cores, count, sizeof *topology->cores, by_sibling_then_core);
+}
+
+/* A cache that several cores share counts for each with its share. */
+static uint64_t l2_of_a_core(hwloc_topology_t machine)
+{
+    const hwloc_obj_t cache = hwloc_get_obj_by_type(machine, HWLOC_OBJ_L2CACHE, 0);
+    if (cache == NULL || cache->attr->cache.size == 0)
+        return default_l2_bytes;
+    const int cores = hwloc_get_nbobjs_inside_cpuset_by_type(machine, cache->cpuset, HWLOC_OBJ_CORE);
+    return cache->attr->cache.size / (uint64_t)(cores > 1 ? cores : 1);
+}
+
+static mr_status read_cores(hwloc_topology_t machine, mr__topology *topology, mr__error *error)
+{
+    mr_status status = MR_OK;
+    const hwloc_const_bitmap_t allowed = hwloc_topology_get_allowed_cpuset(machine);
+    const int there = hwloc_bitmap_weight(allowed);
+    hwloc_bitmap_t usable = hwloc_bitmap_dup(allowed);
+    hwloc_bitmap_t bound = hwloc_bitmap_alloc();
+    MR_CHECK(usable != NULL && bound != NULL, MR_NO_MEMORY, "no memory to read the machine's topology");
+    topology->synthetic = !hwloc_topology_is_thissystem(machine);
+    if (topology->synthetic)
+        add_note(topology, "synthetic topology (HWLOC_SYNTHETIC): workers are not bound");
+    else if (hwloc_get_cpubind(machine, bound, HWLOC_CPUBIND_THREAD) == 0 && hwloc_bitmap_intersects(usable, bound))
+        hwloc_bitmap_and(usable, usable, bound);
+    const int count = hwloc_bitmap_weight(usable);
+    MR_CHECK(count > 0, MR_NO_WORKER, "the machine's topology shows no processor that this process may use");
+    if (count < there)
+        add_note(topology, "bound to %d of %d CPUs", count, there);
+    topology->cores = mr__alloc_zero((size_t)count, sizeof *topology->cores);
+    MR_CHECK(topology->cores != NULL, MR_NO_MEMORY, "no memory to list %d processors", count);
+    list_cores(machine, usable, topology);
+    topology->nodes = (uint32_t)hwloc_get_nbobjs_by_type(machine, HWLOC_OBJ_NUMANODE);
+    topology->l2_bytes = l2_of_a_core(machine);
+done:
+    hwloc_bitmap_free(usable);
+    hwloc_bitmap_free(bound);
+    return status;
+}
+
+/* One worker per online processor, bound to none. */
+static mr_status assume_cores(mr__topology *topology, mr__error *error)
+{
+    mr_status status = MR_OK;
+    const long online = sysconf(_SC_NPROCESSORS_ONLN);
+    const uint32_t count = online > 0 ? (uint32_t)online : 1;
+    topology->cores = mr__alloc_zero(count, sizeof *topology->cores);
+    MR_CHECK(topology->cores != NULL, MR_NO_MEMORY, "no memory to list %u processors", count);
+    for (uint32_t i = 0; i < count; i++)
+        topology->cores[i] = (mr__core){.cpu = MR__NO_CPU, .core = i};
+    topology->count = topology->physical = count;
+    topology->nodes = 1;
+    topology->l2_bytes = default_l2_bytes;
+    add_note(topology, "topology unreadable: workers are not bound");
+done:
+    return status;
+}
+
+/* ---- memory -------------------------------------------------------------------------------------------------------- */
+
+static void read_memory(mr__topology *topology)
+{
+    char line[128];
+    unsigned long long kilobytes;
+    FILE *file = fopen("/proc/meminfo", "re");
+    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+        if (sscanf(line, "MemTotal: %llu", &kilobytes) == 1)
+            topology->memory_total = (uint64_t)kilobytes * 1024;
+        else if (sscanf(line, "MemAvailable: %llu", &kilobytes) == 1)
+            topology->memory_free = (uint64_t)kilobytes * 1024;
+    }
+    if (file != NULL)
+        fclose(file);
+    if (topology->memory_total == 0)
+        topology->memory_total = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    if (topology->memory_free == 0)
+        topology->memory_free = (uint64_t)sysconf(_SC_AVPHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static void apply_cgroup(mr__topology *topology)
+{
+    const mr__cgroup_limits limits = mr__cgroup_read("");
+    if (limits.cpus > 0 && !topology->synthetic && limits.cpus <= topology->count - 1) {
+        topology->suggested = (uint32_t)limits.cpus + (limits.cpus > (uint32_t)limits.cpus);    /* rounded up */
+        add_note(topology, "cgroup quota %.4g CPUs", limits.cpus);
+    }
+    if (limits.memory_limit < topology->memory_total) {
+        topology->memory_total = limits.memory_limit;
+        add_note(topology, "cgroup memory limit %llu MiB", (unsigned long long)(limits.memory_limit >> 20));
+    }
+    if (limits.memory_free < topology->memory_free)
+        topology->memory_free = limits.memory_free;
+}
+
+mr_status mr__topology_read(mr__topology *topology, mr__error *error)
+{
+    mr_status status = MR_OK;
+    mr__topology read = {0};
+    hwloc_topology_t machine = NULL;
+    if (hwloc_topology_init(&machine) == 0 && hwloc_topology_load(machine) == 0 &&
+        hwloc_get_nbobjs_by_type(machine, HWLOC_OBJ_PU) > 0)
+        MR_TRY(read_cores(machine, &read, error));
+    else
+        MR_TRY(assume_cores(&read, error));
+    read.suggested = read.count;
+    read_memory(&read);
+    apply_cgroup(&read);
+    *topology = read;
+    read.cores = NULL;
+done:
+    mr__free(read.cores);
+    if (machine != NULL)
+        hwloc_topology_destroy(machine);
+    return status;
+}
+
+void mr__topology_fini(mr__topology *topology)
+{
+    mr__free(topology->cores);
+    *topology = (mr__topology){0};
+}
+
+/* ---- binding and placing ------------------------------------------------------------------------------------------- */
+
+bool mr__topology_bind(const mr__topology *topology, uint32_t index)
+{
+    if (topology->synthetic || index >= topology->count || topology->cores[index].cpu == MR__NO_CPU)
+        return false;
+    const uint32_t cpu = topology->cores[index].cpu;
+    const size_t size = CPU_ALLOC_SIZE(cpu + 1);
+    cpu_set_t *set = mr__alloc_zero(1, size);
+    if (set == NULL)
+        return false;
+    CPU_SET_S(cpu, size, set);
+    const bool bound = pthread_setaffinity_np(pthread_self(), size, set) == 0;
+    mr__free(set);
+    return bound;
+}
+
+void mr__topology_place(const mr__topology *topology, uint32_t index, void *memory, size_t size)
+{
+    if (topology->synthetic || topology->nodes < 2 || index >= topology->count || size == 0)
+        return;
+    const uint32_t node = topology->cores[index].os_node;
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    const uintptr_t begin = (uintptr_t)memory & ~(page - 1), end = (uintptr_t)memory + size;
+    unsigned long mask[NODES_MAX / NODE_WORD] = {0};
+    if (node >= NODES_MAX)
+        return;
+    mask[node / NODE_WORD] |= 1ul << (node % NODE_WORD);
+    /* only advice: memory on another node is as correct */
+    mbind((void *)begin, end - begin, MPOL_PREFERRED, mask, NODES_MAX, 0);
+}
