@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# demo.sh: installs what is missing, builds, fetches the Linux source tree from Debian (over 1 GB in about 80,000 files),
-# counts its words on all cores, and shows the top of the result. A second run installs, builds and fetches nothing.
+# demo.sh: installs what is missing, builds, fetches the Linux source tree from Debian (over 1 GB in about 80,000
+# files), counts its words on all cores, and shows the top of the result. A second run installs, builds and fetches
+# nothing.
 #
 #   ./demo.sh               the result goes to build/demo
 #   MILLRACE_CACHE=FOLDER   where the corpus is kept; default: $XDG_CACHE_HOME/millrace or ~/.cache/millrace

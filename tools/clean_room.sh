@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# clean_room.sh [COMMAND...]: proves that a bare Debian 12 is enough. Makes one with debootstrap, puts the committed tree
-# into it, and runs the commands there (default: "./demo.sh" "./demo.sh" "./test.sh --quick"), with an empty environment
-# and no standard input. Needs root. Takes its package sources and its network settings from this system.
+# clean_room.sh [COMMAND...]: proves that a bare Debian 12 is enough. Makes one with debootstrap, puts the committed
+# tree into it, and runs the commands there (default: "./demo.sh" "./demo.sh" "./test.sh --quick"), with an empty
+# environment and no standard input. Needs root. Takes its package sources and network settings from this system.
 #
 #   CLEAN_ROOM=FOLDER   where the bare system goes; default: a new folder below /var/tmp, removed at the end
 #                       (a folder that is given stays, and is used again as it is, with a fresh copy of the tree)

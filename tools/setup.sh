@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
-# setup.sh SECTION...: installs what is missing of these sections of tools/packages.txt (build, test, demo, bench, tools).
-#
+# setup.sh SECTION...: installs what is missing of the named sections of tools/packages.txt: build test demo bench tools.
 # Works on a bare Debian 12, as root or through sudo, and asks nothing. Where nothing is missing it does nothing and
-# needs no network. The section bench also makes .venv from bench/requirements.txt.
+# needs no network.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . tools/lib.sh
@@ -12,7 +11,12 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # Reads "# name:" as the start of a section, and passes over other comments and empty lines.
 packages_of() {
     awk -v wanted=" $* " '
-        /^# [a-z]+:/ { name = substr($2, 1, length($2) - 1); inside = index(wanted, " " name " "); known[name] = 1; next }
+        /^# [a-z]+:/ {
+            name = substr($2, 1, length($2) - 1)
+            inside = index(wanted, " " name " ")
+            known[name] = 1
+            next
+        }
         /^#/ || NF == 0 { next }
         inside && !seen[$1]++ { print $1 }
         END {
@@ -35,20 +39,25 @@ as_root() {
 }
 
 apt_get() {
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get -y -q -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 "$@" </dev/null
+    as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get -y -q -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 "$@" </dev/null
 }
 
 list=$(packages_of "$@")
 mapfile -t wanted <<<"$list"
 command -v dpkg-query >/dev/null ||
-    fail "this system has no dpkg. Install what corresponds to these Debian packages, then build with cmake: ${wanted[*]}"
+    fail "this system has no dpkg. Install what corresponds to these Debian packages, then use cmake: ${wanted[*]}"
 
 # db:Status-Status is "installed" only for what is there whole; a package that apt has never seen prints no line.
 mapfile -t missing < <(
     dpkg-query -W -f='${Package} ${db:Status-Status}\n' "${wanted[@]}" 2>/dev/null |
         awk -v wanted="${wanted[*]}" '
             $2 == "installed" { have[$1] = 1 }
-            END { count = split(wanted, names, " "); for (i = 1; i <= count; i++) if (!(names[i] in have)) print names[i] }')
+            END {
+                count = split(wanted, names, " ")
+                for (i = 1; i <= count; i++)
+                    if (!(names[i] in have)) print names[i]
+            }')
 
 if [ ${#missing[@]} -eq 0 ]; then
     say set-up "all ${#wanted[@]} packages are here"
@@ -62,14 +71,4 @@ else
         tail -n 30 "$log" >&2
         fail "apt-get could not install ${missing[*]}; see above"
     }
-fi
-
-if [[ " $* " == *" bench "* && -f bench/requirements.txt ]]; then
-    sum=$(sha256sum <bench/requirements.txt)
-    if [ "$(cat .venv/.requirements 2>/dev/null)" != "$sum" ]; then
-        say set-up "installing bench/requirements.txt into .venv"
-        python3 -m venv .venv
-        .venv/bin/pip install -q --disable-pip-version-check -r bench/requirements.txt </dev/null
-        printf '%s' "$sum" >.venv/.requirements
-    fi
 fi
