@@ -11,7 +11,8 @@ short_path() {
     printf '%s' "$text"
 }
 
-# build_preset PRESET TARGET...: configures once, then lets ninja decide. What the compiler says is shown if it fails.
+# build_preset PRESET TARGET...: configures once, then lets ninja decide. What went wrong is shown, and the rest is in
+# build/PRESET.log.
 build_preset() {
     local preset=$1 folder=build/$1 log=build/$1.log
     shift
@@ -24,5 +25,5 @@ build_preset() {
         return 0
     fi
     say build "$folder: compiling"
-    ninja -C "$folder" "$@" >"$log" 2>&1 || { cat "$log" >&2; return 1; }
+    ninja -C "$folder" "$@" >"$log" 2>&1 || { grep -Ev '^\[[0-9]+/[0-9]+\] |^ninja: Entering' "$log" >&2; return 1; }
 }
