@@ -5,7 +5,7 @@
  *           copied.
  * Units     Times: mr__now_ns(). The file counts from the creation of the trace, in microseconds.
  * Threads   A lane belongs to one thread at a time and needs no lock; create, name_lane, write and destroy run alone.
- * Cost      A span: six stores; every 4096th allocates the lane's next 192 KiB. NULL as trace is a no-op everywhere.
+ * Cost      A span: six stores; every 1024th allocates the lane's next 48 KiB. NULL as trace is a no-op everywhere.
  * Failure   span and counter cannot fail: without memory the event is dropped and counted. */
 #ifndef MR__TRACE_H
 #define MR__TRACE_H

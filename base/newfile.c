@@ -1,0 +1,121 @@
+/* newfile.c: written under PATH.PID.tmp, renamed at the end. For small files (records, traces) and for generated data,
+ * where a buffer of 64 KiB is enough to keep system calls out of the profile. No fsync: what a crash of the machine
+ * loses can be made again. */
+#include "newfile.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fault.h"
+#include "memory.h"
+
+struct mr__newfile {
+    char *path, *temporary;
+    int fd;
+    int failed;                 /* errno of the first write that failed */
+    size_t used;
+    char buffer[MR__NEWFILE_BUFFER];
+};
+
+static void flush(mr__newfile *file)
+{
+    size_t written = 0;
+    while (written < file->used && file->failed == 0) {
+        const ssize_t n = mr__fault(MR__FAULT_WRITE) ? (errno = EIO, -1)
+                                                     : write(file->fd, file->buffer + written, file->used - written);
+        if (n >= 0)
+            written += (size_t)n;
+        else if (errno != EINTR)
+            file->failed = errno;
+    }
+    file->used = 0;
+}
+
+mr_status mr__newfile_create(const char *path, uint32_t mode, mr__newfile **out, mr__error *error)
+{
+    mr_status status = MR_OK;
+    const size_t size = strlen(path) + 32;
+    mr__newfile *file = mr__alloc(sizeof *file);
+    MR_CHECK(file != NULL, MR_NO_MEMORY, "no memory to write %s", path);
+    *file = (mr__newfile){.fd = -1, .path = mr__strdup(path), .temporary = mr__alloc(size)};
+    MR_CHECK(file->path != NULL && file->temporary != NULL, MR_NO_MEMORY, "no memory to write %s", path);
+    snprintf(file->temporary, size, "%s.%ld.tmp", path, (long)getpid());
+    struct stat old;
+    MR_CHECK(stat(path, &old) != 0 || !S_ISDIR(old.st_mode), MR_BAD_USAGE,
+             "could not write %s: it is a directory\n  hint: name a file", path);
+    file->fd = mr__fault(MR__FAULT_OPEN) ? (errno = EIO, -1)
+                                         : open(file->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, (mode_t)mode);
+    MR_CHECK(file->fd >= 0, mr__status_of_errno(errno, errno == ENOENT ? MR_BAD_USAGE : MR_IO_FAILED),
+             "could not write %s: %s", path, strerror(errno));
+    *out = file;
+    file = NULL;
+done:
+    mr__newfile_drop(file);
+    return status;
+}
+
+mr_status mr__newfile_write(mr__newfile *file, const void *bytes, size_t size)
+{
+    for (const char *from = bytes; size > 0;) {
+        if (file->used == sizeof file->buffer)
+            flush(file);
+        const size_t room = sizeof file->buffer - file->used, n = size < room ? size : room;
+        memcpy(file->buffer + file->used, from, n);
+        file->used += n;
+        from += n;
+        size -= n;
+    }
+    return file->failed == 0 ? MR_OK : mr__status_of_errno(file->failed, MR_IO_FAILED);
+}
+
+mr_status mr__newfile_writef(mr__newfile *file, const char *format, ...)
+{
+    char text[1024];
+    va_list arguments;
+    va_start(arguments, format);
+    const int size = vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    if (size < 0 || (size_t)size >= sizeof text) {
+        file->failed = file->failed != 0 ? file->failed : EOVERFLOW;
+        return MR_IO_FAILED;
+    }
+    return mr__newfile_write(file, text, (size_t)size);
+}
+
+mr_status mr__newfile_commit(mr__newfile *file, mr__error *error)
+{
+    mr_status status = MR_OK;
+    if (file == NULL)
+        return MR_OK;
+    flush(file);
+    const int closed = close(file->fd);     /* NFS reports a full disk here */
+    file->fd = -1;
+    file->failed = file->failed == 0 && closed != 0 ? errno : file->failed;
+    MR_CHECK(file->failed == 0, mr__status_of_errno(file->failed, MR_IO_FAILED), "could not write %s: %s", file->path,
+             strerror(file->failed));
+    const int renamed = mr__fault(MR__FAULT_RENAME) ? (errno = EIO, -1) : rename(file->temporary, file->path);
+    MR_CHECK(renamed == 0, mr__status_of_errno(errno, MR_IO_FAILED), "could not rename %s to %s: %s", file->temporary,
+             file->path, strerror(errno));
+    file->temporary[0] = '\0';
+done:
+    mr__newfile_drop(file);
+    return status;
+}
+
+void mr__newfile_drop(mr__newfile *file)
+{
+    if (file == NULL)
+        return;
+    if (file->fd >= 0)
+        close(file->fd);
+    if (file->temporary != NULL && file->temporary[0] != '\0')
+        unlink(file->temporary);
+    mr__free(file->temporary);
+    mr__free(file->path);
+    mr__free(file);
+}

@@ -1,0 +1,309 @@
+/* record.c: what a run leaves.
+ *   DIRECTORY/RUN.trace.json, then DIRECTORY/RUN.json: who finds a record finds the trace that it names.
+ * The record is for programs and for `millrace history`: flat where it can be, the names those of mr_stats, sizes in
+ * bytes, times in seconds. New fields may be added; a changed meaning needs a new MR__RECORD_FORMAT. */
+#include "record.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "fault.h"
+#include "memory.h"
+#include "newfile.h"
+#include "params.h"
+
+enum { LISTED_MAX = 256, COMMAND_BYTES = 1 << 16, SECOND_NS = 1000000000 };
+
+/* ---- values that jansson takes ------------------------------------------------------------------------------------- */
+
+/* Length of the UTF-8 sequence at `text`, 0 if it is none (overlong forms, surrogates and > U+10FFFF are none). */
+static size_t sequence_length(const unsigned char *text)
+{
+    static const struct { unsigned char first_low, first_high, second_low, second_high, length; } rows[] = {
+        {0x00, 0x7f, 0x00, 0xff, 1}, {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3}, {0xe1, 0xec, 0x80, 0xbf, 3},
+        {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3}, {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4},
+        {0xf4, 0xf4, 0x80, 0x8f, 4}};
+    for (size_t r = 0; r < MR__COUNT(rows); r++) {
+        if (text[0] < rows[r].first_low || text[0] > rows[r].first_high)
+            continue;
+        if (rows[r].length > 1 && (text[1] < rows[r].second_low || text[1] > rows[r].second_high))
+            return 0;
+        for (size_t i = 2; i < rows[r].length; i++) {
+            if ((text[i] & 0xc0) != 0x80)
+                return 0;
+        }
+        return rows[r].length;
+    }
+    return 0;
+}
+
+/* File names are bytes; JSON wants UTF-8: what is none becomes U+FFFD. NULL gives null. */
+static json_t *string_of(const char *text)
+{
+    if (text == NULL)
+        return json_null();
+    json_t *string = json_string(text);
+    if (string != NULL)
+        return string;
+    char *clean = mr__alloc(strlen(text) * 3 + 1);
+    if (clean == NULL)
+        return NULL;
+    size_t used = 0;
+    for (const unsigned char *at = (const unsigned char *)text; *at != '\0';) {
+        const size_t length = sequence_length(at);
+        memcpy(clean + used, length > 0 ? (const char *)at : "\xef\xbf\xbd", length > 0 ? length : 3);
+        used += length > 0 ? length : 3;
+        at += length > 0 ? length : 1;
+    }
+    clean[used] = '\0';
+    string = json_string(clean);
+    mr__free(clean);
+    return string;
+}
+
+static json_t *count_of(uint64_t value)
+{
+    return value <= INT64_MAX ? json_integer((json_int_t)value) : json_real((double)value);
+}
+
+static json_t *seconds_of(double value)
+{
+    return json_real(isfinite(value) ? value : 0);
+}
+
+/* jansson's setters take NULL for a value that could not be made, and say so: one flag is enough for a whole object. */
+typedef struct object {
+    json_t *json;
+    bool failed;
+} object;
+
+static void put(object *into, const char *key, json_t *value)
+{
+    into->failed |= json_object_set_new(into->json, key, value) != 0;
+}
+
+static void put_list(object *into, const char *key, const char *const *texts, uint32_t count)
+{
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < count && i < LISTED_MAX; i++)
+        into->failed |= json_array_append_new(list, string_of(texts[i])) != 0;
+    put(into, key, list);
+}
+
+/* ---- the parts of a record ----------------------------------------------------------------------------------------- */
+
+static void put_time(object *into, const char *key, int64_t when_ns)
+{
+    char text[64];
+    struct tm utc;
+    const time_t seconds = (time_t)(when_ns / SECOND_NS);
+    gmtime_r(&seconds, &utc);
+    const size_t used = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &utc);
+    snprintf(text + used, sizeof text - used, ".%06dZ", (int)(when_ns % SECOND_NS / 1000));
+    put(into, key, json_string(text));
+}
+
+/* argv of this process: what a person would type to do it again. */
+static void put_command(object *into)
+{
+    json_t *list = json_array();
+    char *text = mr__alloc(COMMAND_BYTES);
+    const int fd = text != NULL ? open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC) : -1;
+    const ssize_t size = fd >= 0 ? read(fd, text, COMMAND_BYTES - 1) : -1;
+    if (fd >= 0)
+        close(fd);
+    if (size > 0) {
+        text[size] = '\0';
+        for (const char *at = text; at < text + size; at += strlen(at) + 1)
+            into->failed |= json_array_append_new(list, string_of(at)) != 0;
+    }
+    mr__free(text);
+    put(into, "command", list);
+}
+
+static json_t *param_value(const mr_param *param, const void *params)
+{
+    char text[4096];
+    uint64_t u64;
+    int64_t i64;
+    double f64;
+    const char *field = (const char *)params + param->offset;
+    switch (param->type) {
+    case MR_PARAM_U64:
+        memcpy(&u64, field, sizeof u64);
+        return count_of(u64);
+    case MR_PARAM_I64:
+        memcpy(&i64, field, sizeof i64);
+        return json_integer(i64);
+    case MR_PARAM_F64:
+        memcpy(&f64, field, sizeof f64);
+        return json_real(f64);
+    default:
+        return string_of(mr__params_format(param, params, text, sizeof text));
+    }
+}
+
+static void put_params(object *into, const mr__record *record)
+{
+    object params = {.json = json_object()};
+    for (uint32_t i = 0; record->app != NULL && record->params != NULL && i < record->app->param_count; i++)
+        put(&params, record->app->params[i].name, param_value(&record->app->params[i], record->params));
+    into->failed |= params.failed;
+    put(into, "params", params.json);
+    put_list(into, "settings", record->settings, record->setting_count);
+}
+
+static void put_stats(object *into, const mr_stats *stats)
+{
+    put(into, "seconds", seconds_of(stats->seconds));
+    put(into, "input_bytes", count_of(stats->input_bytes));
+    put(into, "rows", count_of(stats->rows));
+    put(into, "pairs", count_of(stats->pairs));
+    put(into, "keys", count_of(stats->keys));
+    put(into, "output_bytes", count_of(stats->output_bytes));
+    put(into, "peak_rss_bytes", count_of(stats->peak_rss_bytes));
+    put(into, "spilled_bytes", count_of(stats->spilled_bytes));
+    put(into, "workers", count_of(stats->workers));
+    put(into, "rounds", count_of(stats->rounds));
+    put(into, "partitions", count_of(stats->partitions));
+    put(into, "parts", count_of(stats->parts));
+    put(into, "simd", string_of(stats->simd));
+    put(into, "read_path", string_of(stats->read_path));
+    json_t *stages = json_array();
+    for (uint32_t i = 0; i < stats->stage_count && i < MR_STAGES_MAX; i++) {
+        const mr_stage_stats *from = &stats->stages[i];
+        object stage = {.json = json_object()};
+        put(&stage, "name", string_of(from->name));
+        put(&stage, "seconds", seconds_of(from->seconds));
+        put(&stage, "tasks", count_of(from->tasks));
+        put(&stage, "bytes", count_of(from->bytes));
+        into->failed |= stage.failed | (json_array_append_new(stages, stage.json) != 0);
+    }
+    put(into, "stages", stages);
+}
+
+static json_t *json_of(const mr__record *record, const char *trace_path)
+{
+    static const char *const orders[] = {"none", "key", "value"};
+    static const mr_stats nothing = {.simd = "", .read_path = ""};
+    char host[256] = "";
+    gethostname(host, sizeof host - 1);
+    object root = {.json = json_object()};
+    put(&root, "format", json_integer(MR__RECORD_FORMAT));
+    put(&root, "run", string_of(record->run));
+    put_time(&root, "started", record->started_ns);
+    put(&root, "host", string_of(host));
+    put(&root, "pid", json_integer(getpid()));
+    put(&root, "version", string_of(mr_version()));
+    put_command(&root);
+    put(&root, "app", string_of(record->app_name));
+    put_params(&root, record);
+    put_list(&root, "inputs", record->inputs, record->input_count);
+    put(&root, "input_count", count_of(record->input_count));
+    put(&root, "sources", count_of(record->sources));
+    put(&root, "output", string_of(record->output));
+    put(&root, "sort", string_of((uint32_t)record->sort < MR__COUNT(orders) ? orders[record->sort] : NULL));
+    put(&root, "status", string_of(mr_status_name(record->status)));
+    put(&root, "exit", json_integer(mr_status_exit(record->status)));
+    put(&root, "error", record->status != MR_OK ? string_of(record->error) : json_null());
+    put_stats(&root, record->stats != NULL ? record->stats : &nothing);
+    put(&root, "worker_note", string_of(record->worker_note));
+    put(&root, "read_reason", string_of(record->read_reason));
+    put(&root, "memory_limit", count_of(record->memory_limit));
+    put(&root, "memory_peak", count_of(record->memory_peak));
+    put(&root, "trace", string_of(trace_path));
+    if (!root.failed)
+        return root.json;
+    json_decref(root.json);
+    return NULL;
+}
+
+/* ---- files --------------------------------------------------------------------------------------------------------- */
+
+void mr__record_make_run(int64_t now_ns, char run[MR__RUN_ID_SIZE])
+{
+    struct tm utc;
+    const time_t seconds = (time_t)(now_ns / SECOND_NS);
+    uint32_t noise;
+    if (getrandom(&noise, sizeof noise, GRND_NONBLOCK) != (ssize_t)sizeof noise)
+        noise = (uint32_t)mr__now_ns();
+    gmtime_r(&seconds, &utc);
+    char day[24];
+    strftime(day, sizeof day, "%Y%m%d-%H%M%S", &utc);
+    snprintf(run, MR__RUN_ID_SIZE, "%s-%06d-%d-%04x", day, (int)(now_ns % SECOND_NS / 1000), (int)getpid(),
+             noise & 0xffff);
+}
+
+/* mkdir -p with mode 0700, as the XDG rules ask; what exists keeps its mode. */
+static mr_status make_directory(const char *directory, mr__error *error)
+{
+    mr_status status = MR_OK;
+    char path[MR__PATH_MAX];
+    const int size = snprintf(path, sizeof path, "%s", directory);
+    MR_CHECK(size > 0 && size < MR__PATH_MAX, MR_BAD_USAGE, "the directory for run records has too long a name");
+    for (char *slash = path + 1;; slash++) {
+        slash += strcspn(slash, "/");
+        const char end = *slash;
+        *slash = '\0';
+        const int made = mr__fault(MR__FAULT_MKDIR) ? (errno = EACCES, -1) : mkdir(path, 0700);
+        MR_CHECK(made == 0 || errno == EEXIST, mr__status_of_errno(errno, MR_IO_FAILED),
+                 "could not make the directory %s for run records: %s\n"
+                 "  hint: set MILLRACE_RECORDS to another one, or to nothing for no records", path, strerror(errno));
+        if (end == '\0')
+            break;
+        *slash = end;
+    }
+done:
+    return status;
+}
+
+static int write_to_file(const char *bytes, size_t size, void *file)
+{
+    return mr__newfile_write(file, bytes, size) == MR_OK ? 0 : -1;
+}
+
+mr_status mr__record_write(const char *directory, const mr__record *record, const mr__trace *trace,
+                           char path[MR__PATH_MAX], mr__error *error)
+{
+    mr_status status = MR_OK;
+    mr__newfile *file = NULL;
+    json_t *root = NULL;
+    bool traced = false;
+    char record_path[MR__PATH_MAX], trace_path[MR__PATH_MAX];
+    path[0] = '\0';
+    if (directory[0] == '\0')
+        return MR_OK;
+    MR_TRY(make_directory(directory, error));
+    MR_CHECK(snprintf(record_path, sizeof record_path, "%s/%s.json", directory, record->run) < MR__PATH_MAX &&
+                 snprintf(trace_path, sizeof trace_path, "%s/%s.trace.json", directory, record->run) < MR__PATH_MAX,
+             MR_BAD_USAGE, "the directory for run records has too long a name");
+    if (trace != NULL)
+        MR_TRY(mr__trace_write(trace, trace_path, 0, record->app_name, error));
+    traced = trace != NULL;
+    root = json_of(record, trace != NULL ? trace_path : NULL);
+    MR_CHECK(root != NULL, MR_NO_MEMORY, "no memory to write the run record %s", record_path);
+    MR_TRY(mr__newfile_create(record_path, 0600, &file, error));
+    const int dumped = json_dump_callback(root, write_to_file, file, JSON_INDENT(2));
+    /* a write that failed is sticky and commit() words it; what is left is jansson's own memory */
+    MR_CHECK(mr__newfile_write(file, "\n", 1) != MR_OK || dumped == 0, MR_NO_MEMORY,
+             "no memory to write the run record %s", record_path);
+    status = mr__newfile_commit(file, error);
+    file = NULL;
+    if (status == MR_OK)
+        memcpy(path, record_path, sizeof record_path);
+done:
+    mr__newfile_drop(file);
+    if (status != MR_OK && traced)
+        unlink(trace_path);
+    json_decref(root);
+    return status;
+}
