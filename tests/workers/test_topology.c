@@ -1,0 +1,178 @@
+/* test_topology.c: the order of cores on machines that hwloc makes up, and the limits of the real one.
+ * Oracle: hwloc's synthetic syntax says what the machine has; sched_getaffinity and sched_getcpu say what the kernel does. */
+#include "cmocka_all.h"
+
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fault.h"
+#include "memory.h"
+#include "topology.h"
+
+static void read_machine(const char *synthetic, mr__topology *topology)
+{
+    mr__error error = {.code = MR_OK};
+    if (synthetic != NULL)
+        setenv("HWLOC_SYNTHETIC", synthetic, 1);
+    const mr_status status = mr__topology_read(topology, &error);
+    unsetenv("HWLOC_SYNTHETIC");
+    assert_string_equal(error.text, "");
+    assert_int_equal(status, MR_OK);
+}
+
+static void test_physical_cores_come_first_and_then_their_hyperthreads(void **state)
+{
+    mr__topology topology;
+    read_machine("pack:2 numa:1 core:4 pu:2", &topology);
+    assert_int_equal(topology.count, 16);
+    assert_int_equal(topology.physical, 8);
+    assert_int_equal(topology.nodes, 2);
+    assert_int_equal(topology.suggested, 16);
+    for (uint32_t i = 0; i < 16; i++) {
+        assert_int_equal(topology.cores[i].core, i % 8);
+        assert_int_equal(topology.cores[i].sibling, i / 8);
+        assert_int_equal(topology.cores[i].cpu, i % 8 * 2 + i / 8);
+        assert_int_equal(topology.cores[i].node, i % 8 / 4);
+    }
+    mr__topology_fini(&topology);
+}
+
+static void test_machines_of_other_shapes_are_counted_right(void **state)
+{
+    static const struct {
+        const char *machine;
+        uint32_t count, physical, nodes;
+        uint64_t l2_bytes;
+    } cases[] = {
+        {"pack:1 core:1 pu:1", 1, 1, 1, 1 << 20},
+        {"pack:4 numa:1 core:2 pu:1", 8, 8, 4, 1 << 20},
+        {"pack:1 core:4 pu:4", 16, 4, 1, 1 << 20},
+        {"pack:2 numa:1 l2:4(size=2MB) core:1 pu:2", 16, 8, 2, 2000000},
+        {"pack:1 l2:2(size=4MB) core:4 pu:1", 8, 8, 1, 1000000},
+        {"numa:1 pu:6", 6, 6, 1, 1 << 20},
+        {"pack:8 numa:1 core:64 pu:2", 1024, 512, 8, 1 << 20},
+    };
+    for (size_t c = 0; c < MR__COUNT(cases); c++) {
+        mr__topology topology;
+        read_machine(cases[c].machine, &topology);
+        if (topology.count != cases[c].count || topology.physical != cases[c].physical ||
+            topology.nodes != cases[c].nodes || topology.l2_bytes != cases[c].l2_bytes)
+            fail_msg("%s: got %u threads, %u cores, %u nodes, %llu bytes of L2", cases[c].machine, topology.count,
+                     topology.physical, topology.nodes, (unsigned long long)topology.l2_bytes);
+        for (uint32_t i = 1; i < topology.count; i++)
+            assert_true(topology.cores[i - 1].sibling <= topology.cores[i].sibling);
+        mr__topology_fini(&topology);
+    }
+}
+
+static void test_a_synthetic_machine_is_neither_bound_nor_placed(void **state)
+{
+    mr__topology topology;
+    cpu_set_t before, after;
+    char *pages = mr__pages_alloc(1 << 16);
+    assert_int_equal(sched_getaffinity(0, sizeof before, &before), 0);
+    read_machine("pack:2 numa:1 core:4 pu:2", &topology);
+    assert_true(topology.synthetic);
+    assert_non_null(strstr(topology.note, "synthetic"));
+    for (uint32_t i = 0; i < topology.count; i++) {
+        assert_false(mr__topology_bind(&topology, i));
+        mr__topology_place(&topology, i, pages, 1 << 16);
+    }
+    pages[0] = 1;
+    assert_int_equal(sched_getaffinity(0, sizeof after, &after), 0);
+    assert_true(CPU_EQUAL(&before, &after));
+    assert_true(topology.memory_total > topology.memory_free);
+    mr__pages_free(pages, 1 << 16);
+    mr__topology_fini(&topology);
+}
+
+static void test_the_real_machine_has_the_processors_that_the_kernel_allows(void **state)
+{
+    mr__topology topology;
+    cpu_set_t allowed;
+    assert_int_equal(sched_getaffinity(0, sizeof allowed, &allowed), 0);
+    read_machine(NULL, &topology);
+    assert_false(topology.synthetic);
+    assert_int_equal(topology.count, CPU_COUNT(&allowed));
+    assert_in_range(topology.suggested, 1, topology.count);
+    assert_in_range(topology.physical, 1, topology.count);
+    for (uint32_t i = 0; i < topology.count; i++) {
+        assert_true(CPU_ISSET(topology.cores[i].cpu, &allowed));
+        CPU_CLR(topology.cores[i].cpu, &allowed);
+        assert_int_equal(topology.cores[i].sibling == 0, i < topology.physical);
+    }
+    assert_true(topology.memory_free > 0 && topology.memory_free <= topology.memory_total);
+    mr__topology_fini(&topology);
+}
+
+static void test_a_narrowed_affinity_leaves_fewer_cores_and_says_so(void **state)
+{
+    mr__topology topology;
+    cpu_set_t before, one;
+    assert_int_equal(sched_getaffinity(0, sizeof before, &before), 0);
+    if (CPU_COUNT(&before) < 2)
+        skip();
+    int last = CPU_SETSIZE - 1;
+    while (!CPU_ISSET(last, &before))
+        last--;
+    CPU_ZERO(&one);
+    CPU_SET(last, &one);
+    assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
+    read_machine(NULL, &topology);
+    assert_int_equal(sched_setaffinity(0, sizeof before, &before), 0);
+    assert_int_equal(topology.count, 1);
+    assert_int_equal(topology.suggested, 1);
+    assert_int_equal(topology.cores[0].cpu, last);
+    assert_int_equal(topology.cores[0].sibling, 0);
+    assert_non_null(strstr(topology.note, "bound to 1 of "));
+    mr__topology_fini(&topology);
+}
+
+static void test_a_bound_thread_runs_on_its_core(void **state)
+{
+    mr__topology topology;
+    cpu_set_t before;
+    assert_int_equal(sched_getaffinity(0, sizeof before, &before), 0);
+    read_machine(NULL, &topology);
+    for (uint32_t i = 0; i < topology.count; i++) {
+        assert_true(mr__topology_bind(&topology, i));
+        assert_int_equal(sched_getcpu(), topology.cores[i].cpu);
+    }
+    assert_false(mr__topology_bind(&topology, topology.count));
+    assert_int_equal(sched_setaffinity(0, sizeof before, &before), 0);
+    mr__topology_fini(&topology);
+}
+
+static void test_without_memory_reading_fails_and_changes_nothing(void **state)
+{
+    mr__topology topology = {.count = 77};
+    for (uint32_t nth = 1;; nth++) {
+        mr__error error = {.code = MR_OK};
+        mr__fault_arm(MR__FAULT_ALLOC, nth);
+        const mr_status status = mr__topology_read(&topology, &error);
+        if (!mr__fault_fired()) {
+            mr__fault_disarm();
+            assert_int_equal(status, MR_OK);
+            break;
+        }
+        assert_int_equal(status, MR_NO_MEMORY);
+        assert_string_not_equal(error.text, "");
+        assert_int_equal(topology.count, 77);
+    }
+    mr__topology_fini(&topology);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_physical_cores_come_first_and_then_their_hyperthreads),
+        cmocka_unit_test(test_machines_of_other_shapes_are_counted_right),
+        cmocka_unit_test(test_a_synthetic_machine_is_neither_bound_nor_placed),
+        cmocka_unit_test(test_the_real_machine_has_the_processors_that_the_kernel_allows),
+        cmocka_unit_test(test_a_narrowed_affinity_leaves_fewer_cores_and_says_so),
+        cmocka_unit_test(test_a_bound_thread_runs_on_its_core),
+        cmocka_unit_test(test_without_memory_reading_fails_and_changes_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
