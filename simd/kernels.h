@@ -13,11 +13,12 @@
 typedef struct mr__kernels {
     const char *name;
     /* Spans of words or lines (mr_spans.mode) in data[0 .. size): start[i], stop[i] relative to data. Returns how many
-     * (<= max), *consumed = bytes that are dealt with (a word that is cut off by `max` is not). A span that reaches
-     * data + size is complete. size < 2^32. Padded input. */
+     * (<= max, which is >= 1). *consumed: size when fewer than max were found, else the offset behind the last of them
+     * and its line end. A span that reaches data + size is complete. size <= 2^32 - 64. Padded input; start and stop
+     * have room for max + MR__SPAN_SLACK elements. */
     size_t (*spans)(const uint8_t *data, size_t size, uint32_t mode, uint32_t *start, uint32_t *stop, size_t max,
                     size_t *consumed);
-    /* Offset behind the first / last boundary byte (\n for MR_LINES, any blank for MR_WORDS) in data; SIZE_MAX if none. */
+    /* Offset behind the first / last boundary byte (\n for MR_LINES, any blank for MR_WORDS); SIZE_MAX if none. */
     size_t (*first_boundary)(const uint8_t *data, size_t size, mr_unit unit);
     size_t (*last_boundary)(const uint8_t *data, size_t size, mr_unit unit);
     /* A-Z to a-z; to may equal from. */
@@ -25,7 +26,7 @@ typedef struct mr__kernels {
     /* Rows to columns; columns[c] is aligned and has room for rows rounded up to MR_ROW_PADDING, which are zeroed. */
     void (*transpose)(const uint8_t *records, size_t rows, uint32_t record_size, const mr_column *columns,
                       uint32_t column_count, void *const *out);
-    /* Candidates of mr_patterns_find; see patterns.c. */
+    /* mr_patterns_find(); see patterns.h. */
     size_t (*patterns)(const void *blob, const uint8_t *data, size_t size, size_t *position, mr_match *matches,
                        size_t max);
 } mr__kernels;

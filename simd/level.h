@@ -1,6 +1,6 @@
 /* level.h: which vector level runs, decided at run time by CPUID and XGETBV, or forced.
- * MILLRACE_SIMD=scalar|sse2|avx2|avx512|neon forces one; an unknown name, or one that this machine lacks, is an error and
- * not a silent fall-back. Threads: set once (mr__level_init) before workers start. */
+ * MILLRACE_SIMD=scalar|sse2|avx2|avx512|neon forces one; an unknown name, or one that this machine lacks, is an error
+ * and not a silent fall-back. Threads: set once (mr__level_init) before workers start. */
 #ifndef MR__LEVEL_H
 #define MR__LEVEL_H
 

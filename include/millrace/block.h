@@ -50,7 +50,10 @@ typedef enum mr_split_on {
     MR_SPLIT_LETTERS = 1    /* words are runs of A-Z and a-z; everything else separates */
 } mr_split_on;
 
-enum { MR__SPAN_BATCH = 512 };
+enum {
+    MR__SPAN_BATCH = 512,
+    MR__SPAN_SLACK = 64     /* the finders write whole vectors: so many elements behind the last span may change */
+};
 
 /* A cursor over the words (or lines) of a block. Its fields are private. */
 typedef struct mr_spans {
@@ -58,7 +61,7 @@ typedef struct mr_spans {
     const uint8_t *cursor;
     const uint8_t *end;
     uint32_t next, count, mode;
-    uint32_t start[MR__SPAN_BATCH], stop[MR__SPAN_BATCH];
+    uint32_t start[MR__SPAN_BATCH + MR__SPAN_SLACK], stop[MR__SPAN_BATCH + MR__SPAN_SLACK];
 } mr_spans;
 
 /* Finds the next batch of spans; false at the end of the block. SIMD level chosen at run time. */
