@@ -1,7 +1,7 @@
 /* patterns_body.h: the search loop of one vector level, 64 positions a step. Included once by patterns_<level>.c, which
  * defines before it
  *   LEVEL(name)                                    name_<level>
- *   candidates64(patterns, columns, bytes)         a mask: where the filter lets a pattern begin; columns is a constant,
+ *   candidates64(patterns, columns, bytes)         a mask: where the filter lets a pattern begin; columns: a constant
  *                                                  1 to 4. Reads 64 + columns - 1 bytes. */
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))

@@ -5,8 +5,9 @@
  *   column    xxxxxxxxxxxxxxxxxxxx...                window w: permute by index[w] under mask[w] into the same vector
  *
  * The index vectors are the same for every group of rows, because the windows begin at the group's own first element.
- * So a vector of output costs `windows` loads and permutes: worth it while that is no more than its elements. Records of
- * three float32: 9 permutes for 192 bytes. What is left at the end, where a window would reach behind the records, and
+ * So a vector of output costs `windows` loads and permutes: worth it while that is no more than its elements. Three
+ * float32: 9 permutes for 192 bytes.
+ * What is left at the end, where a window would reach behind the records, and
  * columns of long records, go element by element. */
 #include "transpose.h"
 
