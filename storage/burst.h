@@ -1,6 +1,7 @@
 /* burst.h: the private directory of one process in the burst buffer (node-local SSD).
  * Promise   PARENT/millrace-UID-PID-RANDOM, mode 0700, locked while its owner lives. Opening one removes the directories
  *           that dead processes of the same user left (their lock can be taken), and nothing else.
+ * Capacity  MILLRACE_BURST_SIZE ("20G"), else what the disk has.
  * Threads   Any thread may ask for names.
  * Failure   A sentence that names the directory; nothing is left. */
 #ifndef MR__BURST_H
@@ -12,11 +13,16 @@
 #include "check.h"
 
 typedef struct mr__burst mr__burst;
+struct mr__tier;
 
 /* parent: NULL for $MILLRACE_BURST, else $TMPDIR, else /var/tmp. */
 mr_status mr__burst_open(const char *parent, mr__burst **burst, mr__error *error);
 /* Removes the directory and what is in it. Takes NULL. */
 void mr__burst_close(mr__burst *burst);
 const char *mr__burst_path(const mr__burst *burst);
+/* The same directory as a tier; the burst's. */
+struct mr__tier *mr__burst_tier(mr__burst *burst);
+/* A number that no other file of this directory has in its name. */
+uint32_t mr__burst_number(mr__burst *burst);
 
 #endif

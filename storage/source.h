@@ -1,7 +1,9 @@
 /* source.h: the files of a dataset.
  * Promise   Files, directories (walked in byte order of the paths), glob patterns, "-" (standard input, spooled into the
- *           burst directory when it is a pipe). The order, and so the index, of a source is the same in every run.
- * Cost      One stat per file; names lie in one arena.
+ *           burst directory when it is a pipe; so is a named pipe). The order, and so the index, of a source is the same in
+ *           every run: that of the arguments, and inside an argument the byte order of the paths. In a walk links to files
+ *           are followed, links to directories are not; pipes, sockets and links that lead nowhere are passed over.
+ * Cost      One stat per file; names lie in one arena. 80,000 files in 5,000 directories: about 0.15 s.
  * Failure   MR_BAD_INPUT with the path, the reason, and what to do; *sources is untouched. */
 #ifndef MR__SOURCE_H
 #define MR__SOURCE_H
@@ -9,11 +11,14 @@
 #include "arena.h"
 #include "burst.h"
 #include "check.h"
+#include "namespace.h"
 
 typedef struct mr__source {
-    const char *path;       /* as it can be opened */
+    const char *path;       /* as the user can name it */
     uint64_t size;          /* when it was listed */
     uint64_t start;         /* bytes of all sources before it */
+    mr__tier *tier;         /* where it lies */
+    const char *inside;     /* and its path there */
 } mr__source;
 
 typedef struct mr__sources {
@@ -23,9 +28,12 @@ typedef struct mr__sources {
     mr__arena names;
 } mr__sources;
 
-/* burst: where a piped standard input is spooled; may be NULL when no path is "-". */
+/* burst: where a piped standard input is spooled; may be NULL when no path is a pipe. Plain paths only. */
 mr_status mr__sources_open(const char *const *paths, size_t count, mr__burst *burst, mr__sources **sources,
                            mr__error *error);
+/* The same through a namespace, so that a path may lie on any tier that is mounted. */
+mr_status mr__sources_open_in(const mr__namespace *names, const char *const *paths, size_t count, mr__burst *burst,
+                              mr__sources **sources, mr__error *error);
 void mr__sources_close(mr__sources *sources);
 
 #endif

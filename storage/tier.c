@@ -1,0 +1,117 @@
+/* tier.c: what all tiers share. */
+#include "tier.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "memory.h"
+
+void mr__tier_destroy(mr__tier *tier)
+{
+    if (tier != NULL)
+        tier->ops->destroy(tier);
+}
+
+bool mr__tier_charge(mr__tier *tier, uint64_t bytes)
+{
+    if (tier->capacity == 0)
+        return true;
+    /* relaxed: the counter orders nothing but itself */
+    uint64_t used = atomic_load_explicit(&tier->used, memory_order_relaxed);
+    do {
+        if (used > tier->capacity || bytes > tier->capacity - used)
+            return false;
+    } while (!atomic_compare_exchange_weak_explicit(&tier->used, &used, used + bytes, memory_order_relaxed,
+                                                    memory_order_relaxed));
+    return true;
+}
+
+void mr__tier_refund(mr__tier *tier, uint64_t bytes)
+{
+    if (tier->capacity != 0)
+        atomic_fetch_sub_explicit(&tier->used, bytes, memory_order_relaxed);
+}
+
+/* The names of one directory, so that removing does not disturb the listing. */
+struct doomed {
+    const char *directory;
+    struct doomed_item {
+        struct doomed_item *next;
+        bool tree;
+        char path[];
+    } *items;
+    int result;
+};
+
+static bool doom(const mr__entry *entry, void *context)
+{
+    struct doomed *doomed = context;
+    const size_t front = strlen(doomed->directory), back = strlen(entry->name) + 1;
+    struct doomed_item *item = mr__alloc(sizeof *item + front + 1 + back);
+    if (item == NULL) {
+        doomed->result = -ENOMEM;
+        return false;
+    }
+    memcpy(item->path, doomed->directory, front);
+    item->path[front] = '/';
+    memcpy(item->path + front + 1, entry->name, back);
+    item->tree = entry->kind == MR__DIRECTORY && !entry->link;
+    item->next = doomed->items;
+    doomed->items = item;
+    return true;
+}
+
+int mr__tier_remove_tree(mr__tier *tier, const char *path)
+{
+    struct doomed doomed = {.directory = path};
+    const int listed = tier->ops->list(tier, path, doom, &doomed);
+    int result = listed != 0 ? listed : doomed.result;
+    for (struct doomed_item *item = doomed.items, *next; item != NULL; item = next) {
+        next = item->next;
+        const int removed =
+            item->tree ? mr__tier_remove_tree(tier, item->path) : tier->ops->remove(tier, item->path);
+        if (result == 0)
+            result = removed;
+        mr__free(item);
+    }
+    const int removed = tier->ops->remove(tier, path);
+    return result != 0 && removed != 0 ? result : removed;
+}
+
+void mr__claim_drop(mr__tier *tier, mr__claim *claim)
+{
+    if (claim->path == NULL)
+        return;
+    mr__tier_remove_tree(tier, claim->path);
+    mr__claim_settle(claim);
+}
+
+void mr__claim_settle(mr__claim *claim)
+{
+    if (claim->path != NULL && claim->lock >= 0)
+        close(claim->lock);
+    mr__free(claim->path);
+    *claim = (mr__claim){.lock = -1};
+}
+
+const char *mr__errno_hint(int number)
+{
+    switch (number < 0 ? -number : number) {
+    case ENOENT:
+        return "\n  hint: check the name; a relative path counts from the directory the job was started in";
+    case EACCES:
+    case EPERM:
+        return "\n  hint: give the user that runs the job permission for it";
+    case EMFILE:
+    case ENFILE:
+        return "\n  hint: too many files are open; raise the limit with ulimit -n";
+    case ENOSPC:
+    case EDQUOT:
+        return "\n  hint: free some space, or choose another disk";
+    case EROFS:
+        return "\n  hint: the file system is mounted read-only; choose another place";
+    default:
+        return "";
+    }
+}
