@@ -15,15 +15,14 @@
  *
  * The threads are an OpenMP team, so that Millrace and an app that uses OpenMP or OpenBLAS share one pool of threads.
  * Two things OpenMP does not do for us:
- * - Its run-time ends the process when the system refuses a thread. So the first time that a team of some size is needed,
- *   plain threads are tried; if the system gives fewer, the team is smaller: workers pull, so the work still gets done.
+ * - Its run-time ends the process when the system refuses a thread. So before a team grows, that many plain threads are
+ *   tried; if the system gives fewer, the team is smaller: workers pull, so the work still gets done.
  * - Its barriers are not instrumented, and ThreadSanitizer sees races where there are none. Under it the team is made of
  *   plain threads. The loop is the same. */
 #include "worker.h"
 
 #include <pthread.h>
 #include <sched.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 
 #if defined(__SANITIZE_THREAD__)
@@ -229,14 +228,16 @@ static uint32_t try_threads(uint32_t wanted)
     return made;
 }
 
-/* The size of the team that can be had, the calling thread included. Remembered: OpenMP keeps its threads. */
+/* The size of the team that can be had, the calling thread included. Each thread that starts teams keeps the threads of
+ * its last one; a team of one leaves them as they are. */
 static uint32_t threads_to_ask_for(uint32_t count)
 {
-    static _Atomic uint32_t granted = 1;
-    if (count > atomic_load(&granted)) {
-        count = 1 + try_threads(count - 1);
-        atomic_store(&granted, count);
-    }
+    static _Thread_local uint32_t kept = 1;
+    if (count == 1)
+        return 1;
+    if (count > kept)
+        count = kept + try_threads(count - kept);
+    kept = count;
     return count;
 }
 
