@@ -1,6 +1,5 @@
-/* newfile.c: written under PATH.PID.tmp, renamed at the end. For small files (records, traces) and for generated data,
- * where a buffer of 64 KiB is enough to keep system calls out of the profile. No fsync: what a crash of the machine
- * loses can be made again. */
+/* newfile.c: written under PATH.PID.tmp, renamed at the end. For small files (records, traces) through a buffer, and for generated
+ * data in large pieces around it. No fsync: what a crash of the machine loses can be made again. */
 #include "newfile.h"
 
 #include <errno.h>
@@ -22,17 +21,22 @@ struct mr__newfile {
     char buffer[MR__NEWFILE_BUFFER];
 };
 
+static void write_all(mr__newfile *file, const char *bytes, size_t size)
+{
+    while (size > 0 && file->failed == 0) {
+        const ssize_t n = mr__fault(MR__FAULT_WRITE) ? (errno = EIO, -1) : write(file->fd, bytes, size);
+        if (n >= 0) {
+            bytes += n;
+            size -= (size_t)n;
+        } else if (errno != EINTR) {
+            file->failed = errno;
+        }
+    }
+}
+
 static void flush(mr__newfile *file)
 {
-    size_t written = 0;
-    while (written < file->used && file->failed == 0) {
-        const ssize_t n = mr__fault(MR__FAULT_WRITE) ? (errno = EIO, -1)
-                                                     : write(file->fd, file->buffer + written, file->used - written);
-        if (n >= 0)
-            written += (size_t)n;
-        else if (errno != EINTR)
-            file->failed = errno;
-    }
+    write_all(file, file->buffer, file->used);
     file->used = 0;
 }
 
@@ -61,14 +65,13 @@ done:
 
 mr_status mr__newfile_write(mr__newfile *file, const void *bytes, size_t size)
 {
-    for (const char *from = bytes; size > 0;) {
-        if (file->used == sizeof file->buffer)
-            flush(file);
-        const size_t room = sizeof file->buffer - file->used, n = size < room ? size : room;
-        memcpy(file->buffer + file->used, from, n);
-        file->used += n;
-        from += n;
-        size -= n;
+    if (size > sizeof file->buffer - file->used)
+        flush(file);
+    if (size > sizeof file->buffer) {
+        write_all(file, bytes, size);
+    } else {
+        memcpy(file->buffer + file->used, bytes, size);
+        file->used += size;
     }
     return file->failed == 0 ? MR_OK : mr__status_of_errno(file->failed, MR_IO_FAILED);
 }

@@ -20,52 +20,19 @@
 #include "memory.h"
 #include "newfile.h"
 #include "params.h"
+#include "utf8.h"
 
 enum { LISTED_MAX = 256, COMMAND_BYTES = 1 << 16, SECOND_NS = 1000000000 };
 
 /* ---- values that jansson takes ------------------------------------------------------------------------------------- */
 
-/* Length of the UTF-8 sequence at `text`, 0 if it is none (overlong forms, surrogates and > U+10FFFF are none). */
-static size_t sequence_length(const unsigned char *text)
-{
-    static const struct { unsigned char first_low, first_high, second_low, second_high, length; } rows[] = {
-        {0x00, 0x7f, 0x00, 0xff, 1}, {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3}, {0xe1, 0xec, 0x80, 0xbf, 3},
-        {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3}, {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4},
-        {0xf4, 0xf4, 0x80, 0x8f, 4}};
-    for (size_t r = 0; r < MR__COUNT(rows); r++) {
-        if (text[0] < rows[r].first_low || text[0] > rows[r].first_high)
-            continue;
-        if (rows[r].length > 1 && (text[1] < rows[r].second_low || text[1] > rows[r].second_high))
-            return 0;
-        for (size_t i = 2; i < rows[r].length; i++) {
-            if ((text[i] & 0xc0) != 0x80)
-                return 0;
-        }
-        return rows[r].length;
-    }
-    return 0;
-}
-
-/* File names are bytes; JSON wants UTF-8: what is none becomes U+FFFD. NULL gives null. */
+/* NULL gives null. */
 static json_t *string_of(const char *text)
 {
     if (text == NULL)
         return json_null();
-    json_t *string = json_string(text);
-    if (string != NULL)
-        return string;
-    char *clean = mr__alloc(strlen(text) * 3 + 1);
-    if (clean == NULL)
-        return NULL;
-    size_t used = 0;
-    for (const unsigned char *at = (const unsigned char *)text; *at != '\0';) {
-        const size_t length = sequence_length(at);
-        memcpy(clean + used, length > 0 ? (const char *)at : "\xef\xbf\xbd", length > 0 ? length : 3);
-        used += length > 0 ? length : 3;
-        at += length > 0 ? length : 1;
-    }
-    clean[used] = '\0';
-    string = json_string(clean);
+    char *clean = mr__utf8_clean(text);
+    json_t *string = clean != NULL ? json_string(clean) : NULL;
     mr__free(clean);
     return string;
 }
