@@ -17,8 +17,8 @@ typedef struct mr__comm_ops {       /* every call is required */
     uint32_t (*size)(const mr__comm *comm);
     /* Sends `size` bytes (< 2^31) with a tag; the bytes may be reused on return. */
     mr_status (*send)(mr__comm *comm, uint32_t to, uint32_t tag, const void *bytes, size_t size, mr__error *error);
-    /* One waiting message, any sender: fills from, tag, size; *size = SIZE_MAX when none waits (never blocks). A message
-     * larger than `capacity` is MR_NETWORK_FAILED and stays. */
+    /* One waiting message, any sender: fills from, tag, size; *size = SIZE_MAX when none waits (never blocks).
+     * A message larger than `capacity` is MR_NETWORK_FAILED and stays. */
     mr_status (*receive)(mr__comm *comm, uint32_t *from, uint32_t *tag, void *bytes, size_t capacity, size_t *size,
                          mr__error *error);
     /* All ranks have called it. */

@@ -2,8 +2,8 @@
  *
  *   send -> tail [message] ... [message] head -> receive
  *
- * A message to oneself is copied, as the contract promises the sender, and waits in arrival order. So code that talks to
- * the owner of a partition through mr__comm needs no branch for the laptop. */
+ * A message to oneself is copied, as the contract promises the sender, and waits in arrival order. So code that talks
+ * to the owner of a partition through mr__comm needs no branch for the laptop. */
 #include "comm.h"
 
 #include <pthread.h>
@@ -40,7 +40,7 @@ static mr_status local_send(mr__comm *comm, uint32_t to, uint32_t tag, const voi
     struct local_comm *local = (struct local_comm *)comm;
     struct message *message = NULL;
     MR_CHECK(to == 0, MR_NETWORK_FAILED, "could not send to rank %u: this job has one rank", to);
-    MR_CHECK(size <= INT32_MAX, MR_NETWORK_FAILED, "could not send %zu bytes in one message; the limit is 2^31 - 1", size);
+    MR_CHECK(size <= INT32_MAX, MR_NETWORK_FAILED, "could not send %zu bytes at once; the limit is 2^31 - 1", size);
     message = mr__alloc(sizeof *message + size);
     MR_CHECK(message != NULL, MR_NO_MEMORY, "no memory for a message of %zu bytes; raise --memory", size);
     message->next = NULL;
@@ -56,8 +56,8 @@ done:
     return status;
 }
 
-static mr_status local_receive(mr__comm *comm, uint32_t *from, uint32_t *tag, void *bytes, size_t capacity, size_t *size,
-                               mr__error *error)
+static mr_status local_receive(mr__comm *comm, uint32_t *from, uint32_t *tag, void *bytes, size_t capacity,
+                               size_t *size, mr__error *error)
 {
     mr_status status = MR_OK;
     struct local_comm *local = (struct local_comm *)comm;

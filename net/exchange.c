@@ -39,9 +39,9 @@ mr_status mr__exchange_create(mr__comm *comm, uint32_t partitions, mr__exchange 
     MR_CHECK(comm->ops->size(comm) == 1, MR_NETWORK_FAILED, "the exchange moves chunks inside one rank, and %s has %u",
              comm->ops->name, comm->ops->size(comm));
     made = mr__alloc_zero(1, sizeof *made);
-    MR_CHECK(made != NULL, MR_NO_MEMORY, "no memory for an exchange of %u partitions; raise --memory", partitions);
+    MR_CHECK(made != NULL, MR_NO_MEMORY, "no memory for %u partitions; raise --memory", partitions);
     made->lanes = mr__pages_alloc(lanes_size(partitions));
-    MR_CHECK(made->lanes != NULL, MR_NO_MEMORY, "no memory for an exchange of %u partitions; raise --memory", partitions);
+    MR_CHECK(made->lanes != NULL, MR_NO_MEMORY, "no memory for %u partitions; raise --memory", partitions);
     made->comm = comm;
     made->partitions = partitions;
     for (uint32_t p = 0; p < partitions; p++) {

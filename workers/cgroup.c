@@ -6,10 +6,10 @@
  *   /sys/fs/cgroup/memory/jobs/7  ->  /sys/fs/cgroup/memory/jobs  ->  /sys/fs/cgroup/memory
  *
  * Every step up may be tighter than the one below, so all are read. A controller that is mounted as version 1 is used
- * as that (hybrid systems mount an empty version 2 tree beside it). In a container the mount often shows a subtree only:
- * then the part of the path that the mount hides is cut off, or, if the path is not below it, the mount's root is our group.
- * Page cache that the group could drop is not "used": without that, a process that has read a large file would
- * believe that it has no memory left. */
+ * as that (hybrid systems mount an empty version 2 tree beside it). A container's mount often shows a subtree only: the
+ * part of the path that the mount hides is cut off, or, if the path is not below it, the mount's root is our group.
+ * Page cache that the group could drop is not "used": else a process that has read a large file would believe that it
+ * has no memory left. */
 #include "cgroup.h"
 
 #include <errno.h>
@@ -40,7 +40,7 @@ static const struct names version1 = {"cpu.cfs_quota_us", "cpu.cfs_period_us", "
 static const struct names version2 = {"cpu.max", NULL, "memory.max", "memory.high", "memory.current", "inactive_file",
                                       "active_file"};
 
-/* ---- finding the group --------------------------------------------------------------------------------------------- */
+/* ---- finding the group ------------------------------------------------------------------------------------------- */
 
 /* Is `word` one of the comma-separated items of `list`? */
 static bool has_item(const char *list, const char *word)
@@ -150,7 +150,7 @@ static bool to_parent(struct group *group)
     return true;
 }
 
-/* ---- reading its files --------------------------------------------------------------------------------------------- */
+/* ---- reading its files ------------------------------------------------------------------------------------------- */
 
 static bool read_text(const struct group *group, const char *name, char *text, size_t size)
 {

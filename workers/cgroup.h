@@ -11,7 +11,7 @@
 typedef struct mr__cgroup_limits {
     double cpus;                /* quota / period; 0: no quota */
     uint64_t memory_limit;      /* UINT64_MAX: none */
-    uint64_t memory_free;       /* the limit less what the group holds; page cache counts as free; UINT64_MAX: no limit */
+    uint64_t memory_free;       /* the limit less what the group holds, page cache apart; UINT64_MAX: no limit */
 } mr__cgroup_limits;
 
 /* root: "" for this machine; a directory with recorded proc/ and sys/ trees for tests. */

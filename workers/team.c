@@ -5,9 +5,9 @@
  *          |     +-----------------+----------------+                    |
  *          +-------------------------------------------------------------+
  *
- * The loop polls after every submit, without waiting as long as the worker might take more: a CPU worker runs its task in
- * that call and has nothing in flight when the next task is pulled, so it never sits on a task that another worker could
- * run. A device takes tasks until it says BUSY; then one pulled task is held back and poll waits.
+ * The loop polls after every submit, without waiting as long as the worker might take more: a CPU worker runs its task
+ * in that call and has nothing in flight when the next task is pulled, so it never sits on a task that another worker
+ * could run. A device takes tasks until it says BUSY; then one pulled task is held back and poll waits.
  *
  * Why nobody waits for ever: pull may block only if this worker has nothing in flight. If it has, some poll returns it,
  * because a worker gives back every task, done or lost. A lost worker's tasks go back to the source before its thread
@@ -15,10 +15,10 @@
  *
  * The threads are an OpenMP team, so that Millrace and an app that uses OpenMP or OpenBLAS share one pool of threads.
  * Two things OpenMP does not do for us:
- * - Its run-time ends the process when the system refuses a thread. So before a team grows, that many plain threads are
- *   tried; if the system gives fewer, the team is smaller: workers pull, so the work still gets done.
- * - Its barriers are not instrumented, and ThreadSanitizer sees races where there are none. Under it the team is made of
- *   plain threads. The loop is the same. */
+ * - Its run-time ends the process when the system refuses a thread. So before a team grows, that many plain threads
+ *   are tried; if the system gives fewer, the team is smaller: workers pull, so the work still gets done.
+ * - Its barriers are not instrumented, and ThreadSanitizer sees races where there are none. Under it the team is made
+ *   of plain threads. The loop is the same. */
 #include "worker.h"
 
 #include <pthread.h>
@@ -53,7 +53,7 @@ struct team {
     uint32_t started, finished; /* workers that began; that heard FINISHED */
 };
 
-/* ---- the loop ------------------------------------------------------------------------------------------------------ */
+/* ---- the loop ---------------------------------------------------------------------------------------------------- */
 
 struct loop {
     const mr__task_source *source;
@@ -164,7 +164,7 @@ static void run_worker(struct team *team, mr__worker *worker)
         pthread_setaffinity_np(pthread_self(), sizeof before, &before);
 }
 
-/* ---- threads ------------------------------------------------------------------------------------------------------- */
+/* ---- threads ----------------------------------------------------------------------------------------------------- */
 
 #if PLAIN_THREADS
 
@@ -259,7 +259,7 @@ mr_status mr__team_run(mr__worker *workers, uint32_t count, const mr__task_sourc
     mr_status status = MR_OK;
     struct team team = {.workers = workers, .count = count, .source = source, .begin = begin, .end = end,
                         .mutex = PTHREAD_MUTEX_INITIALIZER};
-    MR_CHECK(count > 0 && count <= THREADS_MAX, MR_NO_WORKER, "a team needs 1 to %d workers, not %u", THREADS_MAX, count);
+    MR_CHECK(count > 0 && count <= THREADS_MAX, MR_NO_WORKER, "a team has 1 to %d workers, not %u", THREADS_MAX, count);
     MR_TRY(run_threads(&team, error));
     MR_CHECK(team.started > 0, MR_NO_WORKER, "no worker could start: %s", team.first.text);
     MR_CHECK(team.finished > 0, MR_DEVICE_LOST, "all %u workers were lost before the work was done", team.started);

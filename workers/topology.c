@@ -4,9 +4,9 @@
  *
  *     core 0   core 1   core 2  ...  core 0'  core 1'  core 2' ...        (' = second hardware thread)
  *
- * So a team of N workers has N physical cores as long as there are that many; hyperthreads come last, because two on one
- * core share the units that a map keeps busy. The machine is read once and written down: hwloc's own object would only
- * be kept to bind threads, and that is one system call with the number of a processor.
+ * So a team of N workers has N physical cores as long as there are that many; hyperthreads come last, because two on
+ * one core share the units that a map keeps busy. The machine is read once and written down: hwloc's own object would
+ * only be kept to bind threads, and that is one system call with the number of a processor.
  *
  * A synthetic machine (HWLOC_SYNTHETIC) has processors that do not exist: nothing is bound or placed, no quota applies
  * and memory is that of the real machine. */
@@ -40,7 +40,7 @@ __attribute__((format(printf, 2, 3))) static void add_note(mr__topology *topolog
     va_end(arguments);
 }
 
-/* ---- processors ---------------------------------------------------------------------------------------------------- */
+/* ---- processors -------------------------------------------------------------------------------------------------- */
 
 static int by_sibling_then_core(const void *left, const void *right)
 {
@@ -137,7 +137,7 @@ done:
     return status;
 }
 
-/* ---- memory -------------------------------------------------------------------------------------------------------- */
+/* ---- memory ------------------------------------------------------------------------------------------------------ */
 
 static void read_memory(mr__topology *topology)
 {
@@ -201,7 +201,7 @@ void mr__topology_fini(mr__topology *topology)
     *topology = (mr__topology){0};
 }
 
-/* ---- binding and placing ------------------------------------------------------------------------------------------- */
+/* ---- binding and placing ----------------------------------------------------------------------------------------- */
 
 bool mr__topology_bind(const mr__topology *topology, uint32_t index)
 {

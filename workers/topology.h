@@ -1,6 +1,6 @@
 /* topology.h: which cores this process may use, in what order, and what memory is free.
- * Promise   Physical cores first, their hyperthreads after; only what the cpuset allows; no more workers than the cgroup's
- *           CPU quota (rounded up). HWLOC_SYNTHETIC topologies are honoured (binding is then skipped).
+ * Promise   Physical cores first, their hyperthreads after; only what the cpuset allows; no more workers than the
+ *           cgroup's CPU quota (rounded up). HWLOC_SYNTHETIC topologies are honoured (binding is then skipped).
  * Failure   Without a readable topology: one worker per online CPU, unbound. */
 #ifndef MR__TOPOLOGY_H
 #define MR__TOPOLOGY_H

@@ -1,4 +1,5 @@
-/* test_arena.c: what an arena gives out is aligned, does not overlap, and lives until reset. Oracle: a stamp in each piece. */
+/* test_arena.c: what an arena gives out is aligned, does not overlap, and lives until reset.
+ * Oracle: a stamp in each piece. */
 #include "cmocka_all.h"
 
 #include <stdlib.h>

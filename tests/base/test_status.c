@@ -1,4 +1,4 @@
-/* test_status.c: each code has a name, a meaning and the exit status of its class; the first failure is the one reported.
+/* test_status.c: each code has a name, a meaning and the exit status of its class; the first failure is reported.
  * Oracle: the classes of DESIGN, section 10, as an own table. */
 #include "cmocka_all.h"
 

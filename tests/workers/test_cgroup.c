@@ -1,4 +1,5 @@
-/* test_cgroup.c: limits from trees as systems of different kinds show them. Oracle: the kernel's documentation of the files. */
+/* test_cgroup.c: limits from trees as systems of different kinds show them.
+ * Oracle: the kernel's documentation of the files. */
 #include "cmocka_all.h"
 
 #include <stdbool.h>
@@ -80,7 +81,8 @@ static const struct tree {
       {"sys/fs/cgroup/cpu,cpuacct/jobs/cpu.cfs_period_us", "100000\n"},
       {"sys/fs/cgroup/memory/jobs/memory.limit_in_bytes", "2000000\n"},
       {"sys/fs/cgroup/memory/jobs/memory.usage_in_bytes", "1900000\n"},
-      {"sys/fs/cgroup/memory/jobs/memory.stat", "inactive_file 7\ntotal_inactive_file 900000\ntotal_active_file 100000\n"},
+      {"sys/fs/cgroup/memory/jobs/memory.stat",
+       "inactive_file 7\ntotal_inactive_file 900000\ntotal_active_file 100000\n"},
       {"sys/fs/cgroup/memory/memory.limit_in_bytes", V1_NONE}},
      0.5, 2000000, 1100000},
     {"hybrid: version 1 controllers beside an empty version 2 tree",
@@ -144,7 +146,8 @@ static void test_the_tightest_limit_on_the_way_up_counts(void **state)
         const mr__cgroup_limits limits = mr__cgroup_read(root);
         snprintf(command, sizeof command, "rm -r %s", root);
         assert_int_equal(system(command), 0);
-        if (limits.cpus != trees[t].cpus || limits.memory_limit != trees[t].limit || limits.memory_free != trees[t].free)
+        if (limits.cpus != trees[t].cpus || limits.memory_limit != trees[t].limit ||
+            limits.memory_free != trees[t].free)
             fail_msg("%s: got %g CPUs, limit %llu, free %llu", trees[t].name, limits.cpus,
                      (unsigned long long)limits.memory_limit, (unsigned long long)limits.memory_free);
     }

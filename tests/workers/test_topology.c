@@ -1,5 +1,5 @@
 /* test_topology.c: the order of cores on machines that hwloc makes up, and the limits of the real one.
- * Oracle: hwloc's synthetic syntax says what the machine has; sched_getaffinity and sched_getcpu say what the kernel does. */
+ * Oracle: hwloc's synthetic syntax says what the machine has; sched_getaffinity and sched_getcpu what is so. */
 #include "cmocka_all.h"
 
 #include <sched.h>

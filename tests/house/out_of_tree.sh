@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# out_of_tree.sh CMAKE BUILD APP CC LIBDIR: an app that lives outside of the tree is built against an installed Millrace,
+# by the CMake package and by pkg-config, and run both as a program and by the installed command.
+# Oracle: awk and od count the same.
+set -euo pipefail
+cmake=$1 build=$2 app=$3 cc=$4 libdir=$5
+here=$(mktemp -d "${TMPDIR:-/tmp}/millrace-house-XXXXXX")
+trap 'rm -rf "$here"' EXIT
+export LC_ALL=C MILLRACE_RECORDS=$here/records MILLRACE_BURST=$here
+unset MILLRACE_APPS LD_LIBRARY_PATH
+
+fail() { echo "$1" >&2; exit 1; }
+quietly() { "$@" >"$here/log" 2>&1 || { cat "$here/log" >&2; fail "failed: $*"; }; }
+same() { diff "$here/expected" "$1" >&2 || fail "$2: wrong result (< expected, > got)"; }
+
+for i in 1 2 3; do cat "$app"/*.c; done >"$here/text"
+awk '{ for (i = 1; i <= NF; i++) n[length($i)]++ } END { for (l in n) print l "\t" n[l] }' "$here/text" |
+    sort -n >"$here/expected.lengths"
+head -c 40000 "$build/lib/libmillrace.so" >"$here/numbers"
+od -An -v -t u1 -w4 "$here/numbers" | awk '{ n[$1 % 8]++ } END { for (b in n) print b "\t" n[b] }' |
+    sort -n >"$here/expected.buckets"
+
+quietly "$cmake" --install "$build" --prefix "$here/first"
+for file in include/millrace/millrace.h "$libdir/libmillrace.so" "$libdir/pkgconfig/millrace.pc" \
+    "$libdir/cmake/millrace/millrace-config.cmake" "$libdir/millrace/apps/wordcount.so" bin/millrace; do
+    [ -e "$here/first/$file" ] || fail "not installed: $file"
+done
+mv "$here/first" "$here/prefix"         # nothing in it may depend on where it was installed
+prefix=$here/prefix
+if grep -rIl "$here/first\|$build" "$prefix" >&2; then fail "these files name a folder of the build"; fi
+
+echo "CMake package"
+quietly "$cmake" -S "$app" -B "$here/cmake" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_C_COMPILER="$cc" \
+    -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_FLAGS="-Wall -Wextra -Werror"
+quietly "$cmake" --build "$here/cmake"
+cp "$here/expected.lengths" "$here/expected"
+"$here/cmake/lengths" "$here/text" | sort -n >"$here/got"
+same "$here/got" "program built by CMake"
+
+echo "pkg-config"
+export PKG_CONFIG_PATH=$prefix/$libdir/pkgconfig
+read -ra flags < <(pkg-config --cflags --libs millrace)
+quietly "$cc" -O2 -Wall -Wextra -Werror -o "$here/lengths" "$app/program.c" "$app/lengths.c" "${flags[@]}" \
+    "-Wl,-rpath,$(pkg-config --variable=libdir millrace)"
+"$here/lengths" "$here/text" | sort -n >"$here/got"
+same "$here/got" "program built by pkg-config"
+quietly "$cc" -O2 -Wall -Wextra -Werror -shared -fPIC -o "$here/lengths.so" "$app/lengths.c" "${flags[@]}"
+
+echo "installed command"
+for object in "$here/cmake/lengths_app.so" "$here/lengths.so"; do
+    quietly "$prefix/bin/millrace" run "$object" "$here/text" -o "$here/out" --sort key
+    [ -e "$here/out/_SUCCESS" ] || fail "$object: no _SUCCESS"
+    cat "$here"/out/part-* >"$here/got"
+    same "$here/got" "$object"
+    rm -r "$here/out"
+done
+cp "$here/expected.buckets" "$here/expected"
+for level in scalar best; do
+    [ $level = best ] && unset MILLRACE_SIMD || export MILLRACE_SIMD=$level
+    quietly "$prefix/bin/millrace" run "$here/cmake/buckets_app.so" "$here/numbers" -o "$here/out" --sort key
+    cat "$here"/out/part-* >"$here/got"
+    same "$here/got" "row kernel, $level"
+    rm -r "$here/out"
+done
+"$prefix/bin/millrace" apps | grep -q wordcount || fail "the installed command does not find the installed apps"
+echo "built and run both ways"
