@@ -117,6 +117,7 @@ MR_API mr_status mr_run(mr_session *session, const mr_job *job, mr_result **resu
 /* What mr_run would do and why, as text for a person; *text: free() it. Reads nothing but names and sizes. */
 MR_API mr_status mr_explain(mr_session *session, const mr_job *job, char **text);
 
+/* What the run did and how long it took. Valid until the result is closed. */
 MR_API const mr_stats *mr_result_stats(const mr_result *result);
 /* Walks a result that stayed in memory, in its order. value: the bytes of the value; for a job with reduce the text that
  * reduce wrote. Valid until the result is closed. false at the end. */
