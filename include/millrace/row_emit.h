@@ -1,0 +1,238 @@
+/* row_emit.h: the emission words of row.h in C, and the loop that calls a row function for each group of a block.
+ *
+ *   block   [group][group] ... [part]        every group has MR_LANES rows; only the last may have fewer that count
+ *
+ * Sums without a key: row i of the block always goes to partial sum i % MR__ROW_PHASES, whatever the lane count, and
+ * the partial sums are folded in one order at the end of the block. That makes floating sums equal to the bit at every
+ * level. Counting bytes: consecutive bytes go to MR__ROW_TABLES tables in turn, because an increment that follows
+ * another one of the same counter waits for its store. Include row.h. */
+#ifndef MILLRACE_ROW_EMIT_H
+#define MILLRACE_ROW_EMIT_H
+
+enum {
+    MR__ROW_PHASES = 64,    /* a multiple of every lane count */
+    MR__ROW_SLOTS = 32,     /* slots that mr_sum_* may use */
+    MR__ROW_TABLES = 8
+};
+
+typedef struct mr_row_out {
+    mr_emitter *emitter;
+    uint64_t keys;
+    uint32_t width;
+    uint32_t active;        /* lanes of this group that are rows */
+    uint32_t phase;         /* of its first row */
+    uint32_t f64_used, u64_used;    /* one bit a slot */
+    bool counted;
+    union {
+        double f64[MR__ROW_PHASES];
+        uint64_t u64[MR__ROW_PHASES];
+    } sums[MR__ROW_SLOTS] __attribute__((aligned(64)));
+    uint32_t counts[MR__ROW_TABLES][256];   /* a block has fewer than 2^32 rows */
+} mr_row_out;
+
+MR_ROW_FUNCTION void mr__row_begin(mr_row_out *out, mr_emitter *emitter)
+{
+    out->emitter = emitter;
+    out->keys = emitter->dense_keys;
+    out->width = emitter->dense_width;
+    out->f64_used = out->u64_used = 0;
+    out->counted = false;
+}
+
+MR_ROW_FUNCTION void mr__row_end(mr_row_out *out)
+{
+    double *f64 = (double *)out->emitter->dense;
+    uint64_t *u64 = (uint64_t *)out->emitter->dense;
+    for (uint32_t slot = 0; slot < MR__ROW_SLOTS; slot++)
+        if (out->f64_used >> slot & 1) {
+            double total = 0;
+            for (int i = 0; i < MR__ROW_PHASES; i++)
+                total += out->sums[slot].f64[i];
+            f64[slot] += total;
+        } else if (out->u64_used >> slot & 1) {
+            for (int i = 0; i < MR__ROW_PHASES; i++)
+                u64[slot] += out->sums[slot].u64[i];
+        }
+    for (uint64_t key = 0; out->counted && key < 256; key++) {
+        uint64_t count = 0;
+        for (int t = 0; t < MR__ROW_TABLES; t++)
+            count += out->counts[t][key];
+        if (key < out->keys)
+            u64[key * out->width] += count;
+        else if (count > 0)
+            mr__emit_bad_dense(out->emitter, key);
+    }
+}
+
+/* ---- sums by key, lane by lane in the order of the rows ---------------------------------------------------------- */
+
+/* The index of the key's first value; *bad when the key or the last slot is out of range. */
+MR_ROW_FUNCTION size_t mr__row_place(mr_row_out *out, int32_t key, uint32_t slots, bool *bad)
+{
+    const uint64_t wide = (uint64_t)(int64_t)key;
+    *bad = __builtin_expect(wide >= out->keys || slots > out->width, 0);
+    if (*bad)
+        mr__emit_bad_dense(out->emitter, wide);
+    return (size_t)wide * out->width;
+}
+
+/* With a constant lane count the compiler unrolls; only the last group of a block takes the other way. */
+#define MR__BY_LANES(out, add, ...)                                                                                    \
+    do {                                                                                                               \
+        if (__builtin_expect((out)->active == MR_LANES, 1))                                                            \
+            add((out), MR_LANES, __VA_ARGS__);                                                                         \
+        else                                                                                                           \
+            add((out), (out)->active, __VA_ARGS__);                                                                    \
+    } while (0)
+
+MR_ROW_FUNCTION void mr__count_lanes(mr_row_out *out, uint32_t lanes, mr_i32 key)
+{
+    int32_t keys[MR_LANES];
+    bool bad;
+    memcpy(keys, &key, sizeof key);
+    for (uint32_t i = 0; i < lanes; i++) {
+        const size_t place = mr__row_place(out, keys[i], 1, &bad);
+        if (!bad)
+            ((uint64_t *)out->emitter->dense)[place]++;
+    }
+}
+
+MR_ROW_FUNCTION void mr__add_lanes(mr_row_out *out, uint32_t lanes, mr_i32 key, uint32_t slot, mr_f64 value)
+{
+    int32_t keys[MR_LANES];
+    double values[MR_LANES];
+    bool bad;
+    memcpy(keys, &key, sizeof key);
+    memcpy(values, &value, sizeof value);
+    for (uint32_t i = 0; i < lanes; i++) {
+        const size_t place = mr__row_place(out, keys[i], slot + 1, &bad);
+        if (!bad)
+            ((double *)out->emitter->dense)[place + slot] += values[i];
+    }
+}
+
+MR_ROW_FUNCTION void mr__add_row_lanes(mr_row_out *out, uint32_t lanes, mr_i32 key, uint32_t count,
+                                       const mr_f32 *values)
+{
+    int32_t keys[MR_LANES];
+    bool bad;
+    memcpy(keys, &key, sizeof key);
+    for (uint32_t i = 0; i < lanes; i++) {
+        const size_t place = mr__row_place(out, keys[i], count, &bad);
+        double *sums = (double *)out->emitter->dense + place;
+        for (uint32_t s = 0; s < count && !bad; s++) {
+            float value;
+            memcpy(&value, (const float *)(values + s) + i, sizeof value);
+            sums[s] += value;
+        }
+    }
+}
+
+MR_ROW_FUNCTION void mr_count(mr_row_out *out, mr_i32 key)
+{
+    MR__BY_LANES(out, mr__count_lanes, key);
+}
+
+MR_ROW_FUNCTION void mr_add_f64(mr_row_out *out, mr_i32 key, uint32_t slot, mr_f64 value)
+{
+    MR__BY_LANES(out, mr__add_lanes, key, slot, value);
+}
+
+MR_ROW_FUNCTION void mr_add_f32(mr_row_out *out, mr_i32 key, uint32_t slot, mr_f32 value)
+{
+    mr_add_f64(out, key, slot, mr_f64_from_f32(value));
+}
+
+MR_ROW_FUNCTION void mr_add_one(mr_row_out *out, mr_i32 key, uint32_t slot)
+{
+    mr_add_f64(out, key, slot, mr_splat_f64(1.0));
+}
+
+MR_ROW_FUNCTION void mr_add_row_f32(mr_row_out *out, mr_i32 key, uint32_t count, const mr_f32 *values)
+{
+    MR__BY_LANES(out, mr__add_row_lanes, key, count, values);
+}
+
+/* ---- bytes as keys ----------------------------------------------------------------------------------------------- */
+
+MR_ROW_FUNCTION void mr_count_u8(mr_row_out *out, mr_u8 key)
+{
+    if (__builtin_expect(!out->counted, 0)) {
+        memset(out->counts, 0, sizeof out->counts);
+        out->counted = true;
+    }
+    uint8_t keys[MR_LANES];
+    memcpy(keys, &key, sizeof key);
+    if (MR_LANES < 8 || out->active < MR_LANES) {
+        for (uint32_t i = 0; i < out->active; i++)
+            out->counts[(out->phase + i) % MR__ROW_TABLES][keys[i]]++;
+        return;
+    }
+    for (int i = 0; i + 8 <= MR_LANES; i += 8) {
+        uint64_t eight;
+        memcpy(&eight, keys + i, sizeof eight);
+        for (int t = 0; t < 8; t++)
+            out->counts[t][eight >> 8 * t & 255]++;
+    }
+}
+
+/* ---- sums without a key: reproducible ---------------------------------------------------------------------------- */
+
+#define MR__SUM(T, element)                                                                                            \
+    MR_ROW_FUNCTION void mr_sum_##T(mr_row_out *out, uint32_t slot, mr_##T value)                                      \
+    {                                                                                                                  \
+        if (__builtin_expect(slot >= MR__ROW_SLOTS || slot >= out->width, 0)) {                                        \
+            mr__emit_bad_dense(out->emitter, slot);                                                                    \
+            return;                                                                                                    \
+        }                                                                                                              \
+        element *sums = out->sums[slot].T + out->phase;                                                                \
+        if (__builtin_expect(!(out->T##_used >> slot & 1), 0)) {                                                       \
+            memset(&out->sums[slot], 0, sizeof out->sums[slot]);                                                       \
+            out->T##_used |= 1u << slot;                                                                               \
+        }                                                                                                              \
+        mr_##T sum;                                                                                                    \
+        memcpy(&sum, sums, sizeof sum);                                                                                \
+        sum += value;                                                                                                  \
+        if (MR_LANES == 1 || __builtin_expect(out->active == MR_LANES, 1))                                             \
+            memcpy(sums, &sum, sizeof sum);                                                                            \
+        else                                                                                                           \
+            memcpy(sums, &sum, out->active * sizeof *sums);                                                            \
+    }
+MR__SUM(f64, double)
+MR__SUM(u64, uint64_t)
+#undef MR__SUM
+
+MR_ROW_FUNCTION void mr_sum_f32(mr_row_out *out, uint32_t slot, mr_f32 value)
+{
+    mr_sum_f64(out, slot, mr_f64_from_f32(value));
+}
+
+MR_ROW_FUNCTION void mr_sum_i64(mr_row_out *out, uint32_t slot, mr_i64 value)
+{
+    mr_sum_u64(out, slot, (mr_u64)value);
+}
+
+/* ---- the loop over a block --------------------------------------------------------------------------------------- */
+
+#define MR_ROW_KERNEL(name, params_type)                                                                               \
+    MR_ROW_FUNCTION void name##_row(mr_row row, mr_row_out *out, const params_type *params);                           \
+    void MR__PASTE(name##_, MR_ROW_LEVEL)(const mr_block *block, mr_emitter *emitter, const void *params);             \
+    void MR__PASTE(name##_, MR_ROW_LEVEL)(const mr_block *block, mr_emitter *emitter, const void *params)              \
+    {                                                                                                                  \
+        const size_t whole = block->rows / MR_LANES * MR_LANES;                                                        \
+        mr_row_out out;                                                                                                \
+        mr__row_begin(&out, emitter);                                                                                  \
+        out.active = MR_LANES;                                                                                         \
+        for (size_t at = 0; at < whole; at += MR_LANES) {                                                              \
+            out.phase = at % MR__ROW_PHASES;                                                                           \
+            name##_row((mr_row){block, at}, &out, params);                                                             \
+        }                                                                                                              \
+        out.active = (uint32_t)(block->rows - whole);                                                                  \
+        out.phase = whole % MR__ROW_PHASES;                                                                            \
+        if (out.active > 0)                                                                                            \
+            name##_row((mr_row){block, whole}, &out, params);                                                          \
+        mr__row_end(&out);                                                                                             \
+    }                                                                                                                  \
+    MR_ROW_FUNCTION void name##_row(mr_row row, mr_row_out *out, const params_type *params)
+
+#endif

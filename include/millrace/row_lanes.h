@@ -1,0 +1,132 @@
+/* row_lanes.h: the lane types of row.h in C, by GCC's vector extensions (clang has them too). Include row.h.
+ * MR_ROW_LEVEL names the level: scalar, sse2, avx2, avx512 or neon. A vector wider than the registers is slow, so the
+ * level's register and MR_ROW_BITS decide MR_LANES; other element widths get as many lanes. */
+#ifndef MILLRACE_ROW_LANES_H
+#define MILLRACE_ROW_LANES_H
+
+#ifndef MR_ROW_BITS
+#define MR_ROW_BITS 32
+#endif
+#if MR_ROW_BITS != 8 && MR_ROW_BITS != 16 && MR_ROW_BITS != 32 && MR_ROW_BITS != 64
+#error "MR_ROW_BITS is 8, 16, 32 or 64"
+#endif
+
+#define MR__REGISTER_scalar MR_ROW_BITS
+#define MR__REGISTER_sse2 128
+#define MR__REGISTER_avx2 256
+#define MR__REGISTER_avx512 512
+#define MR__REGISTER_neon 128
+#define MR_LANES (MR__PASTE(MR__REGISTER_, MR_ROW_LEVEL) / MR_ROW_BITS)
+
+#define MR_ROW_FUNCTION static inline __attribute__((always_inline, unused))
+
+#if MR_LANES == 1
+#define MR__LANE_TYPE(T, element) typedef element mr_##T;
+#else
+#define MR__LANE_TYPE(T, element) typedef element mr_##T __attribute__((vector_size(MR_LANES * sizeof(element))));
+#endif
+
+/* type, element, mask type */
+#define MR__LANE_MAP(X)                                                                                                \
+    X(i8, int8_t, i8) X(u8, uint8_t, i8) X(i16, int16_t, i16) X(u16, uint16_t, i16) X(i32, int32_t, i32)               \
+    X(u32, uint32_t, i32) X(i64, int64_t, i64) X(u64, uint64_t, i64) X(f32, float, i32) X(f64, double, i64)
+
+#define MR__TYPE(T, element, mask) MR__LANE_TYPE(T, element)
+MR__LANE_MAP(MR__TYPE)
+#undef MR__TYPE
+
+/* The row (the group of MR_LANES rows) that a kernel is called for. */
+typedef struct mr_row {
+    const mr_block *block;
+    size_t at;              /* of the first lane in the block */
+} mr_row;
+
+#if MR_LANES == 1
+#define MR__SPLAT(T, x) (x)
+#define MR__MASK(T, condition) ((mr_##T) - (condition))
+#define MR__SELECT(T, mask, a, b) ((mask) ? (a) : (b))
+#define MR__CONVERT(T, x) ((mr_##T)(x))
+#else
+#define MR__SPLAT(T, x) ((x) - (mr_##T){0})         /* minus, because 0 + -0.0 is +0.0 */
+#define MR__MASK(T, condition) ((mr_##T)(condition))
+#define MR__SELECT(T, mask, a, b) ((mr_##T)(((mask) & (__typeof__(mask))(a)) | (~(mask) & (__typeof__(mask))(b))))
+#define MR__CONVERT(T, x) __builtin_convertvector((x), mr_##T)
+#endif
+
+#define MR__WORDS(T, element, mask)                                                                                    \
+    MR_ROW_FUNCTION mr_##T mr_splat_##T(element x) { return MR__SPLAT(T, x); }                                         \
+    MR_ROW_FUNCTION mr_##mask mr_lt_##T(mr_##T a, mr_##T b) { return MR__MASK(mask, a < b); }                          \
+    MR_ROW_FUNCTION mr_##mask mr_le_##T(mr_##T a, mr_##T b) { return MR__MASK(mask, a <= b); }                         \
+    MR_ROW_FUNCTION mr_##mask mr_gt_##T(mr_##T a, mr_##T b) { return MR__MASK(mask, a > b); }                          \
+    MR_ROW_FUNCTION mr_##mask mr_ge_##T(mr_##T a, mr_##T b) { return MR__MASK(mask, a >= b); }                         \
+    MR_ROW_FUNCTION mr_##mask mr_eq_##T(mr_##T a, mr_##T b) { return MR__MASK(mask, a == b); }                         \
+    MR_ROW_FUNCTION mr_##mask mr_ne_##T(mr_##T a, mr_##T b) { return MR__MASK(mask, a != b); }                         \
+    MR_ROW_FUNCTION mr_##T mr_sel_##T(mr_##mask m, mr_##T a, mr_##T b) { return MR__SELECT(T, m, a, b); }              \
+    MR_ROW_FUNCTION mr_##T mr_min_##T(mr_##T a, mr_##T b) { return mr_sel_##T(mr_lt_##T(a, b), a, b); }                \
+    MR_ROW_FUNCTION mr_##T mr_max_##T(mr_##T a, mr_##T b) { return mr_sel_##T(mr_gt_##T(a, b), a, b); }                \
+    MR_ROW_FUNCTION mr_##T mr_column_##T(mr_row row, int column)                                                       \
+    {                                                                                                                  \
+        mr_##T x;                                                                                                      \
+        memcpy(&x, (const element *)row.block->columns[column] + row.at, sizeof x);                                    \
+        return x;                                                                                                      \
+    }
+MR__LANE_MAP(MR__WORDS)
+#undef MR__WORDS
+
+#define MR__FROM(T, S)                                                                                                 \
+    MR_ROW_FUNCTION mr_##T mr_##T##_from_##S(mr_##S x) { return MR__CONVERT(T, x); }
+#define MR__FROM_ALL(T, element, mask)                                                                                 \
+    MR__FROM(T, i8) MR__FROM(T, u8) MR__FROM(T, i16) MR__FROM(T, u16) MR__FROM(T, i32) MR__FROM(T, u32)                \
+    MR__FROM(T, i64) MR__FROM(T, u64) MR__FROM(T, f32) MR__FROM(T, f64)
+MR__LANE_MAP(MR__FROM_ALL)
+#undef MR__FROM_ALL
+#undef MR__FROM
+
+#define MR__BITS(F, I)                                                                                                 \
+    MR_ROW_FUNCTION mr_##I mr_bits_##F(mr_##F x)                                                                       \
+    {                                                                                                                  \
+        mr_##I bits;                                                                                                   \
+        memcpy(&bits, &x, sizeof x);                                                                                   \
+        return bits;                                                                                                   \
+    }                                                                                                                  \
+    MR_ROW_FUNCTION mr_##F mr_##F##_bits(mr_##I bits)                                                                  \
+    {                                                                                                                  \
+        mr_##F x;                                                                                                      \
+        memcpy(&x, &bits, sizeof x);                                                                                   \
+        return x;                                                                                                      \
+    }
+MR__BITS(f32, i32)
+MR__BITS(f64, i64)
+#undef MR__BITS
+
+/* Lane by lane: the compiler makes one instruction of it where there is one. */
+#define MR__LANEWISE(T, element, name, call)                                                                           \
+    MR_ROW_FUNCTION mr_##T name(mr_##T x)                                                                              \
+    {                                                                                                                  \
+        element lane[MR_LANES];                                                                                        \
+        memcpy(lane, &x, sizeof x);                                                                                    \
+        for (int i = 0; i < MR_LANES; i++)                                                                             \
+            lane[i] = call(lane[i]);                                                                                   \
+        memcpy(&x, lane, sizeof x);                                                                                    \
+        return x;                                                                                                      \
+    }
+MR__LANEWISE(f32, float, mr_sqrt_f32, __builtin_sqrtf)
+MR__LANEWISE(f64, double, mr_sqrt_f64, __builtin_sqrt)
+#undef MR__LANEWISE
+
+MR_ROW_FUNCTION mr_i64 mr_row_index_i64(mr_row row)
+{
+    int64_t lane[MR_LANES];
+    mr_i64 index;
+    for (int i = 0; i < MR_LANES; i++)
+        lane[i] = i;
+    memcpy(&index, lane, sizeof index);
+    return index + (int64_t)(row.block->first_row + row.at);
+}
+
+MR_ROW_FUNCTION mr_f64 mr_row_index_f64(mr_row row)
+{
+    return mr_f64_from_i64(mr_row_index_i64(row));
+}
+
+#endif

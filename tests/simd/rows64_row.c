@@ -1,0 +1,14 @@
+/* rows64_row.c: a kernel of 64-bit elements: the sums of a linear regression. */
+#define MR_ROW_BITS 64
+#include <millrace/row.h>
+
+MR_ROW_KERNEL(rows_regression, void)
+{
+    mr_f64 x = mr_f64_from_f32(mr_column_f32(row, 0)), y = mr_f64_from_f32(mr_column_f32(row, 1));
+    mr_sum_f64(out, 0, x);
+    mr_sum_f64(out, 1, y);
+    mr_sum_f64(out, 2, x * x);
+    mr_sum_f64(out, 3, y * y);
+    mr_sum_f64(out, 4, x * y);
+    mr_sum_f64(out, 5, mr_row_index_f64(row));
+}
