@@ -2,7 +2,7 @@
 #include <millrace/millrace.h>
 #include <millrace/row.h>
 
-MR_ROW_TABLE(buckets)
+MR_ROW_TABLE(buckets);
 
 static const mr_column buckets_columns[] = {{MR_COLUMN_I32, 0}};
 
