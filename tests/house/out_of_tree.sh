@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# out_of_tree.sh CMAKE BUILD APP CC LIBDIR: an app that lives outside of the tree is built against an installed Millrace,
+# out_of_tree.sh CMAKE BUILD APP EXAMPLE CC LIBDIR: an app that lives outside of the tree is built against an installed Millrace,
 # by the CMake package and by pkg-config, and run both as a program and by the installed command.
 # Oracle: awk and od count the same.
 set -euo pipefail
-cmake=$1 build=$2 app=$3 cc=$4 libdir=$5
+cmake=$1 build=$2 app=$3 example=$4 cc=$5 libdir=$6
 here=$(mktemp -d "${TMPDIR:-/tmp}/millrace-house-XXXXXX")
 trap 'rm -rf "$here"' EXIT
 export LC_ALL=C MILLRACE_RECORDS=$here/records MILLRACE_BURST=$here
@@ -30,9 +30,12 @@ prefix=$here/prefix
 if grep -rIl "$here/first\|$build" "$prefix" >&2; then fail "these files name a folder of the build"; fi
 
 echo "CMake package"
-quietly "$cmake" -S "$app" -B "$here/cmake" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_C_COMPILER="$cc" \
-    -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_FLAGS="-Wall -Wextra -Werror"
+options=(-DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_C_COMPILER="$cc" -DCMAKE_BUILD_TYPE=Release
+    -DCMAKE_C_FLAGS="-Wall -Wextra -Wno-unused-parameter -Werror")
+quietly "$cmake" -S "$app" -B "$here/cmake" "${options[@]}"
 quietly "$cmake" --build "$here/cmake"
+quietly "$cmake" -S "$example" -B "$here/example" "${options[@]}"       # what the guide shows
+quietly "$cmake" --build "$here/example"
 cp "$here/expected.lengths" "$here/expected"
 "$here/cmake/lengths" "$here/text" | sort -n >"$here/got"
 same "$here/got" "program built by CMake"
