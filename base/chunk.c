@@ -13,7 +13,7 @@ void mr__chunk_pool_init(mr__chunk_pool *pool, mr__budget *budget, uint32_t capa
 
 static size_t footprint(uint32_t capacity)
 {
-    return sizeof(mr__chunk) + capacity;
+    return sizeof(mr__chunk) + capacity + MR__CHUNK_PADDING;
 }
 
 void mr__chunk_pool_trim(mr__chunk_pool *pool)

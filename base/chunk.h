@@ -13,10 +13,12 @@
 
 #include "budget.h"
 
+enum { MR__CHUNK_PADDING = 64 };
+
 typedef struct mr__chunk {
     struct mr__chunk *next;     /* the holder's list */
     uint32_t partition;
-    uint32_t size, capacity;    /* bytes of data */
+    uint32_t size, capacity;    /* bytes of data; MR__CHUNK_PADDING more may be read */
     uint32_t pairs;
     uint8_t data[];
 } mr__chunk;

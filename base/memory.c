@@ -1,5 +1,4 @@
 /* memory.c: malloc with a fault point, and anonymous pages. */
-#define _GNU_SOURCE
 #include "memory.h"
 
 #include <stdint.h>

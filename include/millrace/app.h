@@ -77,7 +77,8 @@ typedef enum mr_sort {
 
 typedef enum mr_output {
     MR_OUTPUT_TSV,      /* key <TAB> value <LF> */
-    MR_OUTPUT_BINARY    /* key bytes and value bytes, nothing between them */
+    MR_OUTPUT_BINARY,   /* key bytes and value bytes, nothing between them */
+    MR_OUTPUT_VALUES    /* value bytes only */
 } mr_output;
 
 typedef enum mr_column_type {

@@ -1,0 +1,65 @@
+/* combine_buffer.h: pairs combined in place.
+ * Promise   Every pair that was accepted is in the table, combined with the others of its key, until clear().
+ * Layout    private; combine_buffer.c draws it.
+ * Owner     The caller owns the buffer; long keys are copied into its arena.
+ * Threads   One.
+ * Cost      About one cache line a pair; a batch is prefetched, so that the misses of its pairs overlap.
+ * Failure   MR_NO_MEMORY. Not a failure: `accepted` < count, when the table is at its cap: flush it, and offer the rest. */
+#ifndef MR__COMBINE_BUFFER_H
+#define MR__COMBINE_BUFFER_H
+
+#include "arena.h"
+#include "budget.h"
+#include "check.h"
+#include "pair.h"
+
+#include <millrace/app.h>
+
+typedef struct mr__combine_rule {
+    mr_combine combine;
+    mr_type value;              /* MR_U64, MR_I64, MR_F64, MR_F64_VECTOR, MR_STRUCT */
+    mr_combine_fn user;         /* MR_COMBINE_USER */
+    const void *params;         /* user's */
+} mr__combine_rule;
+
+typedef struct mr__combine_buffer {
+    mr__pair_layout layout;
+    mr__combine_rule rule;
+    mr__budget *budget;
+    uint64_t cap;               /* bytes of slots and arena that it may grow to */
+    bool always_grow;           /* up to the cap even if combining does not pay: it is nobody's filter but the result */
+    uint8_t *slots;
+    size_t slot_count, stride;
+    size_t used, grow_at;
+    uint64_t offered;           /* pairs since the last clear */
+    mr__arena arena;
+    size_t arena_reserved;      /* bytes of the arena that are reserved in budget */
+} mr__combine_buffer;
+
+/* cap: bytes. The first table is small (L2-sized at most) and doubles. layout->value_size: bytes of a value; for MR_COUNT
+ * it is 8 here, though staged values are absent. */
+void mr__combine_buffer_init(mr__combine_buffer *buffer, const mr__pair_layout *layout, const mr__combine_rule *rule,
+                             mr__budget *budget, uint64_t cap, bool always_grow);
+void mr__combine_buffer_fini(mr__combine_buffer *buffer);
+
+/* Offers `count` <= MR_BATCH staged pairs with their hashes. values: count * value_size bytes, NULL to count 1 each
+ * (MR_COUNT). *accepted: how many went in. */
+mr_status mr__combine_batch(mr__combine_buffer *buffer, const mr__staged *keys, const uint64_t *hashes,
+                            const uint8_t *values, uint32_t count, uint32_t *accepted, mr__error *error);
+
+/* Forgets all pairs; keeps the slots if keep_slots (heavy keys come back at once), else gives the memory back. */
+void mr__combine_buffer_clear(mr__combine_buffer *buffer, bool keep_slots);
+
+/* Walks all pairs in the order of the slots. *cursor: 0 at first. false at the end. */
+bool mr__combine_buffer_next(const mr__combine_buffer *buffer, size_t *cursor, mr__pair *pair);
+
+/* Is combining worth while? false when a table that has grown past the caches took in hardly more pairs than keys. */
+bool mr__combine_buffer_pays(const mr__combine_buffer *buffer);
+
+/* Numbered invariants of combine_buffer.c; for tests. */
+mr_status mr__combine_buffer_check(const mr__combine_buffer *buffer, mr__error *error);
+
+/* Combines one value into another by the rule. */
+void mr__combine_values(const mr__combine_rule *rule, uint32_t value_size, void *into, const void *value);
+
+#endif
