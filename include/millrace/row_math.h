@@ -14,18 +14,19 @@ MR_ROW_FUNCTION mr_f64 mr_abs_f64(mr_f64 x)
 }
 
 /* e^x, error below 1.1 ulp (of a subnormal result: 1 ulp). NaN stays NaN; above 88.73 infinity, below -103.98 zero.
- * x = n ln 2 + r, |r| <= ln 2 / 2; e^r by Taylor's series; 2^n in two factors, because it alone may over- or underflow.
- * */
+ * x = n ln 2 + r, |r| <= ln 2 / 2; e^r by the polynomial of Cephes' expf (S. Moshier); 2^n in two factors, because it
+ * alone may over- or underflow. */
 MR_ROW_FUNCTION mr_f32 mr_exp_f32(mr_f32 x)
 {
     const float to_integer = 12582912.0f;           /* 1.5 * 2^23: adding it rounds to the nearest integer */
     mr_f32 bounded = mr_min_f32(mr_max_f32(x, mr_splat_f32(-104.0f)), mr_splat_f32(89.0f));
     mr_f32 n = (bounded * 1.44269504f + to_integer) - to_integer;
     mr_f32 r = bounded - n * 0.693359375f + n * 2.12194440e-4f;
-    mr_f32 series = 1.3888889e-3f * r + 8.3333333e-3f;
-    series = series * r + 4.1666667e-2f;
-    series = series * r + 1.6666667e-1f;
-    series = series * r + 0.5f;
+    mr_f32 series = 1.9875691500e-4f * r + 1.3981999507e-3f;
+    series = series * r + 8.3334519073e-3f;
+    series = series * r + 4.1665795894e-2f;
+    series = series * r + 1.6666665459e-1f;
+    series = series * r + 5.0000001201e-1f;
     series = series * (r * r) + r + 1.0f;
     mr_i32 power = mr_i32_from_f32(n), half = power >> 1;
     mr_f32 result = series * mr_f32_bits((half + 127) << 23) * mr_f32_bits((power - half + 127) << 23);

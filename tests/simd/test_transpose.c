@@ -40,10 +40,10 @@ static void check(const mr__kernels *kernels, const uint8_t *records, size_t row
     kernels->transpose(records, rows, layout->record_size, layout->columns, layout->column_count, out);
     for (uint32_t c = 0; c < layout->column_count; c++) {
         const size_t width = mr__column_width(layout->columns[c].type);
-        const uint8_t *column = out[c];
-        for (size_t row = 0; row < rows; row++)
-            assert_memory_equal(column + row * width,
-                                records + row * layout->record_size + layout->columns[c].offset, width);
+        const uint8_t *column = out[c], *element = records + layout->columns[c].offset;
+        for (size_t row = 0; row < rows; row++, element += layout->record_size)
+            if (memcmp(column + row * width, element, width) != 0)
+                fail_msg("%s: %s, column %u, row %zu of %zu differs", kernels->name, layout->name, c, row, rows);
         for (size_t byte = rows * width; byte < padded * width; byte++)
             assert_int_equal(column[byte], 0);
         for (size_t byte = padded * width; byte < padded * width + MR_COLUMN_ALIGNMENT; byte++)
