@@ -1,0 +1,288 @@
+/* read_choice.c: which reading path, and why.
+ *
+ *   MILLRACE_READ names one                              -> that one
+ *   small files (under 1 MiB on average)                 -> pread: opening and mapping would cost more than the copy
+ *   most sampled pages are not in the page cache         -> io_uring: the disk reads ahead of the map
+ *   else                                                 -> pread or mmap, whichever this machine is faster at
+ *
+ * Neither wins everywhere (2 threads, 1 GiB: AMD mmap 11.7-22 GB/s, pread 8.8-13.5; Intel mmap 4.1, pread 7.3), so the
+ * last row asks a measurement: both paths read a scratch file of 32 MiB a few times in turn, with two threads where there
+ * are two cores, because page faults of several threads get into each other's way. It takes about 0.2 s and is kept in the
+ * cache directory, with the machine's name and kernel as the key; a home that several machines share has one line for the
+ * machine that measured last. */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "memory.h"
+#include "newfile.h"
+#include "reader.h"
+
+enum { PAGE = 4096, PROBE = 32 << 20, ROUNDS = 4, SAMPLES = 64, SMALL = 1 << 20, PATH = 4096, PROBE_BYTE = 0x5a };
+#define PROBE_WORD 0x5a5a5a5a5a5a5a5au
+
+/* ---- the measurement ----------------------------------------------------------------------------------------------- */
+
+typedef struct probe {
+    const mr__sources *sources;
+    mr__budget *budget;
+    mr__read_path path;
+    uint64_t from, to, sum;
+    bool failed;
+} probe;
+
+static void *read_share(void *context)
+{
+    probe *mine = context;
+    mr__reader *reader = NULL;
+    mr_slice window = {0};
+    uint64_t offset, word;
+    bool at_end;
+    mine->failed =
+        mr__reader_create(mine->sources, mine->path, MR__READ_WINDOW, mine->budget, &reader, NULL) != MR_OK ||
+        mr__reader_start(reader, 0, mine->from, mine->to, NULL) != MR_OK;
+    for (uint64_t at = mine->from; at < mine->to && !mine->failed; at += window.size) {
+        mine->failed = mr__reader_next(reader, 0, &window, &offset, &at_end, NULL) != MR_OK || window.size == 0;
+        for (size_t i = 0; i + sizeof word <= window.size; i += sizeof word) {
+            memcpy(&word, window.data + i, sizeof word);
+            mine->sum += word;
+        }
+    }
+    mr__reader_destroy(reader);
+    return NULL;
+}
+
+/* GB/s of one pass; 0 if it failed. */
+static double one_pass(const mr__sources *sources, mr__budget *budget, mr__read_path path, bool two)
+{
+    probe first = {.sources = sources, .budget = budget, .path = path, .to = two ? PROBE / 2 : PROBE};
+    probe second = {.sources = sources, .budget = budget, .path = path, .from = PROBE / 2, .to = PROBE};
+    pthread_t thread;
+    const uint64_t begin = mr__now_ns();
+    if (two && pthread_create(&thread, NULL, read_share, &second) != 0)
+        return 0;
+    read_share(&first);
+    if (two)
+        pthread_join(thread, NULL);
+    const double seconds = (double)(mr__now_ns() - begin) * 1e-9;
+    const bool right = first.sum + second.sum == PROBE / sizeof(uint64_t) * PROBE_WORD;
+    return first.failed || second.failed || !right ? 0 : PROBE * 1e-9 / seconds;
+}
+
+/* A scratch file without a name, so that nothing stays of it; -1 if that is not possible. */
+static int make_probe(const char *directory)
+{
+    enum { PIECE = 1 << 20 };
+    int fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    uint8_t *piece = fd >= 0 ? mr__alloc(PIECE) : NULL;
+    bool good = piece != NULL;
+    if (good)
+        memset(piece, PROBE_BYTE, PIECE);
+    for (size_t done = 0; good && done < PROBE; done += PIECE)
+        good = write(fd, piece, PIECE) == PIECE;
+    mr__free(piece);
+    if (fd >= 0 && !good) {
+        close(fd);
+        fd = -1;
+    }
+    return fd;
+}
+
+static bool measure(const char *directory, mr__read_choice *choice)
+{
+    const bool two = sysconf(_SC_NPROCESSORS_ONLN) > 1;
+    mr__sources *sources = NULL;
+    mr__budget budget;
+    char path[32];
+    const char *name = path;
+    const int fd = make_probe(directory);
+    if (fd < 0)
+        return false;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    mr__budget_init(&budget, UINT64_MAX);
+    if (mr__sources_open(&name, 1, NULL, &sources, NULL) == MR_OK) {
+        for (int round = 0; round < ROUNDS; round++) {
+            const double by_pread = one_pass(sources, &budget, MR__READ_PREAD, two);
+            const double by_mmap = one_pass(sources, &budget, MR__READ_MMAP, two);
+            if (by_pread > choice->pread_gbs)
+                choice->pread_gbs = by_pread;
+            if (by_mmap > choice->mmap_gbs)
+                choice->mmap_gbs = by_mmap;
+        }
+    }
+    mr__sources_close(sources);
+    close(fd);
+    return choice->pread_gbs > 0 && choice->mmap_gbs > 0;
+}
+
+/* ---- where it is kept ---------------------------------------------------------------------------------------------- */
+
+/* Makes the directory; false if there is no place for it. */
+static bool cache_directory(char path[PATH])
+{
+    const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    int length;
+    if (base != NULL && *base == '/') {
+        length = snprintf(path, PATH, "%s", base);
+    } else {
+        if (home == NULL || *home != '/')
+            return false;
+        length = snprintf(path, PATH, "%s/.cache", home);
+    }
+    if (length <= 0 || length > PATH - 64)
+        return false;
+    mkdir(path, 0700);
+    strcpy(path + length, "/millrace");
+    return mkdir(path, 0700) == 0 || errno == EEXIST;
+}
+
+static void machine_key(char *key, size_t size)
+{
+    struct utsname machine = {0};
+    uname(&machine);
+    snprintf(key, size, "%s/%s/%s/%ld", machine.nodename, machine.machine, machine.release,
+             sysconf(_SC_NPROCESSORS_ONLN));
+}
+
+static bool load(const char *path, const char *key, mr__read_choice *choice)
+{
+    char line[1024], name[sizeof line];
+    double by_pread, by_mmap;
+    FILE *file = fopen(path, "re");
+    const bool read = file != NULL && fgets(line, sizeof line, file) != NULL;
+    if (file != NULL)
+        fclose(file);
+    if (!read || sscanf(line, "read-path 1 %1000s pread %lf mmap %lf", name, &by_pread, &by_mmap) != 3 ||
+        strcmp(name, key) != 0 || !(by_pread > 0) || !(by_mmap > 0))
+        return false;
+    choice->pread_gbs = by_pread;
+    choice->mmap_gbs = by_mmap;
+    return true;
+}
+
+static void save(const char *path, const char *key, const mr__read_choice *choice)
+{
+    mr__newfile *file;
+    if (mr__newfile_create(path, 0600, &file, NULL) != MR_OK)
+        return;
+    mr__newfile_writef(file, "read-path 1 %s pread %.3f mmap %.3f\n", key, choice->pread_gbs, choice->mmap_gbs);
+    mr__newfile_commit(file, NULL);
+}
+
+/* false: not known and not to be measured. */
+static bool machine_rates(mr__read_choice *choice)
+{
+    char directory[PATH], path[PATH + 16], key[1024];
+    const char *scratch = getenv("TMPDIR");
+    machine_key(key, sizeof key);
+    if (!cache_directory(directory))
+        return measure(scratch != NULL && *scratch != '\0' ? scratch : "/var/tmp", choice);
+    snprintf(path, sizeof path, "%s/read-path", directory);
+    if (load(path, key, choice))
+        return true;
+    if (!measure(directory, choice))
+        return false;
+    save(path, key, choice);
+    return true;
+}
+
+/* ---- the page cache ------------------------------------------------------------------------------------------------ */
+
+static const mr__source *source_at(const mr__sources *sources, uint64_t offset)
+{
+    uint32_t low = 0, high = sources->count;
+    while (high - low > 1) {
+        const uint32_t middle = low + (high - low) / 2;
+        if (sources->items[middle].start <= offset)
+            low = middle;
+        else
+            high = middle;
+    }
+    return &sources->items[low];
+}
+
+static bool is_resident(int fd, uint64_t offset)
+{
+    unsigned char state = 1;
+    void *page = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, (off_t)(offset / PAGE * PAGE));
+    if (page == MAP_FAILED)
+        return true;
+    const bool resident = mincore(page, PAGE, &state) != 0 || (state & 1) != 0;
+    munmap(page, PAGE);
+    return resident;
+}
+
+/* How many of SAMPLES pages, spread evenly over all bytes, are in the page cache. A tier without descriptors has none. */
+static uint32_t count_resident(const mr__sources *sources)
+{
+    uint32_t resident = 0;
+    const mr__source *open_one = NULL;
+    mr__file file = {.fd = -1};
+    for (uint64_t i = 0; i < SAMPLES; i++) {
+        const uint64_t offset = sources->bytes / SAMPLES * i + sources->bytes / SAMPLES / 2;
+        const mr__source *source = source_at(sources, offset);
+        if (source != open_one) {
+            if (file.tier != NULL)
+                file.tier->ops->close(&file);
+            if (source->tier->ops->open(source->tier, source->inside, &file) != 0)
+                file = (mr__file){.fd = -1};
+            open_one = source;
+        }
+        resident += file.fd >= 0 && is_resident(file.fd, offset - source->start);
+    }
+    if (file.tier != NULL)
+        file.tier->ops->close(&file);
+    return resident;
+}
+
+/* ---- the choice ---------------------------------------------------------------------------------------------------- */
+
+mr_status mr__read_choose(const mr__sources *sources, mr__read_choice *choice, mr__error *error)
+{
+    mr_status status = MR_OK;
+    mr__read_choice made = {.path = MR__READ_PREAD};
+    const char *forced = getenv("MILLRACE_READ");
+    if (forced != NULL && *forced != '\0') {
+        int path = MR__READ_URING;
+        while (path >= 0 && strcmp(forced, mr__read_path_name((mr__read_path)path)) != 0)
+            path--;
+        MR_CHECK(path >= 0, MR_BAD_USAGE, "MILLRACE_READ=%s names no reading path\n  hint: pread, mmap or io_uring",
+                 forced);
+        made.path = (mr__read_path)path;
+        snprintf(made.why, sizeof made.why, "MILLRACE_READ asks for it");
+        goto done;
+    }
+    if (sources->count == 0 || sources->bytes / sources->count < SMALL) {
+        snprintf(made.why, sizeof made.why, "the files are small (%llu bytes on average): each is read in one call",
+                 (unsigned long long)(sources->count > 0 ? sources->bytes / sources->count : 0));
+        goto done;
+    }
+    const uint32_t resident = count_resident(sources);
+    if (resident < SAMPLES / 2) {
+        made.path = MR__READ_URING;
+        snprintf(made.why, sizeof made.why, "%u of %d sampled pages are in the page cache: the disk reads ahead of the map",
+                 resident, SAMPLES);
+        goto done;
+    }
+    if (!machine_rates(&made)) {
+        snprintf(made.why, sizeof made.why, "%u of %d sampled pages are in the page cache; mmap could not be measured here",
+                 resident, SAMPLES);
+        goto done;
+    }
+    made.path = made.mmap_gbs > made.pread_gbs ? MR__READ_MMAP : MR__READ_PREAD;
+    snprintf(made.why, sizeof made.why,
+             "%u of %d sampled pages are in the page cache; there mmap reads %.1f GB/s and pread %.1f on this machine",
+             resident, SAMPLES, made.mmap_gbs, made.pread_gbs);
+done:
+    if (status == MR_OK)
+        *choice = made;
+    return status;
+}

@@ -1,0 +1,143 @@
+/* reader_map.c: windows of a mapping, a stretch of 8 MiB at a time.
+ *
+ *   file:   ......[ stretch: populated ... | not yet ]......
+ *   memory:       [ file pages                       ][ page of zeros: the padding behind the last byte ]
+ *
+ * Pages are populated a megabyte at a time (MADV_POPULATE_READ): one call instead of 256 page faults. A stretch is
+ * unmapped when the next one is needed, so the resident set stays small and the kernel may have the pages back. Kept bytes
+ * cost nothing: they lie in front of the fresh ones. A record that fills half a stretch goes on in the pread buffer, where
+ * it is counted against the memory limit.
+ *
+ * A file that is cut short. Populating tells (EFAULT), the size is asked for with each step and at the end of the range,
+ * and what is touched in between raises SIGBUS, which the guard turns into zeros and a note. mr__map_check() finds all
+ * three, before the range counts as read. */
+#include <errno.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "fault.h"
+#include "guard.h"
+#include "memory.h"
+#include "reader_parts.h"
+
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#endif
+
+enum { PAGE = 4096, STEP = 1 << 20, STRETCH = 8 << 20 };
+
+struct mr__map {
+    mr__guard *guard;
+    uint8_t *base;              /* NULL: no stretch */
+    size_t size;                /* of the mapping, with the page behind */
+    uint64_t start, end;        /* of the stretch, in the file; start is a multiple of PAGE */
+    uint64_t populated;         /* in the file */
+    bool cut;                   /* the file is shorter than it was */
+};
+
+mr__map *mr__map_create(mr__budget *budget)
+{
+    mr__map *map = mr__alloc_zero(1, sizeof *map);
+    mr__guard *guard = mr__guard_acquire();
+    if (map == NULL || guard == NULL || !mr__budget_reserve(budget, STRETCH)) {
+        mr__guard_release(guard);
+        mr__free(map);
+        return NULL;
+    }
+    map->guard = guard;
+    return map;
+}
+
+void mr__map_end(mr__map *map)
+{
+    mr__guard_watch(map->guard, NULL, 0);
+    if (map->base != NULL)
+        munmap(map->base, map->size);
+    map->base = NULL;
+}
+
+void mr__map_destroy(mr__map *map, mr__budget *budget)
+{
+    if (map == NULL)
+        return;
+    mr__map_end(map);
+    mr__guard_release(map->guard);
+    mr__budget_release(budget, STRETCH);
+    mr__free(map);
+}
+
+/* false: it could not be mapped; there is no stretch then. */
+static bool map_stretch(mr__reader *reader, uint64_t from)
+{
+    mr__map *map = reader->map;
+    mr__map_end(map);
+    map->start = map->populated = from / PAGE * PAGE;
+    map->end = map->start + STRETCH < reader->source->size ? map->start + STRETCH : reader->source->size;
+    const size_t length = (size_t)(map->end - map->start + PAGE - 1) / PAGE * PAGE;
+    map->size = length + PAGE;
+    uint8_t *base = mr__fault(MR__FAULT_MAP)
+                        ? MAP_FAILED
+                        : mmap(NULL, map->size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (base == MAP_FAILED)
+        return false;
+    if (mmap(base, length, PROT_READ, MAP_SHARED | MAP_FIXED, reader->ranged.file.fd, (off_t)map->start) == MAP_FAILED) {
+        munmap(base, map->size);
+        return false;
+    }
+    map->base = base;
+    mr__guard_watch(map->guard, base, length);
+    return true;
+}
+
+static void look_at_size(mr__reader *reader)
+{
+    struct stat found;
+    if (fstat(reader->ranged.file.fd, &found) == 0 && (uint64_t)found.st_size < reader->source->size)
+        reader->map->cut = true;
+}
+
+mr_status mr__map_check(mr__reader *reader, mr__error *error)
+{
+    struct stat found;
+    const mr__map *map = reader->map;
+    if (!map->cut && !mr__guard_hit(map->guard))
+        look_at_size(reader);
+    if (!map->cut && !mr__guard_hit(map->guard))
+        return MR_OK;
+    return mr__reader_truncated(reader->source, fstat(reader->ranged.file.fd, &found) == 0 ? (uint64_t)found.st_size : 0,
+                                error);
+}
+
+/* Brings the pages up to `to` in, and some more, but none beyond the range. */
+static void populate(mr__reader *reader, uint64_t to)
+{
+    mr__map *map = reader->map;
+    while (map->populated < to) {
+        uint64_t stop = map->populated + STEP;
+        const uint64_t last = to > reader->soft_end ? to : reader->soft_end;
+        stop = stop < last ? stop : last;
+        stop = stop < map->end ? stop : map->end;
+        const size_t length = (size_t)(stop - map->populated + PAGE - 1) / PAGE * PAGE;
+        if (madvise(map->base + (map->populated - map->start), length, MADV_POPULATE_READ) != 0 && errno == EFAULT)
+            map->cut = true;                    /* any other reason: the pages come by page faults */
+        map->populated += length;
+    }
+    look_at_size(reader);
+}
+
+mr_status mr__map_fill(mr__reader *reader, size_t keep, size_t want, size_t *got, mr__error *error)
+{
+    mr__map *map = reader->map;
+    const uint64_t from = reader->position - keep, to = reader->position + want;
+    if (keep + want > STRETCH / 2)
+        return mr__pread_fill(reader, keep, want, got, error);
+    if ((map->base == NULL || from < map->start || to > map->end) && !map_stretch(reader, from))
+        return mr__pread_fill(reader, keep, want, got, error);
+    if (map->populated < to)
+        populate(reader, to);
+    if (map->cut || mr__guard_hit(map->guard))
+        return mr__map_check(reader, error);
+    reader->data = map->base + (from - map->start);
+    *got = want;
+    return MR_OK;
+}
