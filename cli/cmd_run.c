@@ -1,0 +1,159 @@
+/* cmd_run.c: millrace run: one job, its progress, and what it came to.
+ * A first SIGINT, SIGTERM or SIGHUP asks the job to stop, which then removes what is half-made; a second one exits at
+ * once, and the next run removes what is left in the burst directory. */
+#include <millrace/millrace.h>
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "job_options.h"
+#include "progress_bar.h"
+#include "show.h"
+
+enum { CANCELLED_EXIT = 130 };
+
+static mr_session *_Atomic running;     /* for the signal handler, which has no other way to know it */
+static volatile sig_atomic_t signals;
+
+static void on_signal(int number)
+{
+    if (signals++ > 0)
+        _exit(CANCELLED_EXIT);
+    mr_session *session = atomic_load(&running);
+    if (session != NULL)
+        mr_session_cancel(session);
+}
+
+static void catch_signals(void)
+{
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+    struct sigaction action = {.sa_handler = on_signal};
+    sigemptyset(&action.sa_mask);
+    for (size_t i = 0; i < MR__COUNT(numbers); i++) {
+        struct sigaction old;
+        if (sigaction(numbers[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)    /* nohup stays in force */
+            sigaction(numbers[i], &action, NULL);
+    }
+    signal(SIGPIPE, SIG_IGN);           /* a reader of the progress that goes away must not kill the job */
+}
+
+/* ---- what it came to ----------------------------------------------------------------------------------------------- */
+
+static void print_json(const cli_job *job, const mr_stats *stats)
+{
+    json_t *root = json_object(), *stages = json_array();
+    json_object_set_new(root, "app", cli_json_text(job->job.app->name));
+    json_object_set_new(root, "run", cli_json_text(stats->run));
+    json_object_set_new(root, "seconds", json_real(stats->seconds));
+    json_object_set_new(root, "input_bytes", cli_json_count(stats->input_bytes));
+    json_object_set_new(root, "rows", cli_json_count(stats->rows));
+    json_object_set_new(root, "pairs", cli_json_count(stats->pairs));
+    json_object_set_new(root, "keys", cli_json_count(stats->keys));
+    json_object_set_new(root, "output", cli_json_text(job->job.output));
+    json_object_set_new(root, "output_bytes", cli_json_count(stats->output_bytes));
+    json_object_set_new(root, "peak_rss_bytes", cli_json_count(stats->peak_rss_bytes));
+    json_object_set_new(root, "spilled_bytes", cli_json_count(stats->spilled_bytes));
+    json_object_set_new(root, "simd", cli_json_text(stats->simd));
+    json_object_set_new(root, "read_path", cli_json_text(stats->read_path));
+    json_object_set_new(root, "workers", json_integer(stats->workers));
+    json_object_set_new(root, "rounds", json_integer(stats->rounds));
+    json_object_set_new(root, "partitions", json_integer(stats->partitions));
+    json_object_set_new(root, "parts", json_integer(stats->parts));
+    for (uint32_t i = 0; i < stats->stage_count; i++) {
+        json_t *stage = json_object();
+        json_object_set_new(stage, "name", cli_json_text(stats->stages[i].name));
+        json_object_set_new(stage, "seconds", json_real(stats->stages[i].seconds));
+        json_object_set_new(stage, "tasks", cli_json_count(stats->stages[i].tasks));
+        json_object_set_new(stage, "bytes", cli_json_count(stats->stages[i].bytes));
+        json_array_append_new(stages, stage);
+    }
+    json_object_set_new(root, "stages", stages);
+    json_object_set_new(root, "record", cli_json_text(stats->record));
+    json_dumpf(root, stdout, 0);
+    putchar('\n');
+    json_decref(root);
+}
+
+static void print_summary(const cli_job *job, const mr_stats *stats)
+{
+    char a[CLI_SHOW_SIZE], b[CLI_SHOW_SIZE], c[CLI_SHOW_SIZE];
+    const bool range = job->dataset == NULL;
+    const double eaten = (double)(range ? stats->rows : stats->input_bytes);
+    printf("%s: %s%s in %s (%s), %s keys\n", job->job.app->name,
+           range ? cli_show_count(stats->rows, a) : cli_show_bytes(stats->input_bytes, a), range ? " rows" : "",
+           cli_show_seconds(stats->seconds, b),
+           cli_show_rate(stats->seconds > 0 ? eaten / stats->seconds : 0, range ? "rows" : "B", c),
+           cli_show_count(stats->keys, (char[CLI_SHOW_SIZE]){0}));
+    printf("  stages  ");
+    for (uint32_t i = 0; i < stats->stage_count; i++)
+        printf("%s%s %s", i > 0 ? ", " : "", stats->stages[i].name, cli_show_seconds(stats->stages[i].seconds, a));
+    printf("\n  workers %" PRIu32 ", %s, %s\n", stats->workers, stats->simd, stats->read_path);
+    printf("  memory  %s at most, %s spilled\n", cli_show_bytes(stats->peak_rss_bytes, a),
+           stats->spilled_bytes > 0 ? cli_show_bytes(stats->spilled_bytes, b) : "nothing");
+    printf("  output  %s (%" PRIu32 " part%s, %s)\n", job->job.output, stats->parts, stats->parts == 1 ? "" : "s",
+           cli_show_bytes(stats->output_bytes, a));
+    if (stats->record != NULL && stats->record[0] != '\0')
+        printf("  record  %s\n", stats->record);
+}
+
+/* ---- the command --------------------------------------------------------------------------------------------------- */
+
+static mr_status run(const void *given, const cli_operands *operands, mr__error *error)
+{
+    const cli_job_settings *settings = given;
+    mr_status status = MR_OK;
+    mr_result *result = NULL;
+    cli_progress bar;
+    cli_job job = {.app_name = ""};
+    MR_CHECK(settings->output != NULL || operands->count == 0, MR_BAD_USAGE,
+             "no output is named\n  hint: add -o DIR, a directory to be made");
+    catch_signals();
+    MR_TRY(cli_job_open(&job, settings, operands, error));
+    atomic_store(&running, job.session);
+    MR_CHECK(signals == 0, MR_CANCELLED, "cancelled before the job began");
+    cli_progress_begin(&bar, settings->quiet, job.dataset == NULL ? "rows" : "B");
+    job.job.progress = cli_progress_show;
+    job.job.progress_context = &bar;
+    status = mr_run(job.session, &job.job, &result);
+    cli_progress_end(&bar);
+    if (status != MR_OK)
+        cli_job_fail(&job, status, error);
+    else if (settings->json)
+        print_json(&job, mr_result_stats(result));
+    else if (!settings->quiet)
+        print_summary(&job, mr_result_stats(result));
+done:
+    atomic_store(&running, NULL);
+    if (result != NULL)
+        mr_result_close(result);
+    cli_job_close(&job);
+    return status;
+}
+
+static const cli_option options[] = {
+    {"output", 'o', CLI_TEXT, offsetof(cli_job_settings, output), "DIR", "the result: DIR/part-NNNNN and DIR/_SUCCESS;\nmust not exist", 0, 0},
+    {"force", 'f', CLI_SWITCH, offsetof(cli_job_settings, force), NULL, "replace an output that exists, once the job\nhas succeeded", 0, 0},
+    CLI_JOB_OPTIONS,
+    {"json", 'j', CLI_SWITCH, offsetof(cli_job_settings, json), NULL, "one JSON object on standard output", 0, 0},
+    {"quiet", 'q', CLI_SWITCH, offsetof(cli_job_settings, quiet), NULL, "no progress, no summary", 0, 0},
+};
+
+const cli_command cli_run = {
+    .name = "run", .summary = "Run an app over inputs",
+    .usage = "APP [INPUT...] -o DIR [OPTION...] [NAME=VALUE...]",
+    .details = "APP is a name that `millrace apps` lists, or the path of a shared object, with a '/'.\n"
+               "INPUT is a file, a directory, a quoted pattern, or - for standard input.\n"
+               "NAME=VALUE sets a parameter of the app; a file that is called so is written ./NAME=VALUE.\n"
+               "SIZE and VALUE understand K, M, G, T (1024, ...) and forms such as 1e9.\n"
+               "\n"
+               "  millrace run wordcount /data/books -o counts --sort value split=letters fold=1\n"
+               "  millrace run kmeans points.f32 -o centres k=100 rounds=10 dim=3\n"
+               "\n"
+               "Ctrl-C ends the job and leaves nothing behind. Exit status: 0 success, 2 usage, 3 input,\n"
+               "4 resource, 5 device, 6 network, 7 internal, 130 cancelled.",
+    .options = options, .option_count = MR__COUNT(options), .settings_size = sizeof(cli_job_settings), .run = run,
+};

@@ -1,0 +1,55 @@
+# bash completion of millrace. Apps and parameters come from the command itself, so they follow $MILLRACE_APPS.
+
+_millrace_parameters()
+{
+    millrace apps "$1" 2>/dev/null | sed -n 's/^    \([A-Za-z_][A-Za-z0-9_]*\)=.*/\1=/p'
+}
+
+_millrace_words()
+{
+    local words=$1
+    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
+}
+
+_millrace_files()
+{
+    compopt -o filenames 2>/dev/null
+    mapfile -t -O "${#COMPREPLY[@]}" COMPREPLY < <(compgen -f -- "$current")
+}
+
+_millrace()
+{
+    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]}
+    COMPREPLY=()
+    if ((COMP_CWORD == 1)); then
+        _millrace_words "run explain apps generate history trace help --help --version"
+        return
+    fi
+    case $command:$previous in
+    run:-s | run:--sort | explain:-s | explain:--sort) _millrace_words "none key value"; return ;;
+    run:-m | run:--memory | explain:-m | explain:--memory) _millrace_words "256M 1G 4G"; return ;;
+    generate:-s | generate:--size) _millrace_words "1M 100M 1G"; return ;;
+    *:-o | *:--output | *:--burst) _millrace_files; return ;;
+    esac
+    if [[ $current == -* ]]; then
+        _millrace_words "$(millrace help "$command" 2>/dev/null | grep -o -- '--[a-z]*')"
+        return
+    fi
+    case $command in
+    help) _millrace_words "run explain apps generate history trace" ;;
+    generate) _millrace_words "zipf records points edges" ;;
+    apps) _millrace_words "$(millrace apps 2>/dev/null | cut -d' ' -f1)" ;;
+    history | trace) _millrace_words "last $(millrace history -n 100 2>/dev/null | sed 1d | cut -d' ' -f1)" ;;
+    run | explain)
+        if ((COMP_CWORD == 2)); then
+            _millrace_words "$(millrace apps 2>/dev/null | cut -d' ' -f1)"
+        else
+            _millrace_words "$(_millrace_parameters "${COMP_WORDS[2]}")"
+            [[ ${#COMPREPLY[@]} -gt 0 && $current != "" ]] && compopt -o nospace 2>/dev/null
+        fi
+        _millrace_files
+        ;;
+    esac
+}
+
+complete -F _millrace millrace

@@ -1,0 +1,87 @@
+/* job_options.c: APP, INPUT... and name=value, told apart.
+ * An operand is a parameter when what stands before its first '=' is a name and no file is called so: `k=100` is one, and
+ * so is `pattern=a/b`; a file that is really called k=100 is written ./k=100. */
+#include "job_options.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "parse.h"
+
+static bool is_param(const char *text)
+{
+    const char *equals = strchr(text, '=');
+    return equals != NULL && mr__parse_is_name(text, (size_t)(equals - text)) && access(text, F_OK) != 0;
+}
+
+mr_status cli_job_fail(const cli_job *job, mr_status status, mr__error *error)
+{
+    const char *sentence = mr_error(job->session);
+    return mr__fail(error, status, "%s", sentence[0] != '\0' ? sentence : mr_status_meaning(status));
+}
+
+static mr_status open_app(cli_job *job, mr__error *error)
+{
+    mr_status status = mr_app_load(job->session, job->app_name, &job->job.app);
+    if (status != MR_OK)
+        return cli_job_fail(job, status, error);
+    const bool takes_input = job->job.app->app->input != MR_INPUT_RANGE;
+    MR_CHECK(takes_input || job->input_count == 0, MR_BAD_USAGE,
+             "app %s takes no input\n  hint: leave the file names out; parameters are name=value", job->job.app->name);
+    MR_CHECK(!takes_input || job->input_count > 0, MR_BAD_USAGE,
+             "app %s needs an input\n  hint: name files, directories or patterns, or - for standard input",
+             job->job.app->name);
+done:
+    return status;
+}
+
+mr_status cli_job_open(cli_job *job, const cli_job_settings *settings, const cli_operands *operands, mr__error *error)
+{
+    mr_status status = MR_OK;
+    const char **inputs = NULL;
+    *job = (cli_job){.app_name = ""};
+    MR_CHECK(operands->count > 0, MR_BAD_USAGE, "no app is named\n  hint: millrace apps lists them");
+    inputs = calloc(operands->count, sizeof *inputs);
+    job->params = calloc(operands->count, sizeof *job->params);
+    MR_CHECK(inputs != NULL && job->params != NULL, MR_NO_MEMORY, "no memory for %zu arguments", operands->count);
+    job->app_name = operands->text[0];
+    for (size_t i = 1; i < operands->count; i++) {
+        const char *text = operands->text[i];
+        MR_CHECK(text[0] != '\0', MR_BAD_USAGE, "an argument is empty\n  hint: is a shell variable unset?");
+        if (is_param(text))
+            job->params[job->job.param_count++] = text;
+        else
+            inputs[job->input_count++] = text;
+    }
+    const mr_session_options options = {.memory = settings->memory, .workers = (uint32_t)settings->workers,
+                                        .burst = settings->burst};
+    if ((status = mr_session_open(&options, &job->session)) != MR_OK) {
+        cli_job_fail(job, status, error);
+        goto done;
+    }
+    MR_TRY(open_app(job, error));
+    if (job->input_count > 0 &&
+        (status = mr_dataset_open(job->session, inputs, job->input_count, &job->dataset)) != MR_OK) {
+        cli_job_fail(job, status, error);
+        goto done;
+    }
+    job->job.dataset = job->dataset;
+    job->job.params = job->params;
+    job->job.output = settings->output;
+    job->job.sort = (mr_sort)settings->sort;
+    job->job.force = settings->force;
+    job->job.parts = (uint32_t)settings->parts;
+done:
+    free(inputs);
+    return status;
+}
+
+void cli_job_close(cli_job *job)
+{
+    if (job->dataset != NULL)
+        mr_dataset_close(job->dataset);
+    mr_session_close(job->session);
+    free(job->params);
+    *job = (cli_job){.app_name = ""};
+}

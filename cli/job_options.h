@@ -1,0 +1,43 @@
+/* job_options.h: what `run` and `explain` have in common: their options, their operands, and the job made of them.
+ * Owner     cli_job_open() fills `job`; cli_job_close() takes it back, also after a failure. Texts are argv's. */
+#ifndef MR__JOB_OPTIONS_H
+#define MR__JOB_OPTIONS_H
+
+#include <millrace/millrace.h>
+
+#include "cli.h"
+
+typedef struct cli_job_settings {
+    uint64_t memory, workers, parts;
+    const char *burst, *output;
+    uint32_t sort;              /* mr_sort */
+    bool force, json, quiet;
+} cli_job_settings;
+
+#define CLI_JOB_OPTIONS                                                                                                \
+    {"memory", 'm', CLI_SIZE, offsetof(cli_job_settings, memory), "SIZE",                                              \
+     "the resident memory to stay below\n(default: 70 % of what is free)", 1 << 20, 1e18},                             \
+    {"workers", 'w', CLI_COUNT, offsetof(cli_job_settings, workers), "N",                                              \
+     "CPU workers (default: one a core that\nthe process may use)", 1, 4096},                                          \
+    {"sort", 's', CLI_CHOICE, offsetof(cli_job_settings, sort), "none|key|value",                                      \
+     "order of the result (none: the app's own)", 0, 0},                                                               \
+    {"parts", 'p', CLI_COUNT, offsetof(cli_job_settings, parts), "N",                                                  \
+     "files in the output (default: as many as pay)", 1, 99999},                                                       \
+    {"burst", 0, CLI_TEXT, offsetof(cli_job_settings, burst), "DIR",                                                   \
+     "where to spill (default: $MILLRACE_BURST,\n$TMPDIR, /var/tmp)", 0, 0}
+
+typedef struct cli_job {
+    mr_session *session;
+    mr_dataset *dataset;
+    const char **params;        /* the operands that are name=value */
+    mr_job job;
+    const char *app_name;
+    size_t input_count;
+} cli_job;
+
+mr_status cli_job_open(cli_job *job, const cli_job_settings *settings, const cli_operands *operands, mr__error *error);
+void cli_job_close(cli_job *job);
+/* The session's sentence becomes the command's. */
+mr_status cli_job_fail(const cli_job *job, mr_status status, mr__error *error);
+
+#endif

@@ -1,0 +1,129 @@
+/* main.c: finds the sub-command, and says what went wrong in one form:
+ *     millrace: SENTENCE
+ *       hint: WHAT TO DO
+ * With --json among the arguments a failure is one JSON object on standard output as well, even if it is the arguments
+ * that are wrong. */
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <millrace/millrace.h>
+
+#include "cli.h"
+#include "parse.h"
+#include "show.h"
+
+enum { NEAR = 3 };
+
+static const cli_command *const commands[] = {&cli_run, &cli_explain, &cli_apps, &cli_generate, &cli_history, &cli_trace};
+
+static void print_overview(FILE *to)
+{
+    fprintf(to, "usage: millrace COMMAND [ARGUMENT...]\n\nMapReduce on every core of this machine.\n\n");
+    for (size_t i = 0; i < MR__COUNT(commands); i++)
+        fprintf(to, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
+    fprintf(to, "\nmillrace COMMAND --help tells more about one; so does man millrace-COMMAND.\n");
+}
+
+static const cli_command *find_command(const char *name, mr__error *error)
+{
+    for (size_t i = 0; i < MR__COUNT(commands); i++) {
+        if (strcmp(commands[i]->name, name) == 0)
+            return commands[i];
+    }
+    for (size_t i = 0; i < MR__COUNT(commands); i++) {
+        if (mr__parse_distance(name, commands[i]->name, NEAR) < NEAR) {
+            mr__fail(error, MR_BAD_USAGE, "there is no command '%.60s'\n  hint: did you mean %s?", name, commands[i]->name);
+            return NULL;
+        }
+    }
+    mr__fail(error, MR_BAD_USAGE, "there is no command '%.60s'\n  hint: millrace --help lists them", name);
+    return NULL;
+}
+
+static mr_status run_command(const cli_command *command, char **argv, size_t count, mr__error *error)
+{
+    mr_status status = MR_OK;
+    bool help;
+    cli_operands operands = {.text = calloc(count + 1, sizeof *operands.text)};
+    void *settings = calloc(1, command->settings_size + 1);
+    MR_CHECK(operands.text != NULL && settings != NULL, MR_NO_MEMORY, "no memory to start");
+    if (command->presets != NULL)
+        memcpy(settings, command->presets, command->settings_size);
+    MR_TRY(cli_parse(command, argv, count, settings, &operands, &help, error));
+    if (help)
+        cli_print_help(command);
+    else
+        status = command->run(settings, &operands, error);
+done:
+    free(settings);
+    free(operands.text);
+    return status;
+}
+
+static mr_status dispatch(int argc, char **argv, mr__error *error)
+{
+    const char *first = argc > 1 ? argv[1] : "";
+    const bool asks_help = strcmp(first, "help") == 0;
+    if (argc == 1) {
+        print_overview(stderr);
+        return mr__fail(error, MR_BAD_USAGE, "no command given");
+    }
+    if (strcmp(first, "--version") == 0 || strcmp(first, "-V") == 0) {
+        printf("millrace %s\n", mr_version());
+        return MR_OK;
+    }
+    if (strcmp(first, "--help") == 0 || strcmp(first, "-h") == 0 || (asks_help && argc == 2)) {
+        print_overview(stdout);
+        return MR_OK;
+    }
+    const cli_command *command = find_command(asks_help ? argv[2] : first, error);
+    if (command == NULL)
+        return MR_BAD_USAGE;
+    if (asks_help) {
+        cli_print_help(command);
+        return MR_OK;
+    }
+    return run_command(command, argv + 2, (size_t)argc - 2, error);
+}
+
+static bool wants_json(int argc, char **argv)
+{
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strcmp(argv[i], "--json") == 0)
+            return true;
+    }
+    return false;
+}
+
+static void print_failure(mr_status status, const mr__error *error, bool json)
+{
+    static const char mark[] = "\n  hint: ";
+    const char *text = error->text[0] != '\0' ? error->text : mr_status_meaning(status);
+    fprintf(stderr, "millrace: %s\n", text);
+    if (!json)
+        return;
+    const char *hint = strstr(text, mark);
+    char sentence[sizeof error->text];
+    snprintf(sentence, sizeof sentence, "%.*s", hint != NULL ? (int)(hint - text) : (int)strlen(text), text);
+    json_t *root = json_object();
+    json_object_set_new(root, "error", cli_json_text(sentence));
+    json_object_set_new(root, "hint", hint != NULL ? cli_json_text(hint + strlen(mark)) : json_null());
+    json_object_set_new(root, "status", json_string(mr_status_name(status)));
+    json_object_set_new(root, "exit", json_integer(mr_status_exit(status)));
+    json_dumpf(root, stdout, 0);
+    putchar('\n');
+    json_decref(root);
+}
+
+int main(int argc, char **argv)
+{
+    mr__error error = {.code = MR_OK};
+    mr_status status = dispatch(argc, argv, &error);
+    if (status == MR_OK && (fflush(stdout) != 0 || ferror(stdout)))
+        status = mr__fail(&error, MR_IO_FAILED, "could not write to standard output");
+    if (status != MR_OK)
+        print_failure(status, &error, wants_json(argc, argv));
+    return mr_status_exit(status);
+}
