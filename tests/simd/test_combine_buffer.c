@@ -1,0 +1,269 @@
+/* The combine buffer against a plain array of counters: every rule, growing, the cap, long keys, suffixes. */
+#include "cmocka_all.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "combine_buffer.h"
+#include "fault.h"
+
+enum { KEYS = 20000, PAIRS = 200000 };
+
+static uint64_t random_state = 7;
+
+static uint32_t random_below(uint32_t bound)
+{
+    random_state = random_state * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)((random_state >> 33) % bound);
+}
+
+static uint32_t key_text(uint32_t number, char *text)
+{
+    /* every third key is longer than MR_INLINE_KEY; key 0 is empty */
+    if (number == 0)
+        return 0;
+    return (uint32_t)sprintf(text, number % 3 == 0 ? "a key that is stored elsewhere %u" : "k%u", number);
+}
+
+static uint32_t offer(mr__combine_buffer *buffer, const uint32_t *numbers, const uint64_t *values, uint32_t count)
+{
+    static char texts[MR_BATCH][64];
+    mr__staged staged[MR_BATCH];
+    uint64_t hashes[MR_BATCH];
+    uint32_t accepted;
+    mr__error error = {0};
+    for (uint32_t i = 0; i < count; i++) {
+        const uint32_t size = key_text(numbers[i], texts[i]);
+        mr__stage_in_place(&staged[i], (const uint8_t *)texts[i], size);
+        hashes[i] = mr__hash_staged(&staged[i], buffer->layout.key_suffix);
+    }
+    assert_int_equal(mr__combine_batch(buffer, staged, hashes, (const uint8_t *)values, count, &accepted, &error), MR_OK);
+    return accepted;
+}
+
+static uint32_t number_of(const mr__pair *pair)
+{
+    char text[64] = "";
+    unsigned number = 0;
+    memcpy(text, pair->key, pair->key_size);
+    if (pair->key_size > 0)
+        assert_int_equal(sscanf(text, pair->key_size > MR_INLINE_KEY ? "a key that is stored elsewhere %u" : "k%u", &number), 1);
+    return number;
+}
+
+static const struct {
+    const char *name;
+    mr_combine combine;
+    mr_type value;
+} rules[] = {{"count", MR_COUNT, MR_U64}, {"sum u64", MR_SUM, MR_U64}, {"sum i64", MR_SUM, MR_I64},
+             {"min i64", MR_MIN, MR_I64}, {"max u64", MR_MAX, MR_U64}, {"sum f64", MR_SUM, MR_F64},
+             {"max f64", MR_MAX, MR_F64}};
+
+static uint64_t expected_combine(size_t rule, bool first, uint64_t old, uint64_t value)
+{
+    double a, b;
+    memcpy(&a, &old, 8);
+    memcpy(&b, &value, 8);
+    switch (rules[rule].combine) {
+    case MR_COUNT:
+        return old + 1;
+    case MR_MIN:
+        return first || (int64_t)value < (int64_t)old ? value : old;
+    case MR_MAX:
+        if (rules[rule].value == MR_F64)
+            return first || b > a ? value : old;
+        return first || value > old ? value : old;
+    default:
+        if (rules[rule].value == MR_U64 || rules[rule].value == MR_I64)
+            return old + value;
+        a = first ? b : a + b;
+        memcpy(&old, &a, 8);
+        return old;
+    }
+}
+
+static void every_rule_equals_plain_counters(void **state)
+{
+    static uint64_t want[KEYS];
+    static bool seen[KEYS];
+    for (size_t rule = 0; rule < MR__COUNT(rules); rule++) {
+        mr__budget budget;
+        mr__combine_buffer buffer;
+        mr__error error = {0};
+        mr__budget_init(&budget, (uint64_t)1 << 30);
+        mr__combine_buffer_init(&buffer, &(mr__pair_layout){.value_size = 8},
+                                &(mr__combine_rule){rules[rule].combine, rules[rule].value, NULL, NULL}, &budget,
+                                (uint64_t)1 << 30, true);
+        memset(want, 0, sizeof want);
+        memset(seen, 0, sizeof seen);
+        for (uint32_t done = 0; done < PAIRS;) {
+            uint32_t numbers[MR_BATCH];
+            uint64_t values[MR_BATCH];
+            const uint32_t count = 1 + random_below(MR_BATCH);
+            for (uint32_t i = 0; i < count; i++) {
+                const double f64 = (int)random_below(1000) - 500;
+                numbers[i] = random_below(KEYS);
+                values[i] = (uint64_t)(int64_t)f64;
+                if (rules[rule].value == MR_F64)
+                    memcpy(&values[i], &f64, 8);
+                want[numbers[i]] = expected_combine(rule, !seen[numbers[i]], want[numbers[i]], values[i]);
+                seen[numbers[i]] = true;
+            }
+            assert_int_equal(offer(&buffer, numbers, rules[rule].combine == MR_COUNT ? NULL : values, count), count);
+            done += count;
+        }
+        assert_int_equal(mr__combine_buffer_check(&buffer, &error), MR_OK);
+        size_t cursor = 0, found = 0;
+        mr__pair pair;
+        while (mr__combine_buffer_next(&buffer, &cursor, &pair)) {
+            const uint32_t number = number_of(&pair);
+            assert_true(seen[number]);
+            assert_memory_equal(pair.value, &want[number], 8);
+            seen[number] = false;
+            found++;
+        }
+        assert_int_equal(found, buffer.used);
+        for (uint32_t k = 0; k < KEYS; k++)
+            assert_false(seen[k]);
+        mr__combine_buffer_fini(&buffer);
+        assert_int_equal(atomic_load(&budget.used), 0);
+    }
+}
+
+static void at_its_cap_it_accepts_what_fits_and_keeps_it(void **state)
+{
+    mr__budget budget;
+    mr__combine_buffer buffer;
+    mr__error error = {0};
+    uint64_t total = 0, offered = 0;
+    mr__budget_init(&budget, 1 << 30);
+    mr__combine_buffer_init(&buffer, &(mr__pair_layout){.value_size = 8}, &(mr__combine_rule){MR_COUNT, MR_U64, NULL, NULL},
+                            &budget, 512 << 10, true);
+    uint32_t flushes = 0;
+    for (uint32_t n = 0; n < PAIRS; n += MR_BATCH) {
+        uint32_t numbers[MR_BATCH];
+        for (uint32_t i = 0; i < MR_BATCH; i++)
+            numbers[i] = random_below(KEYS);
+        for (uint32_t begin = 0; begin < MR_BATCH;) {
+            const uint32_t accepted = offer(&buffer, numbers + begin, NULL, MR_BATCH - begin);
+            begin += accepted;
+            offered += accepted;
+            if (begin == MR_BATCH)
+                break;
+            size_t cursor = 0;
+            mr__pair pair;
+            assert_int_equal(mr__combine_buffer_check(&buffer, &error), MR_OK);
+            while (mr__combine_buffer_next(&buffer, &cursor, &pair)) {
+                uint64_t count;
+                memcpy(&count, pair.value, 8);
+                total += count;
+            }
+            mr__combine_buffer_clear(&buffer, true);
+            flushes++;
+        }
+        assert_true(buffer.slot_count * buffer.stride + buffer.arena_reserved <= 512 << 10);
+    }
+    size_t cursor = 0;
+    mr__pair pair;
+    while (mr__combine_buffer_next(&buffer, &cursor, &pair)) {
+        uint64_t count;
+        memcpy(&count, pair.value, 8);
+        total += count;
+    }
+    assert_true(flushes > 1);
+    assert_int_equal(total, offered);
+    mr__combine_buffer_fini(&buffer);
+    assert_int_equal(atomic_load(&budget.used), 0);
+}
+
+static void it_stops_growing_when_combining_does_not_pay(void **state)
+{
+    mr__budget budget;
+    mr__combine_buffer buffer;
+    mr__budget_init(&budget, (uint64_t)1 << 32);
+    mr__combine_buffer_init(&buffer, &(mr__pair_layout){.value_size = 8}, &(mr__combine_rule){MR_COUNT, MR_U64, NULL, NULL},
+                            &budget, (uint64_t)1 << 32, false);
+    uint32_t next = 1, refused = 0;
+    while (refused == 0 && next < 4000000) {
+        uint32_t numbers[MR_BATCH];
+        for (uint32_t i = 0; i < MR_BATCH; i++)
+            numbers[i] = next++;
+        refused = MR_BATCH - offer(&buffer, numbers, NULL, MR_BATCH);
+    }
+    assert_true(refused > 0);
+    assert_false(mr__combine_buffer_pays(&buffer));
+    mr__combine_buffer_fini(&buffer);
+}
+
+static void vectors_and_user_functions_combine(void **state)
+{
+    mr__budget budget;
+    mr__combine_buffer buffer;
+    mr__staged staged[2];
+    uint64_t hashes[2];
+    uint32_t accepted;
+    mr__error error = {0};
+    const double values[2][3] = {{1, 2, 3}, {10, 20, 30}}, want[3] = {11, 22, 33};
+    mr__budget_init(&budget, 1 << 30);
+    mr__combine_buffer_init(&buffer, &(mr__pair_layout){.value_size = 24},
+                            &(mr__combine_rule){MR_SUM, MR_F64_VECTOR, NULL, NULL}, &budget, 1 << 30, true);
+    for (int i = 0; i < 2; i++) {
+        mr__stage_in_place(&staged[i], (const uint8_t *)"the same key, a long one", 24);
+        hashes[i] = mr__hash_staged(&staged[i], 0);
+    }
+    assert_int_equal(mr__combine_batch(&buffer, staged, hashes, (const uint8_t *)values, 2, &accepted, &error), MR_OK);
+    size_t cursor = 0;
+    mr__pair pair;
+    assert_true(mr__combine_buffer_next(&buffer, &cursor, &pair));
+    assert_memory_equal(pair.value, want, sizeof want);
+    assert_false(mr__combine_buffer_next(&buffer, &cursor, &pair));
+    mr__combine_buffer_fini(&buffer);
+}
+
+static void a_failed_allocation_gives_a_sentence_and_loses_nothing(void **state)
+{
+    for (uint32_t nth = 1;; nth++) {
+        mr__budget budget;
+        mr__combine_buffer buffer;
+        mr__error error = {0};
+        mr__staged staged;
+        uint32_t accepted = 0;
+        mr_status status = MR_OK;
+        uint32_t in = 0;
+        mr__budget_init(&budget, 1 << 30);
+        mr__combine_buffer_init(&buffer, &(mr__pair_layout){.value_size = 8},
+                                &(mr__combine_rule){MR_COUNT, MR_U64, NULL, NULL}, &budget, 1 << 30, true);
+        mr__fault_arm(MR__FAULT_PAGES, nth);
+        for (uint32_t i = 0; i < 10000 && status == MR_OK; i++) {
+            char text[64];
+            mr__stage_in_place(&staged, (const uint8_t *)text, key_text(i, text));
+            const uint64_t hash = mr__hash_staged(&staged, 0);
+            status = mr__combine_batch(&buffer, &staged, &hash, NULL, 1, &accepted, &error);
+            in += status == MR_OK;
+        }
+        const bool fired = mr__fault_fired();
+        mr__fault_disarm();
+        assert_int_equal(buffer.used, in);
+        assert_int_equal(status == MR_OK, !fired);
+        if (fired)
+            assert_string_not_equal(error.text, "");
+        mr__combine_buffer_fini(&buffer);
+        if (!fired) {
+            assert_true(nth > 2);
+            break;
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_rule_equals_plain_counters),
+        cmocka_unit_test(at_its_cap_it_accepts_what_fits_and_keeps_it),
+        cmocka_unit_test(it_stops_growing_when_combining_does_not_pay),
+        cmocka_unit_test(vectors_and_user_functions_combine),
+        cmocka_unit_test(a_failed_allocation_gives_a_sentence_and_loses_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
