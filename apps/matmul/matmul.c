@@ -42,8 +42,8 @@ static mr_status matmul_plan(mr_plan *plan)
                             "multiple of %zu; check n= and type=", params->b, b.size, params->n,
                             params->type == MATMUL_F32 ? "f32" : "f64", row);
     if (b.size / params->n > ROW_BYTES_MAX)
-        return mr_plan_fail(plan, MR_BAD_INPUT, "%s has rows of %zu bytes with n=%" PRIu64 "; a row of the result may have "
-                            "at most %d", params->b, b.size / params->n, params->n, ROW_BYTES_MAX);
+        return mr_plan_fail(plan, MR_BAD_INPUT, "%s has rows of %zu bytes with n=%" PRIu64 "; a row of the result may "
+                            "have at most %d", params->b, b.size / params->n, params->n, ROW_BYTES_MAX);
     if ((params = mr_plan_resize(plan, B_OFFSET + b.size)) == NULL)
         return mr_plan_fail(plan, MR_NO_MEMORY, "no memory for the second matrix, %zu bytes", b.size);
     memcpy((uint8_t *)params + B_OFFSET, b.data, b.size);

@@ -5,9 +5,9 @@
  *     [struct match_params][struct match_text of each pattern][the patterns' bytes][compiled set, 64-byte aligned]
  *
  * map() takes the matches of a block in ascending order. For each pattern it remembers where the line of its last
- * match ends: a match before that end is in the same line and does not count again. So the cost follows the matches, and
- * a line is only looked for around one. Keys are dense, the index of the pattern: a pattern that no line contains is
- * reported too. */
+ * match ends: a match before that end is in the same line and does not count again. So the cost follows the matches,
+ * and a line is only looked for around one. Keys are dense, the index of the pattern: a pattern that no line contains
+ * is reported too. */
 #include <inttypes.h>
 #include <stdlib.h>
 
