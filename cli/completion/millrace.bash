@@ -32,7 +32,7 @@ _millrace()
     *:-o | *:--output | *:--burst) _millrace_files; return ;;
     esac
     if [[ $current == -* ]]; then
-        _millrace_words "$(millrace help "$command" 2>/dev/null | grep -o -- '--[a-z]*')"
+        _millrace_words "$(millrace help "$command" 2>/dev/null | sed -n 's/^  ....\(--[a-z]*\).*/\1/p')"
         return
     fi
     case $command in

@@ -1,0 +1,88 @@
+"""millrace history and trace, over records written here in the form that engine/record.c documents."""
+import json
+import os
+
+import cli_test
+from cli_test import CliTest
+
+
+class History(CliTest):
+    def setUp(self):
+        super().setUp()
+        os.mkdir(self.path("records"))
+
+    def record(self, run, **fields):
+        """Writes the record of a run, and returns what is in it."""
+        content = {"format": 1, "run": run, "app": "wordcount", "status": "MR_OK", "error": None, "seconds": 1.5,
+                   "input_bytes": 3 << 30, "keys": 3800000, "output": "counts", "trace": None, **fields}
+        self.file(f"records/{run}.json", json.dumps(content).encode())
+        return content
+
+    def test_no_records_are_an_empty_list(self):
+        self.assertEqual(self.succeed("history"), b"")
+        self.assertEqual(json.loads(self.succeed("history", "--json")), [])
+        self.assertEqual(self.succeed("history", MILLRACE_RECORDS=self.path("none")), b"")
+
+    def test_the_newest_is_last_and_n_limits(self):
+        runs = [f"20261121-1617{second:02}-000000-1-abcd" for second in range(30)]
+        for run in reversed(runs):
+            self.record(run)
+        lines = self.succeed("history").decode().splitlines()
+        self.assertEqual([line.split()[0] for line in lines[1:]], runs[10:])
+        self.assertEqual(lines[1].split()[1:], ["wordcount", "1.50", "s", "3.00", "GiB", "3,800,000", "counts"])
+        lines = self.succeed("history", "-n", "2").decode().splitlines()
+        self.assertEqual([line.split()[0] for line in lines[1:]], runs[-2:])
+
+    def test_json_is_the_records(self):
+        records = [self.record("1-a"), self.record("2-b", output=None)]
+        self.assertEqual(json.loads(self.succeed("history", "--json")), records)
+
+    def test_one_run_is_found_by_its_beginning(self):
+        records = [self.record("20261121-1"), self.record("20261121-12"), self.record("20261122-1")]
+        self.assertEqual(json.loads(self.succeed("history", "last")), records[2])
+        self.assertEqual(json.loads(self.succeed("history", "20261122")), records[2])
+        self.assertEqual(json.loads(self.succeed("history", "20261121-1")), records[0])
+        self.assert_fails("history", "202611", exit_status=3, says="'202611' begins 3 runs")
+        self.assert_fails("history", "1999", exit_status=3, says="there is no run '1999'")
+
+    def test_a_failed_run_shows_why(self):
+        self.record("1-a", status="MR_BAD_INPUT", error="could not read /a: permission denied\n  hint: chmod")
+        last = self.succeed("history").decode().splitlines()[1]
+        self.assertTrue(last.endswith("MR_BAD_INPUT: could not read /a: permission denied"), last)
+
+    def test_damaged_records_hide_no_other(self):
+        good = self.record("3-good")
+        for name, content in {"1-half": b'{"run": "1-half", "app', "2-list": b"[1, 2]", "4-empty": b"", "5-nul": b"\0" * 100,
+                              "6-types": b'{"run": 7}'}.items():
+            self.file(f"records/{name}.json", content)
+        self.file("records/7-odd.json", b'{"run": "7-odd", "seconds": "long", "keys": -5, "input_bytes": [], "app": null}')
+        run = self.start("history")
+        self.assertEqual(run.returncode, 0)
+        self.assertEqual([line.split()[0] for line in run.stdout.decode().splitlines()[1:]], ["3-good", "7-odd"])
+        self.assertEqual(run.stderr.count(b"hint: remove it"), 5, run.stderr)
+        self.assertEqual(json.loads(self.start("history", "--json").stdout)[0], good)
+        self.assert_fails("history", "1-half", exit_status=3, says="is damaged")
+
+    def test_records_may_be_switched_off(self):
+        self.assert_fails("history", MILLRACE_RECORDS="", exit_status=2, says="no records are kept")
+
+    def test_the_trace_is_named_and_copied(self):
+        self.file("records/1-a.trace.json", b'{"traceEvents": []}')
+        self.record("1-a", trace=self.path("records", "1-a.trace.json"))
+        run = self.start("trace", "last")
+        self.assertEqual((run.returncode, run.stdout.decode().strip()), (0, self.path("records", "1-a.trace.json")))
+        self.assertIn(b"Perfetto", run.stderr)
+        self.succeed("trace", "1-a", "-o", "copy.json")
+        with open(self.path("copy.json"), "rb") as file:
+            self.assertEqual(file.read(), b'{"traceEvents": []}')
+
+    def test_a_run_without_trace_says_so(self):
+        self.record("1-a")
+        self.record("2-b", trace=self.path("gone"))
+        self.assert_fails("trace", "1-a", exit_status=3, says="run 1-a left no trace")
+        self.assert_fails("trace", "2-b", exit_status=3, says="No such file")
+        self.assert_fails("trace", "3-c", exit_status=3, says="there is no run '3-c'")
+
+
+if __name__ == "__main__":
+    cli_test.main()

@@ -1,0 +1,246 @@
+"""millrace run, explain and apps from outside: operands, bad input, exit statuses, JSON, progress, signals, records.
+What the apps count is tested in tests/apps; here a result is only compared with what Python counts."""
+import collections
+import glob
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+import unittest
+
+import cli_test
+from cli_test import MILLRACE, CliTest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "engine"))
+import check_trace                                                                                      # noqa: E402
+
+TEXT = b"to be or not to be\nthat is the question\n" * 1000
+FIELDS = {"app", "run", "seconds", "input_bytes", "rows", "pairs", "keys", "output", "output_bytes", "peak_rss_bytes",
+          "spilled_bytes", "simd", "read_path", "workers", "rounds", "partitions", "parts", "stages", "record"}
+
+
+class Run(CliTest):
+    def setUp(self):
+        super().setUp()
+        self.file("text", TEXT)
+
+    def result(self, out="out"):
+        text = b""
+        for part in sorted(glob.glob(self.path(out, "part-*"))):
+            with open(part, "rb") as file:
+                text += file.read()
+        return dict((key, int(value)) for key, value in (line.split(b"\t") for line in text.splitlines()))
+
+    def assert_left_nothing(self, *but):
+        self.assertEqual(sorted(os.listdir(self.folder)), sorted({"burst", "text", *but}))
+        self.assertEqual(os.listdir(self.path("burst")), [])
+
+    def test_counts_and_leaves_success(self):
+        self.succeed("run", "wordcount", "text", "-o", "out", "--quiet")
+        self.assertEqual(self.result(), dict(collections.Counter(TEXT.split())))
+        self.assertTrue(os.path.exists(self.path("out", "_SUCCESS")))
+        self.assertEqual(os.listdir(self.path("burst")), [])
+
+    def test_quiet_is_quiet(self):
+        run = self.start("run", "wordcount", "text", "-o", "out", "-q")
+        self.assertEqual((run.returncode, run.stdout, run.stderr), (0, b"", b""))
+
+    def test_standard_input(self):
+        self.succeed("run", "wordcount", "-", "-o", "out", "-q", stdin=b"a b a")
+        self.assertEqual(self.result(), {b"a": 2, b"b": 1})
+
+    def test_json_is_one_object_with_all_fields(self):
+        got = json.loads(self.succeed("run", "wordcount", "text", "-o", "out", "--json", "--workers", "2"))
+        self.assertEqual(set(got), FIELDS)
+        words = TEXT.split()
+        self.assertEqual((got["app"], got["input_bytes"], got["pairs"], got["keys"], got["workers"], got["output"]),
+                         ("wordcount", len(TEXT), len(words), len(set(words)), 2, "out"))
+        self.assertEqual(got["parts"], len(glob.glob(self.path("out", "part-*"))))
+        self.assertGreater(got["seconds"], 0)
+        self.assertGreater(got["peak_rss_bytes"], 1 << 20)
+        self.assertEqual(set(got["stages"][0]), {"name", "seconds", "tasks", "bytes"})
+        self.assertTrue(os.path.exists(got["record"]))
+
+    def test_names_that_are_no_utf8(self):
+        name = os.fsencode(self.folder) + b"/caf\xe9"
+        with open(name, "wb") as file:
+            file.write(b"x y x")
+        json.loads(self.succeed("run", "wordcount", name, "-o", b"\xe9ut", "--json"))
+        json.loads(self.succeed("history", "last"))
+
+    def test_the_summary_names_output_and_record(self):
+        text = self.succeed("run", "wordcount", "text", "-o", "out").decode()
+        self.assertIn("wordcount: 39.1 KiB in ", text)
+        self.assertIn("  output  out (", text)
+        self.assertIn("  record  " + self.path("records"), text)
+
+    def test_the_record_and_the_trace_of_a_run(self):
+        got = json.loads(self.succeed("run", "wordcount", "text", "-o", "out", "--json", "split=letters"))
+        record = json.loads(self.succeed("history", "last"))
+        self.assertEqual(record["run"], got["run"])
+        self.assertEqual(record["settings"], ["split=letters"])
+        self.assertEqual(record["params"]["split"], "letters")
+        self.assertEqual(record["inputs"], ["text"])
+        self.assertEqual(record["command"][1:3], ["run", "wordcount"])
+        for field in ("pairs", "keys", "input_bytes", "workers", "simd", "read_path"):
+            self.assertEqual(record[field], got[field])
+        trace = self.succeed("trace", "last").decode().strip()
+        self.assertGreater(check_trace.check(trace)["X"], 0)
+
+    def test_a_failed_run_is_in_the_history(self):
+        self.assert_fails("run", "wordcount", "none", "-o", "out", exit_status=3, says="none")
+        self.assert_fails("run", "wordcount", "text", "-o", "out", "fold=7", exit_status=2, says="fold")
+        for record in json.loads(self.succeed("history", "--json")):
+            self.assertNotEqual(record["status"], "MR_OK")
+            self.assertIsInstance(record["error"], str)
+
+    def test_no_records_on_demand(self):
+        got = json.loads(self.succeed("run", "wordcount", "text", "-o", "out", "--json", MILLRACE_RECORDS=""))
+        self.assertEqual(got["record"], "")
+        self.assertFalse(os.path.exists(self.path("records")))
+
+    def test_records_that_cannot_be_written_are_no_failure(self):
+        got = json.loads(self.succeed("run", "wordcount", "text", "-o", "out", "--json", MILLRACE_RECORDS="/dev/null/x"))
+        self.assertEqual(got["record"], "")
+
+    def test_a_file_that_looks_like_a_parameter(self):
+        self.file("split=letters", b"a1b a1b")
+        self.succeed("run", "wordcount", "split=letters", "-o", "one", "-q")
+        self.assertEqual(self.result("one"), {b"a1b": 2})
+        self.succeed("run", "wordcount", "./split=letters", "-o", "two", "-q", "fold=0")
+        self.assertEqual(self.result("two"), {b"a1b": 2})
+        os.rename(self.path("split=letters"), self.path("letters"))
+        self.succeed("run", "wordcount", "letters", "-o", "three", "-q", "split=letters")
+        self.assertEqual(self.result("three"), {b"a": 2, b"b": 2})
+
+    def test_force_replaces_only_after_success(self):
+        self.succeed("run", "wordcount", "text", "-o", "out", "-q")
+        before = self.result()
+        self.assert_fails("run", "wordcount", "text", "-o", "out", exit_status=2, says="out")
+        self.file("bad", b"x" * 101)
+        self.assert_fails("run", "sort", "bad", "-o", "out", "--force", exit_status=3, says="bad")
+        self.assertEqual(self.result(), before)
+        self.succeed("run", "wordcount", "-", "-o", "out", "--force", "-q", stdin=b"new")
+        self.assertEqual(self.result(), {b"new": 1})
+
+    def test_bad_input_gets_a_sentence_and_leaves_nothing(self):
+        self.file("odd", b"x" * 250)
+        self.file("broken.so", b"\x7fELF and no more")
+        self.file("letter.so", TEXT)
+        os.mkdir(self.path("taken"))
+        cases = [
+            (2, ["nosuchapp", "text"], "nosuchapp"),
+            (2, ["./none.so", "text"], "none.so"),
+            (2, ["./broken.so", "text"], "broken.so"),
+            (2, ["./letter.so", "text"], "letter.so"),
+            (2, ["wordcount", "text", "colour=red"], "app wordcount has no parameter 'colour'"),
+            (2, ["wordcount", "text", "split=commas"], "parameter split cannot be 'commas'"),
+            (2, ["kmeans", "text", "k=0"], "parameter k is out of range: '0'"),
+            (2, ["kmeans", "text", "k=many"], "parameter k is no number: 'many'"),
+            (2, ["wordcount"], "app wordcount needs an input"),
+            (2, ["pi", "text"], "app pi takes no input"),
+            (2, ["wordcount", "text", ""], "an argument is empty"),
+            (2, ["wordcount", "text", "-o", "taken"], "taken"),
+            (2, ["wordcount", "text", "-o", "no/such/parent"], "no/such/parent"),
+            (3, ["wordcount", "missing"], "missing"),
+            (3, ["wordcount", "text", "also-missing"], "also-missing"),
+            (3, ["wordcount", "*.none"], "*.none"),
+            (3, ["sort", "odd"], "odd"),
+        ]
+        for exit_status, arguments, says in cases:
+            with self.subTest(arguments=arguments):
+                where = [] if "-o" in arguments else ["-o", "out"]
+                self.assert_fails("run", *arguments, *where, "--quiet", exit_status=exit_status, says=says,
+                                  MILLRACE_RECORDS="")
+                self.assert_left_nothing("odd", "broken.so", "letter.so", "taken")
+                self.assertEqual(os.listdir(self.path("taken")), [])
+
+    @unittest.skipIf(os.geteuid() == 0, "root may read everything")
+    def test_a_file_without_permission(self):
+        os.chmod(self.path("text"), 0)
+        self.assert_fails("run", "wordcount", "text", "-o", "out", exit_status=3, says="text: Permission denied")
+
+    def test_a_forced_level_that_does_not_exist(self):
+        self.assert_fails("run", "wordcount", "text", "-o", "out", exit_status=2, says="mmx", MILLRACE_SIMD="mmx")
+
+    def test_json_after_a_failure(self):
+        run = self.assert_fails("run", "wordcount", "missing", "-o", "out", "--json", exit_status=3, says="missing")
+        got = json.loads(run.stdout)
+        self.assertEqual((got["status"], got["exit"]), ("MR_BAD_INPUT", 3))
+        self.assertIn("missing", got["error"])
+
+    def long_run(self, **how):
+        """A job that would take minutes, once its first words are read."""
+        run = subprocess.Popen([MILLRACE, "run", "pi", "terms=1e13", "-o", "out"], env=self.environment, cwd=self.folder, **how)
+        time.sleep(0.5)
+        self.assertIsNone(run.poll())
+        return run
+
+    def test_ctrl_c_leaves_nothing(self):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            run = self.long_run(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            run.send_signal(number)
+            output, text = run.communicate(timeout=30)
+            self.assertEqual((run.returncode, output), (130, b""), text)
+            self.assertIn(b"millrace: ", text)
+            self.assertEqual(os.listdir(self.path("burst")), [])
+            self.assertFalse([name for name in os.listdir(self.folder) if "out" in name])
+
+    def test_a_terminal_gets_a_bar(self):
+        ours, theirs = pty.openpty()
+        run = self.long_run(stdout=subprocess.DEVNULL, stderr=theirs)
+        os.close(theirs)
+        text = b""
+        while b"map" not in text and select.select([ours], [], [], 20)[0]:
+            text += os.read(ours, 4096)
+        run.send_signal(signal.SIGINT)
+        try:
+            while select.select([ours], [], [], 20)[0]:
+                text += os.read(ours, 4096)
+        except OSError:
+            pass                                            # the other end is closed
+        os.close(ours)
+        self.assertEqual(run.wait(timeout=30), 130)
+        self.assertRegex(text, rb"\rmap +\[[=> ]*\] +\d+ %  .*rows/s")
+        self.assertIn(b"\r\x1b[Kmillrace: ", text)          # the bar is gone before the sentence
+
+    def test_a_pipe_gets_lines(self):
+        run = self.long_run(stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        line = run.stderr.readline()
+        run.send_signal(signal.SIGINT)
+        run.communicate(timeout=30)
+        self.assertRegex(line, rb"^millrace: map \d+ %, .*rows/s")
+
+    def test_explain_reads_and_writes_nothing(self):
+        text = self.succeed("explain", "wordcount", "text", "--memory", "256M", "--workers", "2").decode()
+        for word in ("split", "worker", "memory", "read", "simd"):
+            self.assertIn(word, text.lower())
+        self.assert_left_nothing()
+        self.assert_fails("explain", "wordcount", "missing", exit_status=3, says="missing")
+
+    def test_apps_lists_all_with_their_parameters(self):
+        listed = self.succeed("apps").decode()
+        for app in ("wordcount", "sort", "kmeans", "pi", "histogram"):
+            self.assertRegex(listed, rf"(?m)^{app} +\S")
+        self.assertRegex(self.succeed("apps", "kmeans").decode(), r"(?m)^    k=\d+  .*\(whole number, 1 \.\. ")
+        self.assertIn("split=space", self.succeed("apps", "--verbose").decode())
+
+    def test_an_app_that_cannot_be_loaded_hides_no_other(self):
+        apps = os.path.join(os.path.dirname(MILLRACE), "..", "lib", "millrace", "apps")
+        if not os.path.isdir(apps):
+            self.skipTest("the apps folder is not beside the command")
+        os.mkdir(self.path("apps"))
+        os.symlink(os.path.abspath(os.path.join(apps, "wordcount.so")), self.path("apps", "wordcount.so"))
+        self.file("apps/bad.so", b"no shared object")
+        run = self.assert_fails("apps", exit_status=2, says="bad.so", MILLRACE_APPS=self.path("apps"))
+        self.assertIn(b"bad                  cannot be loaded", run.stdout)
+        self.assertIn(b"\nwordcount ", run.stdout)
+        self.assert_fails("apps", exit_status=2, says="no apps are in", MILLRACE_APPS=self.path("burst"))
+
+
+if __name__ == "__main__":
+    cli_test.main()
