@@ -1,0 +1,136 @@
+"""Inputs by seed, made once and kept in a cache folder.
+
+A name tells what is inside: kind, size, seed and the print of the generator (of its first megabyte), so that a changed
+generator never meets old files. A file appears under its name only when it is whole.
+"""
+import hashlib
+import os
+import pathlib
+import shutil
+import subprocess
+import tarfile
+
+UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+LINUX_SOURCE = pathlib.Path("/usr/src")
+CHUNK = 1 << 20
+
+
+class Missing(Exception):
+    """An input that cannot be made here; the comparison is skipped, with this sentence."""
+
+
+def size_bytes(text):
+    return int(text[:-1]) * UNITS[text[-1]] if text[-1] in UNITS else int(text)
+
+
+class Data:
+    def __init__(self, cache, millrace):
+        self.cache, self.millrace = pathlib.Path(cache), millrace
+        self.cache.mkdir(parents=True, exist_ok=True)
+        self.prints, self.commands = {}, []
+
+    def _print(self, kind):
+        if kind not in self.prints:
+            command = [self.millrace, "generate", kind, "--size", "1M", "--seed", "7"]
+            made = subprocess.run(command, capture_output=True)
+            if made.returncode != 0 or not made.stdout:
+                raise Missing(f"millrace generate {kind} failed: {made.stderr.decode(errors='replace').strip()[-300:]}")
+            self.prints[kind] = hashlib.sha256(made.stdout).hexdigest()[:8]
+        return self.prints[kind]
+
+    def generated(self, kind, size, seed=7):
+        """A file that `millrace generate` makes. kind: zipf, records, points."""
+        path = self.cache / f"{kind}-{size}-seed{seed}-{self._print(kind)}"
+        command = [self.millrace, "generate", kind, "--size", str(size_bytes(size)), "--seed", str(seed), "-o"]
+        shown = f"millrace generate {kind} --size {size_bytes(size)} --seed {seed} -o {path.name}"
+        if shown not in self.commands:
+            self.commands.append(shown)
+        if not path.exists():
+            temporary = path.with_name(path.name + ".tmp")
+            temporary.unlink(missing_ok=True)
+            made = subprocess.run([*command, temporary], capture_output=True)
+            if made.returncode != 0:
+                temporary.unlink(missing_ok=True)
+                raise Missing(f"{shown}: {made.stderr.decode(errors='replace').strip()[-300:]}")
+            temporary.rename(path)
+        return path
+
+    def folder(self, kind, files, size):
+        """A folder of generated files with seeds 1, 2, ..."""
+        path = self.cache / f"{kind}-{files}x{size}-{self._print(kind)}"
+        if not path.exists():
+            temporary = path.with_name(path.name + ".tmp")
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir()
+            for seed in range(1, files + 1):
+                subprocess.run([self.millrace, "generate", kind, "--size", str(size_bytes(size)), "--seed", str(seed),
+                                "-o", temporary / f"{seed:03}.txt"], check=True, capture_output=True)
+            temporary.rename(path)
+        return path
+
+    def patterns(self, text, count):
+        """Words of a text, from its middle ranks: neither in each line nor nowhere. Longer than 5 letters."""
+        path = self.cache / f"patterns-{count}-{text.name}"
+        if not path.exists():
+            times = {}
+            with open(text, "rb") as file:
+                for word in file.read(16 * CHUNK).split():
+                    times[word] = times.get(word, 0) + 1
+            words = sorted((word for word in times if len(word) > 5), key=lambda word: (-times[word], word))
+            if not words:
+                raise Missing(f"{text.name} has no word of 6 letters to look for")
+            step = max(1, len(words) // count)
+            path.write_bytes(b"".join(word + b"\n" for word in words[step // 2::step][:count]))
+        return path
+
+    def linux_source(self):
+        """Debian's linux-source, unpacked, and all its files in one. Links are removed: each byte is there once; a file
+        without a final newline gets one in the concatenation, so that both have the same words."""
+        archives = sorted(LINUX_SOURCE.glob("linux-source-*.tar.xz"))
+        if not archives:
+            raise Missing("Debian's linux-source is not installed")
+        folder = self.cache / archives[-1].name.removesuffix(".tar.xz")
+        whole = folder.with_suffix(folder.suffix + ".txt")
+        if not folder.exists():
+            temporary = self.cache / "linux-source.tmp"
+            shutil.rmtree(temporary, ignore_errors=True)
+            with tarfile.open(archives[-1]) as archive:
+                archive.extractall(temporary, members=[m for m in archive if m.isreg() or m.isdir()], filter="data")
+            temporary.rename(folder)
+        if not whole.exists():
+            temporary = whole.with_suffix(".tmp")
+            with open(temporary, "wb") as out:
+                for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+                    content = path.read_bytes()
+                    out.write(content if not content or content.endswith(b"\n") else content + b"\n")
+            temporary.rename(whole)
+        return folder, whole
+
+    def matrices(self, n, element):
+        """Two n x n matrices with entries in -0.5 .. 0.5, of the seed 7."""
+        import array  # pylint: disable=import-outside-toplevel
+        import random
+        paths = [self.cache / f"matrix-{name}-{n}-{element}" for name in "ab"]
+        for seed, path in enumerate(paths):
+            if not path.exists():
+                random.seed(7 + seed)
+                values = array.array({"f32": "f", "f64": "d"}[element], (random.random() - 0.5 for _ in range(n * n)))
+                path.with_suffix(".tmp").write_bytes(values.tobytes())
+                path.with_suffix(".tmp").rename(path)
+        return paths
+
+
+def warm(path):
+    """Reads a file or folder once, so that the measured runs find it in the page cache."""
+    paths = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
+    buffer = bytearray(CHUNK)
+    for each in paths:
+        with open(each, "rb", buffering=0) as file:
+            while file.readinto(buffer):
+                pass
+
+
+def total_bytes(path):
+    if path.is_file():
+        return path.stat().st_size
+    return sum(os.lstat(p).st_size for p in path.rglob("*") if p.is_file())

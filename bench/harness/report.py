@@ -1,0 +1,110 @@
+"""The results: JSON for programs, Markdown for people. Both have all that is needed to run it again."""
+import dataclasses
+import datetime
+import json
+
+from harness.contest import short
+
+MIB = 1 << 20
+
+
+def to_dict(outcome):
+    runs = lambda samples: [{name: value for name, value in dataclasses.asdict(sample).items()
+                             if name not in ("report", "answer")}
+                            | {"stages": sample.report.get("stages", []), "version": sample.report.get("version", "")}
+                            for sample in samples]
+    row = {name: getattr(outcome, name) for name in ("app", "data", "input_bytes", "unit", "peer", "ours_command",
+                                                     "peer_command", "same", "note", "skipped")}
+    answer = outcome.answer if len(outcome.answer) <= 4 else {"values": len(outcome.answer)}
+    row |= {"answer": answer, "ours_runs": runs(outcome.ours_runs), "peer_runs": runs(outcome.peer_runs)}
+    if outcome.ours_runs and outcome.peer_runs:
+        row["ratio"] = dataclasses.asdict(outcome.ratio)
+    elif not outcome.skipped:
+        row["skipped"] = "no pair was run"
+    return row
+
+
+def _answer(outcome):
+    rows = outcome.answer.get("rows")
+    text = f"{rows:,} rows, {outcome.answer['checksum']}" if rows else f"{len(outcome.answer)} values"
+    return text + ("" if outcome.same else " **DIFFERENT**")
+
+
+def _contest_lines(outcomes, limits):
+    read = max((limits[name]["bytes_per_second"] for name in ("mmap + sum", "pread + sum") if name in limits), default=0)
+    yield "| app | input | peer | Millrace | peer's | ratio | peak MiB, both | of read limit | answer |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    for outcome in outcomes:
+        if outcome.skipped or not outcome.ours_runs:
+            continue
+        rate = outcome.input_bytes / outcome.ours.median if outcome.unit == "s" else 0
+        share = short(rate / read) if read and rate else ""
+        yield (f"| {outcome.app} | {outcome.data} | {outcome.peer}{f' ({outcome.note})' if outcome.note else ''} "
+               f"| {outcome.ours} {outcome.unit} | {outcome.theirs} {outcome.unit} | {outcome.ratio} "
+               f"| {outcome.ours_rss / MIB:.0f}, {outcome.peer_rss / MIB:.0f} | {share} | {_answer(outcome)} |")
+
+
+def _limit_lines(limits):
+    yield "| limit | GB/s | with |"
+    yield "|---|---|---|"
+    for name, limit in limits.items():
+        value = (f"{short(limit['bytes_per_second'] / 1e9)} ({short(limit['least'] / 1e9)}.."
+                 f"{short(limit['most'] / 1e9)})" if "bytes_per_second" in limit else f"{short(limit['ratio'])}x")
+        yield f"| {name} | {value} | `limit_{limit['command'].split('/limit_', 1)[-1]}` |"
+
+
+def _verdict_lines(verdicts):
+    yield f"{sum(v.passed for v in verdicts)} of {len(verdicts)} claims hold."
+    yield ""
+    yield "| | claim | wanted | got |"
+    yield "|---|---|---|---|"
+    for verdict in verdicts:
+        note = f" ({verdict.note})" if verdict.note else ""
+        yield f"| {'PASS' if verdict.passed else '**FAIL**'} | {verdict.claim} | {verdict.wanted} | {verdict.got}{note} |"
+
+
+def _page(machine, invocation, made, limits, outcomes, skips, verdicts):
+    memory = machine["memory_bytes"] / (1 << 30)
+    yield f"# Benchmarks of {datetime.date.today()}, {machine['kind']}"
+    yield ""
+    yield f"Machine: {machine['cpu']} (family/model {machine['family']}), {machine['cores']} cores, {memory:.0f} GiB, " \
+          f"Linux {machine['kernel']}."
+    yield f"Commit: {machine['commit']}" + (f" and {machine['changed_files']} changed files" if machine["changed_files"]
+                                            else "") + f". Compiler: {machine['compiler']}."
+    yield f"Command: `{invocation}`."
+    yield "Inputs lie in the page cache. Median (min..max) of runs A B A B; a ratio is of pairs, above 1 Millrace is faster."
+    yield "docs/benchmarks.md says what counts as time and memory on each side."
+    if verdicts:
+        yield from ("", "## Claims", "", *_verdict_lines(verdicts))
+    if limits:
+        yield from ("", "## Limits of the machine", "", *_limit_lines(limits))
+    if outcomes:
+        yield from ("", "## Comparisons", "", *_contest_lines(outcomes, limits))
+    failed = [outcome for outcome in outcomes if outcome.skipped]
+    if skips or failed:
+        yield from ("", "## Not run", "")
+        yield from (f"- {skip.app} against {skip.peer}: {skip.reason}" for skip in skips)
+        yield from (f"- {outcome.app} against {outcome.peer}: failed: {outcome.skipped}" for outcome in failed)
+    yield from ("", "## Commands", "")
+    yield from (f"- `{command}`" for command in made)
+    yield from dict.fromkeys(
+        f"- {side}: `{command}`" for outcome in outcomes
+        for side, command in (("millrace", outcome.ours_command), (outcome.peer, outcome.peer_command)))
+
+
+def write(folder, machine, invocation, made, limits, outcomes, skips, verdicts, swept, clean):
+    """clean: takes this machine's paths out of a text. Returns the path of the JSON; the page lies beside it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = folder / f"{datetime.date.today()}-{machine['kind']}"
+    content = {"machine": machine, "command": invocation, "data": made, "limits": limits,
+               "must": [dataclasses.asdict(verdict) for verdict in verdicts],
+               "contests": [to_dict(outcome) for outcome in outcomes],
+               "not_run": [dataclasses.asdict(skip) for skip in skips], "sweeps": swept}
+    results = stem.with_suffix(".json")
+    for path, text in ((results, json.dumps(content, indent=1)),
+                       (stem.with_suffix(".md"), "\n".join(
+                           _page(machine, invocation, made, limits, outcomes, skips, verdicts)))):
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(clean(text) + "\n")
+        temporary.rename(path)
+    return results
