@@ -44,12 +44,14 @@ typedef struct mr_row {
 #if MR_LANES == 1
 #define MR__SPLAT(T, x) (x)
 #define MR__MASK(T, condition) ((mr_##T) - (condition))
-#define MR__SELECT(T, mask, a, b) ((mask) ? (a) : (b))
+#define MR__SELECT(T, mask, m, a, b) ((m) ? (a) : (b))
 #define MR__CONVERT(T, x) ((mr_##T)(x))
 #else
 #define MR__SPLAT(T, x) ((x) - (mr_##T){0})         /* minus, because 0 + -0.0 is +0.0 */
 #define MR__MASK(T, condition) ((mr_##T)(condition))
-#define MR__SELECT(T, mask, a, b) ((mr_##T)(((mask) & (__typeof__(mask))(a)) | (~(mask) & (__typeof__(mask))(b))))
+/* A macro, because the compiler makes a masked move of this only while it sees the comparison that made the mask. */
+#define MR__SELECT(T, mask, m, a, b)                                                                                   \
+    ((mr_##T)(((mr_##mask)(m) & (mr_##mask)(a)) | (~(mr_##mask)(m) & (mr_##mask)(b))))
 #define MR__CONVERT(T, x) __builtin_convertvector((x), mr_##T)
 #endif
 
@@ -61,9 +63,8 @@ typedef struct mr_row {
     MR_ROW_FUNCTION mr_##mask mr_ge_##T(mr_##T a, mr_##T b) { return MR__MASK(mask, a >= b); }                         \
     MR_ROW_FUNCTION mr_##mask mr_eq_##T(mr_##T a, mr_##T b) { return MR__MASK(mask, a == b); }                         \
     MR_ROW_FUNCTION mr_##mask mr_ne_##T(mr_##T a, mr_##T b) { return MR__MASK(mask, a != b); }                         \
-    MR_ROW_FUNCTION mr_##T mr_sel_##T(mr_##mask m, mr_##T a, mr_##T b) { return MR__SELECT(T, m, a, b); }              \
-    MR_ROW_FUNCTION mr_##T mr_min_##T(mr_##T a, mr_##T b) { return mr_sel_##T(mr_lt_##T(a, b), a, b); }                \
-    MR_ROW_FUNCTION mr_##T mr_max_##T(mr_##T a, mr_##T b) { return mr_sel_##T(mr_gt_##T(a, b), a, b); }                \
+    MR_ROW_FUNCTION mr_##T mr_min_##T(mr_##T a, mr_##T b) { return MR__SELECT(T, mask, a < b, a, b); }                 \
+    MR_ROW_FUNCTION mr_##T mr_max_##T(mr_##T a, mr_##T b) { return MR__SELECT(T, mask, a > b, a, b); }                 \
     MR_ROW_FUNCTION mr_##T mr_column_##T(mr_row row, int column)                                                       \
     {                                                                                                                  \
         mr_##T x;                                                                                                      \
@@ -72,6 +73,17 @@ typedef struct mr_row {
     }
 MR__LANE_MAP(MR__WORDS)
 #undef MR__WORDS
+
+#define mr_sel_i8(m, a, b) MR__SELECT(i8, i8, m, a, b)
+#define mr_sel_u8(m, a, b) MR__SELECT(u8, i8, m, a, b)
+#define mr_sel_i16(m, a, b) MR__SELECT(i16, i16, m, a, b)
+#define mr_sel_u16(m, a, b) MR__SELECT(u16, i16, m, a, b)
+#define mr_sel_i32(m, a, b) MR__SELECT(i32, i32, m, a, b)
+#define mr_sel_u32(m, a, b) MR__SELECT(u32, i32, m, a, b)
+#define mr_sel_i64(m, a, b) MR__SELECT(i64, i64, m, a, b)
+#define mr_sel_u64(m, a, b) MR__SELECT(u64, i64, m, a, b)
+#define mr_sel_f32(m, a, b) MR__SELECT(f32, i32, m, a, b)
+#define mr_sel_f64(m, a, b) MR__SELECT(f64, i64, m, a, b)
 
 #define MR__FROM(T, S)                                                                                                 \
     MR_ROW_FUNCTION mr_##T mr_##T##_from_##S(mr_##S x) { return MR__CONVERT(T, x); }

@@ -1,5 +1,5 @@
-/* test_row.c: row kernels give the same bits at every level and the right numbers: for blocks of any length, for keys out
- * of range, and for exp and log of every kind of float32.
+/* test_row.c: row kernels give the same bits at every level and the right numbers: for blocks of any length, for keys
+ * out of range, and for exp and log of every kind of float32.
  * Oracle: plain loops over the rows; libm in float64 for exp and log. */
 #include <math.h>
 #include <stdio.h>
@@ -265,7 +265,8 @@ static void exp_and_log_are_near_libm(void **state)
 static void the_special_values_come_out_right(void **state)
 {
     static const float in[] = {0.0f, -0.0f, INFINITY, -INFINITY, NAN, 1.0f, 88.8f, -104.5f, 1e-45f, -1.0f};
-    static const double exponential[] = {1, 1, INFINITY, 0, NAN, 2.7182817459106445, INFINITY, 0, 1, 0.3678794503211975};
+    static const double exponential[] = {1, 1, INFINITY, 0, NAN, 2.7182817459106445, INFINITY, 0,
+                                         1, 0.3678794503211975};
     static const double logarithm[] = {-INFINITY, -INFINITY, INFINITY, NAN, NAN, 0, 4.486386775970459, NAN,
                                        -103.27893, NAN};
     static float column[64] __attribute__((aligned(64)));
