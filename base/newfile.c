@@ -1,5 +1,5 @@
-/* newfile.c: written under PATH.PID.tmp, renamed at the end. For small files (records, traces) through a buffer, and for generated
- * data in large pieces around it. No fsync: what a crash of the machine loses can be made again. */
+/* newfile.c: written under PATH.PID.tmp, renamed at the end. For small files (records, traces) through a buffer, and
+ * for generated data in large pieces around it. No fsync: what a crash of the machine loses can be made again. */
 #include "newfile.h"
 
 #include <errno.h>
@@ -52,8 +52,9 @@ mr_status mr__newfile_create(const char *path, uint32_t mode, mr__newfile **out,
     struct stat old;
     MR_CHECK(stat(path, &old) != 0 || !S_ISDIR(old.st_mode), MR_BAD_USAGE,
              "could not write %s: it is a directory\n  hint: name a file", path);
-    file->fd = mr__fault(MR__FAULT_OPEN) ? (errno = EIO, -1)
-                                         : open(file->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, (mode_t)mode);
+    file->fd = mr__fault(MR__FAULT_OPEN)
+                   ? (errno = EIO, -1)
+                   : open(file->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, (mode_t)mode);
     MR_CHECK(file->fd >= 0, mr__status_of_errno(errno, errno == ENOENT ? MR_BAD_USAGE : MR_IO_FAILED),
              "could not write %s: %s", path, strerror(errno));
     *out = file;

@@ -1,7 +1,7 @@
 /* parse.c: numbers and sizes as people write them.
  *   [-] digits [. digits] [e exponent] [K|M|G|T [iB]]
- * An integer is kept as  digits * 10^exponent * 2^shift  in 128 bits until the end, so that "1.5G" and "1e9" are exact and
- * "0.3" is seen to be no whole number. */
+ * An integer is kept as  digits * 10^exponent * 2^shift  in 128 bits until the end, so that "1.5G" and "1e9" are exact
+ * and "0.3" is seen to be no whole number. */
 #include "parse.h"
 
 #include <ctype.h>

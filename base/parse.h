@@ -25,8 +25,8 @@ mr__parsed mr__parse_size(const char *text, uint64_t *value);
 
 /* Is text[0 .. size) a name: a letter or _, then letters, digits, _? */
 bool mr__parse_is_name(const char *text, size_t size);
-/* How many typing mistakes apart two words are (a character too many, too few or wrong, two neighbours swapped), at most
- * `limit`: for "did you mean". */
+/* How many typing mistakes apart two words are (a character too many, too few or wrong, two neighbours swapped), at
+ * most `limit`: for "did you mean". */
 uint32_t mr__parse_distance(const char *a, const char *b, uint32_t limit);
 
 #endif

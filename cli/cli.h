@@ -1,6 +1,6 @@
 /* cli.h: a sub-command as data: what --help, the parser, the man page test and main() need to know of it.
  * Promise   main() has parsed the options into `settings` (settings_size bytes, presets in it) before run() is called.
- * Failure   run() returns a status and fills the error's sentence; main() prints it and turns it into an exit status. */
+ * Failure   run() returns a status and fills the error's sentence; main() prints it and turns it into an exit code. */
 #ifndef MR__CLI_H
 #define MR__CLI_H
 

@@ -62,7 +62,8 @@ static mr_status print_folder(mr_session *session, bool verbose, mr__error *erro
     MR_CHECK(count > 0, MR_BAD_APP, "no apps are in %s\n  hint: set MILLRACE_APPS to their folder", folder);
     for (int i = 0; i < count; i++) {
         char name[sizeof entries[i]->d_name];
-        snprintf(name, sizeof name, "%.*s", (int)(strlen(entries[i]->d_name) - (sizeof suffix - 1)), entries[i]->d_name);
+        snprintf(name, sizeof name, "%.*s", (int)(strlen(entries[i]->d_name) - (sizeof suffix - 1)),
+                 entries[i]->d_name);
         snprintf(path, sizeof path, "%s%s/%s", strchr(folder, '/') != NULL ? "" : "./", folder, entries[i]->d_name);
         mr__error one = {.code = MR_OK};
         if (print_app(session, path, name, verbose, &one) == MR_OK)

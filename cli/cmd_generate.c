@@ -89,8 +89,8 @@ static mr_status check_fits(const cli_generate_settings *chosen, const cli_gener
         MR_CHECK(!rows[i].given || rows[i].of == generator, MR_BAD_USAGE, "--%s is for %s, not for %s", rows[i].name,
                  rows[i].of->name, generator->name);
     MR_CHECK(chosen->size > 0, MR_BAD_USAGE, "no size is given\n  hint: add --size BYTES, such as --size 1G");
-    MR_CHECK(chosen->size >= generator->row(chosen), MR_BAD_USAGE, "--size %" PRIu64 " is less than one row of %zu bytes",
-             chosen->size, generator->row(chosen));
+    MR_CHECK(chosen->size >= generator->row(chosen), MR_BAD_USAGE,
+             "--size %" PRIu64 " is less than one row of %zu bytes", chosen->size, generator->row(chosen));
     const bool text = generator == &cli_gen_zipf || generator == &cli_gen_records;
     MR_CHECK(chosen->output != NULL || text || !isatty(STDOUT_FILENO), MR_BAD_USAGE,
              "%s are no text for a terminal\n  hint: add -o FILE, or redirect the output", generator->name);
@@ -105,7 +105,8 @@ static mr_status run(const void *given, const cli_operands *operands, mr__error 
     const cli_generator *generator = NULL;
     mr__newfile *file = NULL;
     void *state = NULL;
-    MR_CHECK(mr__fault_arm_from_env(), MR_BAD_USAGE, "MILLRACE_FAULT is malformed\n  hint: write POINT:NTH, two numbers");
+    MR_CHECK(mr__fault_arm_from_env(), MR_BAD_USAGE,
+             "MILLRACE_FAULT is malformed\n  hint: write POINT:NTH, two numbers");
     MR_TRY(find_generator(operands, &generator, error));
     MR_TRY(check_fits(chosen, generator, error));
     if (chosen->output != NULL) {
@@ -126,18 +127,26 @@ done:
 }
 
 static const cli_option options[] = {
-    {"size", 's', CLI_SIZE, offsetof(cli_generate_settings, size), "BYTES", "how much, rounded down to whole rows", 1, 1e18},
-    {"seed", 'S', CLI_COUNT, offsetof(cli_generate_settings, seed), "N", "which data; the same seed gives the same\nbytes on every machine (default: 1)", 0, 0},
+    {"size", 's', CLI_SIZE, offsetof(cli_generate_settings, size), "BYTES",
+     "how much, rounded down to whole rows", 1, 1e18},
+    {"seed", 'S', CLI_COUNT, offsetof(cli_generate_settings, seed), "N",
+     "which data; the same seed gives the same\nbytes on every machine (default: 1)", 0, 0},
     {"output", 'o', CLI_TEXT, offsetof(cli_generate_settings, output), "FILE", "else to standard output", 0, 0},
-    {"words", 0, CLI_COUNT, offsetof(cli_generate_settings, words), "N", "zipf: words in the vocabulary\n(default: 3850000)", 1, 5e7},
-    {"exponent", 0, CLI_NUMBER, offsetof(cli_generate_settings, exponent), "S", "zipf: the word of rank k has weight k^-S\n(default: 1)", 0.01, 10},
-    {"dim", 0, CLI_COUNT, offsetof(cli_generate_settings, dim), "N", "points: float32 values a row (default: 3)", 1, 4096},
-    {"clusters", 0, CLI_COUNT, offsetof(cli_generate_settings, clusters), "N", "points: centres they lie around\n(default: 100)", 1, 1e6},
-    {"scale", 0, CLI_COUNT, offsetof(cli_generate_settings, scale), "N", "edges: 2^N vertices (default: 16 edges a\nvertex)", 1, 32},
+    {"words", 0, CLI_COUNT, offsetof(cli_generate_settings, words), "N",
+     "zipf: words in the vocabulary\n(default: 3850000)", 1, 5e7},
+    {"exponent", 0, CLI_NUMBER, offsetof(cli_generate_settings, exponent), "S",
+     "zipf: the word of rank k has weight k^-S\n(default: 1)", 0.01, 10},
+    {"dim", 0, CLI_COUNT, offsetof(cli_generate_settings, dim), "N",
+     "points: float32 values a row (default: 3)", 1, 4096},
+    {"clusters", 0, CLI_COUNT, offsetof(cli_generate_settings, clusters), "N",
+     "points: centres they lie around\n(default: 100)", 1, 1e6},
+    {"scale", 0, CLI_COUNT, offsetof(cli_generate_settings, scale), "N",
+     "edges: 2^N vertices (default: 16 edges a\nvertex)", 1, 32},
 };
 
 const cli_command cli_generate = {
-    .name = "generate", .summary = "Make data of any size from a seed", .usage = "KIND --size BYTES [--seed N] [-o FILE] [OPTION...]",
+    .name = "generate", .summary = "Make data of any size from a seed",
+    .usage = "KIND --size BYTES [--seed N] [-o FILE] [OPTION...]",
     .details = "KIND is\n"
                "  zipf     lower-case words, 10 to 15 a line, with Zipf's law; 1 GiB holds 3.8 million distinct ones\n"
                "  records  100 bytes: 10 printable bytes to sort by, a number, filler, CR LF\n"

@@ -34,7 +34,8 @@ static void print_line(const char *run, const json_t *record)
     const bool succeeded = strcmp(status, "MR_OK") == 0;
     const double took = json_number_value(json_object_get(record, "seconds"));
     printf("%-34s %-18.18s %10s %10s %14s  ", run, text_of(record, "app", "?"),
-           cli_show_seconds(took >= 0 && took < 1e9 ? took : 0, seconds), cli_show_bytes(count_of(record, "input_bytes"), bytes),
+           cli_show_seconds(took >= 0 && took < 1e9 ? took : 0, seconds),
+           cli_show_bytes(count_of(record, "input_bytes"), bytes),
            succeeded ? cli_show_count(count_of(record, "keys"), keys) : "-");
     if (succeeded) {
         printf("%s\n", text_of(record, "output", "(memory)"));

@@ -41,7 +41,7 @@ static void catch_signals(void)
     signal(SIGPIPE, SIG_IGN);           /* a reader of the progress that goes away must not kill the job */
 }
 
-/* ---- what it came to ----------------------------------------------------------------------------------------------- */
+/* ---- what it came to --------------------------------------------------------------------------------------------- */
 
 static void print_json(const cli_job *job, const mr_stats *stats)
 {
@@ -100,7 +100,7 @@ static void print_summary(const cli_job *job, const mr_stats *stats)
         printf("  record  %s\n", stats->record);
 }
 
-/* ---- the command --------------------------------------------------------------------------------------------------- */
+/* ---- the command ------------------------------------------------------------------------------------------------- */
 
 static mr_status run(const void *given, const cli_operands *operands, mr__error *error)
 {
@@ -135,8 +135,10 @@ done:
 }
 
 static const cli_option options[] = {
-    {"output", 'o', CLI_TEXT, offsetof(cli_job_settings, output), "DIR", "the result: DIR/part-NNNNN and DIR/_SUCCESS;\nmust not exist", 0, 0},
-    {"force", 'f', CLI_SWITCH, offsetof(cli_job_settings, force), NULL, "replace an output that exists, once the job\nhas succeeded", 0, 0},
+    {"output", 'o', CLI_TEXT, offsetof(cli_job_settings, output), "DIR",
+     "the result: DIR/part-NNNNN and DIR/_SUCCESS;\nmust not exist", 0, 0},
+    {"force", 'f', CLI_SWITCH, offsetof(cli_job_settings, force), NULL,
+     "replace an output that exists, once the job\nhas succeeded", 0, 0},
     CLI_JOB_OPTIONS,
     {"json", 'j', CLI_SWITCH, offsetof(cli_job_settings, json), NULL, "one JSON object on standard output", 0, 0},
     {"quiet", 'q', CLI_SWITCH, offsetof(cli_job_settings, quiet), NULL, "no progress, no summary", 0, 0},

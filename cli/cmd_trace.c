@@ -44,7 +44,8 @@ static mr_status run(const void *given, const cli_operands *operands, mr__error 
     json_t *record = NULL;
     const char *found;
     cli_runs runs = {.count = 0};
-    MR_CHECK(operands->count == 1, MR_BAD_USAGE, "name one run\n  hint: millrace trace last, or one that millrace history lists");
+    MR_CHECK(operands->count == 1, MR_BAD_USAGE,
+             "name one run\n  hint: millrace trace last, or one that millrace history lists");
     MR_TRY(cli_runs_list(&runs, error));
     MR_TRY(cli_runs_find(&runs, operands->text[0], &found, error));
     MR_TRY(cli_runs_load(&runs, found, &record, error));

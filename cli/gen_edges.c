@@ -58,7 +58,8 @@ static mr_status edges_open(const cli_generate_settings *settings, void **out, m
     uint32_t scale = settings->scale != 0 ? (uint32_t)settings->scale : SCALE_MIN;
     edges *state = mr__alloc(sizeof *state);
     MR_CHECK(state != NULL, MR_NO_MEMORY, "no memory for the generator");
-    while (settings->scale == 0 && scale < SCALE_MAX && (UINT64_C(1) << scale) * EDGES_PER_VERTEX < settings->size / EDGE)
+    while (settings->scale == 0 && scale < SCALE_MAX &&
+           (UINT64_C(1) << scale) * EDGES_PER_VERTEX < settings->size / EDGE)
         scale++;
     state->random = cli_random_start(settings->seed, 0);
     state->scale = scale;

@@ -1,7 +1,7 @@
 /* gen_points.c: rows of float32 around random centres, for clustering.
- * A coordinate is its centre's plus a sum of eight 16-bit uniforms, shifted and scaled to deviation 2 (Irwin-Hall: within
- * 0.005 of the normal distribution everywhere, and integers until the last step, so the same bits on every machine).
- * Centres are uniform in 0 .. 100 along each axis. */
+ * A coordinate is its centre's plus a sum of eight 16-bit uniforms, shifted and scaled to deviation 2 (Irwin-Hall:
+ * within 0.005 of the normal distribution everywhere, and integers until the last step, so the same bits on every
+ * machine). Centres are uniform in 0 .. 100 along each axis. */
 #include <endian.h>
 #include <string.h>
 
@@ -33,7 +33,8 @@ static void points_fill(void *opaque, uint8_t *to, size_t size)
 {
     points *state = opaque;
     for (uint8_t *const end = to + size; to < end;) {
-        const float *centre = state->centre + cli_random_below(cli_random_next(&state->random), state->clusters) * state->dim;
+        const float *centre =
+            state->centre + cli_random_below(cli_random_next(&state->random), state->clusters) * state->dim;
         for (uint64_t d = 0; d < state->dim; d++, to += sizeof(float)) {
             const float value = centre[d] + around(&state->random);
             uint32_t bits;

@@ -1,5 +1,6 @@
 /* gen_records.c: 100-byte records to sort, in the layout of the sort benchmark's text records:
- *   10 random printable bytes | 2 blanks | 32 hexadecimal digits, the record's number | 2 blanks | 52 bytes filler | CR LF */
+ *   10 random printable bytes | 2 blanks | 32 hexadecimal digits, the record's number | 2 blanks | 52 bytes filler
+ *   | CR LF */
 #include <string.h>
 
 #include "generator.h"

@@ -3,16 +3,16 @@
  * The default (3.85 million words, s = 1) gives 3.8 million distinct words in 1 GiB, 5.4 letters on average.
  *
  * Why an alias table (Walker 1977): one multiplication and one comparison per word, whatever s. Rejection-inversion
- * (Hoermann and Derflinger 1996) needs no table, but an exp() or pow() per word, whose last bit differs between machines.
- * Both tables are larger than the caches (31 and 62 MB), so words are drawn in batches: all table rows of a batch are
- * prefetched before the first is read.
+ * (Hoermann and Derflinger 1996) needs no table, but an exp() or pow() per word, whose last bit differs between
+ * machines. Both tables are larger than the caches (31 and 62 MB), so words are drawn in batches: all table rows of a
+ * batch are prefetched before the first is read.
  *
  * Weights are decreasing, so the ranks above the average are a prefix, and the table is built by two cursors: `small`
- * comes down from the last rank, `large` goes up from the first and fills the room that each small one leaves; a large one
- * that falls below the average is filled by the next.
+ * comes down from the last rank, `large` goes up from the first and fills the room that each small one leaves; a large
+ * one that falls below the average is filled by the next.
  *
- * Words: the frequent ones are short. The i-th word of length L is  i * step mod 26^L  in base 26: distinct, because step
- * and 26^L have no common factor, and scattered over the alphabet, because step is large. */
+ * Words: the frequent ones are short. The i-th word of length L is  i * step mod 26^L  in base 26: distinct, because
+ * step and 26^L have no common factor, and scattered over the alphabet, because step is large. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -44,7 +44,7 @@ typedef struct zipf {
     uint32_t carry_at, carry_size;
 } zipf;
 
-/* ---- k^-s, to the same bit everywhere ------------------------------------------------------------------------------ */
+/* ---- k^-s, to the same bit everywhere ---------------------------------------------------------------------------- */
 
 static const double LN2 = 0x1.62e42fefa39efp-1;
 
@@ -78,7 +78,7 @@ static double weight(uint64_t rank, double exponent)
     return exponent == 1 ? 1.0 / (double)rank : exponential(-exponent * natural_log((double)rank));
 }
 
-/* ---- tables -------------------------------------------------------------------------------------------------------- */
+/* ---- tables ------------------------------------------------------------------------------------------------------ */
 
 static mr_status build_aliases(zipf *state, double exponent, mr__error *error)
 {
@@ -147,7 +147,7 @@ static void build_words(zipf *state, cli_random random)
     }
 }
 
-/* ---- text ---------------------------------------------------------------------------------------------------------- */
+/* ---- text -------------------------------------------------------------------------------------------------------- */
 
 static void draw_batch(zipf *state)
 {
@@ -217,8 +217,8 @@ static mr_status zipf_open(const cli_generate_settings *settings, void **out, mr
     state->line_left = LINE_LEAST;
     state->aliases = mr__pages_alloc(words * sizeof *state->aliases);
     state->table = mr__pages_alloc(words * sizeof *state->table);
-    MR_CHECK(state->aliases != NULL && state->table != NULL, MR_NO_MEMORY, "no memory for %llu words\n  hint: lower --words",
-             (unsigned long long)words);
+    MR_CHECK(state->aliases != NULL && state->table != NULL, MR_NO_MEMORY,
+             "no memory for %llu words\n  hint: lower --words", (unsigned long long)words);
     MR_TRY(build_aliases(state, settings->exponent != 0 ? settings->exponent : 1, error));
     build_words(state, cli_random_start(settings->seed, 2));
     *out = state;

@@ -1,6 +1,6 @@
 /* job_options.c: APP, INPUT... and name=value, told apart.
- * An operand is a parameter when what stands before its first '=' is a name and no file is called so: `k=100` is one, and
- * so is `pattern=a/b`; a file that is really called k=100 is written ./k=100. */
+ * An operand is a parameter when what stands before its first '=' is a name and no file is called so: `k=100` is one,
+ * and so is `pattern=a/b`; a file that is really called k=100 is written ./k=100. */
 #include "job_options.h"
 
 #include <stdlib.h>

@@ -16,7 +16,8 @@
 
 enum { NEAR = 3 };
 
-static const cli_command *const commands[] = {&cli_run, &cli_explain, &cli_apps, &cli_generate, &cli_history, &cli_trace};
+static const cli_command *const commands[] = {&cli_run, &cli_explain, &cli_apps,
+                                              &cli_generate, &cli_history, &cli_trace};
 
 static void print_overview(FILE *to)
 {
@@ -34,7 +35,8 @@ static const cli_command *find_command(const char *name, mr__error *error)
     }
     for (size_t i = 0; i < MR__COUNT(commands); i++) {
         if (mr__parse_distance(name, commands[i]->name, NEAR) < NEAR) {
-            mr__fail(error, MR_BAD_USAGE, "there is no command '%.60s'\n  hint: did you mean %s?", name, commands[i]->name);
+            mr__fail(error, MR_BAD_USAGE, "there is no command '%.60s'\n  hint: did you mean %s?", name,
+                     commands[i]->name);
             return NULL;
         }
     }

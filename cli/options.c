@@ -8,7 +8,7 @@
 
 enum { HELP_COLUMN = 26, NEAR = 3 };
 
-/* ---- values -------------------------------------------------------------------------------------------------------- */
+/* ---- values ------------------------------------------------------------------------------------------------------ */
 
 static mr_status set_choice(const cli_option *option, const char *value, uint32_t *field, mr__error *error)
 {
@@ -22,7 +22,8 @@ static mr_status set_choice(const cli_option *option, const char *value, uint32_
         }
         at = at[length] == '|' ? at + length + 1 : NULL;
     }
-    return mr__fail(error, MR_BAD_USAGE, "--%s cannot be '%.60s'\n  hint: one of %s", option->name, value, option->argument);
+    return mr__fail(error, MR_BAD_USAGE, "--%s cannot be '%.60s'\n  hint: one of %s", option->name, value,
+                    option->argument);
 }
 
 static mr_status set_number(const cli_option *option, const char *value, void *field, mr__error *error)
@@ -69,7 +70,7 @@ static mr_status set(const cli_option *option, const char *value, void *settings
     }
 }
 
-/* ---- parsing ------------------------------------------------------------------------------------------------------- */
+/* ---- parsing ----------------------------------------------------------------------------------------------------- */
 
 static const cli_option *find_long(const cli_command *command, const char *name, size_t size)
 {
@@ -96,8 +97,8 @@ static mr_status fail_unknown(const cli_command *command, const char *text, mr__
     snprintf(name, sizeof name, "%.*s", (int)size, text);
     for (size_t i = 0; i < command->option_count; i++) {
         if (name[0] == '-' && name[1] == '-' && mr__parse_distance(name + 2, command->options[i].name, NEAR) < NEAR)
-            return mr__fail(error, MR_BAD_USAGE, "millrace %s has no option %s\n  hint: did you mean --%s?", command->name,
-                            name, command->options[i].name);
+            return mr__fail(error, MR_BAD_USAGE, "millrace %s has no option %s\n  hint: did you mean --%s?",
+                            command->name, name, command->options[i].name);
     }
     return mr__fail(error, MR_BAD_USAGE, "millrace %s has no option %s\n  hint: millrace %s --help lists them",
                     command->name, name, command->name);
@@ -144,13 +145,14 @@ done:
     return status;
 }
 
-/* ---- help ---------------------------------------------------------------------------------------------------------- */
+/* ---- help -------------------------------------------------------------------------------------------------------- */
 
 static void print_row(char letter, const char *name, const char *argument, const char *help)
 {
     char left[80];
-    const int width = snprintf(left, sizeof left, "  %c%c%c --%s%s%s", letter != 0 ? '-' : ' ', letter != 0 ? letter : ' ',
-                               letter != 0 ? ',' : ' ', name, argument != NULL ? " " : "", argument != NULL ? argument : "");
+    const int width =
+        snprintf(left, sizeof left, "  %c%c%c --%s%s%s", letter != 0 ? '-' : ' ', letter != 0 ? letter : ' ',
+                 letter != 0 ? ',' : ' ', name, argument != NULL ? " " : "", argument != NULL ? argument : "");
     if (width < HELP_COLUMN)
         printf("%-*s", HELP_COLUMN, left);
     else

@@ -36,7 +36,8 @@ static void describe(const cli_progress *bar, const mr_progress *progress, const
     int used = 0;
     line[0] = '\0';
     if (strcmp(progress->stage, "map") == 0 && progress->rate > 0)
-        used += snprintf(line + used, LINE_SIZE - (size_t)used, "%s%s", separator, cli_show_rate(progress->rate, bar->unit, text));
+        used += snprintf(line + used, LINE_SIZE - (size_t)used, "%s%s", separator,
+                         cli_show_rate(progress->rate, bar->unit, text));
     if (progress->eta_seconds >= 0)
         used += snprintf(line + used, LINE_SIZE - (size_t)used, "%s%s left", separator,
                          cli_show_seconds(progress->eta_seconds, text));
@@ -53,8 +54,8 @@ static void draw_bar(const cli_progress *bar, const mr_progress *progress, const
     for (int i = 0; i < width; i++)
         filled[i] = i + 1 <= share * width ? '=' : i <= share * width ? '>' : ' ';
     filled[width] = '\0';
-    fprintf(stderr, "\r%-9s%s%s%s%4.0f %%%s\033[K", stage, width > 0 ? "[" : "", filled, width > 0 ? "]" : "", share * 100,
-            rest);
+    fprintf(stderr, "\r%-9s%s%s%s%4.0f %%%s\033[K", stage, width > 0 ? "[" : "", filled, width > 0 ? "]" : "",
+            share * 100, rest);
     fflush(stderr);
 }
 

@@ -1,4 +1,4 @@
-/* run_files.c: the records that runs left. An identifier begins with the time, so the order of names is that of runs. */
+/* run_files.c: the records that runs left. An identifier begins with the time: names in order are runs in order. */
 #include "run_files.h"
 
 #include <dirent.h>
@@ -71,7 +71,8 @@ mr_status cli_runs_find(const cli_runs *runs, const char *text, const char **run
     mr_status status = MR_OK;
     const char *found = NULL;
     size_t matches = 0;
-    MR_CHECK(runs->count > 0, MR_BAD_INPUT, "there are no runs in %s\n  hint: millrace run leaves one", runs->directory);
+    MR_CHECK(runs->count > 0, MR_BAD_INPUT, "there are no runs in %s\n  hint: millrace run leaves one",
+             runs->directory);
     if (strcmp(text, "last") == 0) {
         *run = runs->run[runs->count - 1];
         return MR_OK;
@@ -88,8 +89,8 @@ mr_status cli_runs_find(const cli_runs *runs, const char *text, const char **run
     }
     MR_CHECK(matches > 0, MR_BAD_INPUT, "there is no run '%.60s' in %s\n  hint: millrace history lists them", text,
              runs->directory);
-    MR_CHECK(matches == 1, MR_BAD_INPUT, "'%.60s' begins %zu runs\n  hint: give more of it; millrace history lists them",
-             text, matches);
+    MR_CHECK(matches == 1, MR_BAD_INPUT,
+             "'%.60s' begins %zu runs\n  hint: give more of it; millrace history lists them", text, matches);
     *run = found;
 done:
     return status;
@@ -121,7 +122,8 @@ mr_status cli_runs_load(const cli_runs *runs, const char *run, json_t **record, 
     MR_CHECK(file != NULL, MR_BAD_INPUT, "could not read the record %s: %s", path, strerror(errno));
     MR_CHECK(fseek(file, 0, SEEK_END) == 0, MR_BAD_INPUT, "could not read the record %s: %s", path, strerror(errno));
     const long size = ftell(file);
-    MR_CHECK(size >= 0 && size <= RECORD_BYTES_MAX, MR_BAD_INPUT, "%s is no record of a run: it has %ld bytes", path, size);
+    MR_CHECK(size >= 0 && size <= RECORD_BYTES_MAX, MR_BAD_INPUT, "%s is no record of a run: it has %ld bytes", path,
+             size);
     rewind(file);
     text = malloc((size_t)size + 1);
     MR_CHECK(text != NULL, MR_NO_MEMORY, "no memory to read the record %s", path);

@@ -46,7 +46,8 @@ const char *cli_show_seconds(double seconds, char *text)
     else if (seconds < 3600)
         snprintf(text, CLI_SHOW_SIZE, "%d min %02d s", (int)(seconds / 60), (int)seconds % 60);
     else
-        snprintf(text, CLI_SHOW_SIZE, "%.0f h %02d min", (double)((uint64_t)seconds / 3600), (int)((uint64_t)seconds / 60 % 60));
+        snprintf(text, CLI_SHOW_SIZE, "%.0f h %02d min", (double)((uint64_t)seconds / 3600),
+                 (int)((uint64_t)seconds / 60 % 60));
     return text;
 }
 

@@ -1,7 +1,7 @@
 /* params.c: an app's parameters.
  *   presets -> settings in the order given -> what has neither is missing
- * Presets go through the same code as settings: a preset outside its own range is a mistake of the app (MR_BAD_APP) and is
- * found by the first run, not by the user who happens to leave the parameter out. */
+ * Presets go through the same code as settings: a preset outside its own range is a mistake of the app (MR_BAD_APP)
+ * and is found by the first run, not by the user who happens to leave the parameter out. */
 #include "params.h"
 
 #include <inttypes.h>
@@ -12,7 +12,7 @@
 
 enum { LIST_SIZE = 512, NUMBER_SIZE = 32, NEAR = 3 };
 
-/* ---- lists for sentences ------------------------------------------------------------------------------------------- */
+/* ---- lists for sentences ----------------------------------------------------------------------------------------- */
 
 typedef struct list {
     char text[LIST_SIZE];
@@ -42,7 +42,7 @@ static void describe_range(const mr_param *param, char *text, size_t size)
     }
 }
 
-/* ---- the descriptor ------------------------------------------------------------------------------------------------ */
+/* ---- the descriptor ---------------------------------------------------------------------------------------------- */
 
 static mr_status check_descriptor(const mr_app *app, const char *app_name, const void *params, mr__error *error)
 {
@@ -66,7 +66,7 @@ done:
     return status;
 }
 
-/* ---- values -------------------------------------------------------------------------------------------------------- */
+/* ---- values ------------------------------------------------------------------------------------------------------ */
 
 static mr_status parse_choice(const mr_param *param, const char *value, void *field, mr__error *error)
 {
@@ -115,8 +115,8 @@ static mr_status parse_number(const mr_param *param, const char *value, void *fi
         comparable = number.f64;
         break;
     }
-    MR_CHECK(parsed != MR__PARSE_SYNTAX, MR_BAD_USAGE, "parameter %s is no number: '%.60s'\n  hint: give %s", param->name,
-             value, kinds[param->type]);
+    MR_CHECK(parsed != MR__PARSE_SYNTAX, MR_BAD_USAGE, "parameter %s is no number: '%.60s'\n  hint: give %s",
+             param->name, value, kinds[param->type]);
     const bool bounded = param->min != 0 || param->max != 0;
     MR_CHECK(parsed == MR__PARSED || bounded, MR_BAD_USAGE, "parameter %s is too large a number: '%.60s'", param->name,
              value);
@@ -136,15 +136,15 @@ static mr_status parse_value(const mr_param *param, const char *value, void *par
     if (param->type != MR_PARAM_TEXT)
         return parse_number(param, value, field, error);
     const size_t size = strlen(value);
-    MR_CHECK(size < param->size, MR_BAD_USAGE, "parameter %s is too long: %zu bytes\n  hint: at most %u", param->name, size,
-             param->size - 1);
+    MR_CHECK(size < param->size, MR_BAD_USAGE, "parameter %s is too long: %zu bytes\n  hint: at most %u", param->name,
+             size, param->size - 1);
     memset(field, 0, param->size);
     memcpy(field, value, size);
 done:
     return status;
 }
 
-/* ---- settings ------------------------------------------------------------------------------------------------------ */
+/* ---- settings ---------------------------------------------------------------------------------------------------- */
 
 static mr_status fail_unknown(const mr_app *app, const char *app_name, const char *name, mr__error *error)
 {
@@ -162,9 +162,10 @@ static mr_status fail_unknown(const mr_app *app, const char *app_name, const cha
     if (app->param_count == 0)
         return mr__fail(error, MR_BAD_USAGE, "app %s has no parameters, so no '%.60s'", app_name, name);
     if (nearest == NULL)
-        return mr__fail(error, MR_BAD_USAGE, "app %s has no parameter '%.60s'\n  hint: it has %s", app_name, name, names.text);
-    return mr__fail(error, MR_BAD_USAGE, "app %s has no parameter '%.60s'\n  hint: did you mean %s? It has %s", app_name,
-                    name, nearest, names.text);
+        return mr__fail(error, MR_BAD_USAGE, "app %s has no parameter '%.60s'\n  hint: it has %s", app_name, name,
+                        names.text);
+    return mr__fail(error, MR_BAD_USAGE, "app %s has no parameter '%.60s'\n  hint: did you mean %s? It has %s",
+                    app_name, name, nearest, names.text);
 }
 
 static mr_status apply_setting(const mr_app *app, const char *app_name, const char *setting, void *params,

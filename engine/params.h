@@ -1,6 +1,6 @@
 /* params.h: an app's parameters: "name=value" in, its params struct out, and back to text.
- * Promise   After MR_OK every parameter of the app has a value inside its range: the last setting that names it, else its
- *           preset. Nothing outside the fields that the app declared is written.
+ * Promise   After MR_OK every parameter of the app has a value inside its range: the last setting that names it, else
+ *           its preset. Nothing outside the fields that the app declared is written.
  * Owner     The caller, of everything. Sentences copy what they name.
  * Threads   Any.
  * Failure   MR_BAD_USAGE: unknown name (the sentence lists the app's parameters), no number, out of range (the range is

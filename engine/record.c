@@ -24,7 +24,7 @@
 
 enum { LISTED_MAX = 256, COMMAND_BYTES = 1 << 16, SECOND_NS = 1000000000 };
 
-/* ---- values that jansson takes ------------------------------------------------------------------------------------- */
+/* ---- values that jansson takes ----------------------------------------------------------------------------------- */
 
 /* NULL gives null. */
 static json_t *string_of(const char *text)
@@ -66,7 +66,7 @@ static void put_list(object *into, const char *key, const char *const *texts, ui
     put(into, key, list);
 }
 
-/* ---- the parts of a record ----------------------------------------------------------------------------------------- */
+/* ---- the parts of a record --------------------------------------------------------------------------------------- */
 
 static void put_time(object *into, const char *key, int64_t when_ns)
 {
@@ -194,7 +194,7 @@ static json_t *json_of(const mr__record *record, const char *trace_path)
     return NULL;
 }
 
-/* ---- files --------------------------------------------------------------------------------------------------------- */
+/* ---- files ------------------------------------------------------------------------------------------------------- */
 
 void mr__record_make_run(int64_t now_ns, char run[MR__RUN_ID_SIZE])
 {

@@ -1,12 +1,13 @@
 /* trace.c: what each worker did when.
  *   lane -> blocks[0 .. 63] -> 1024 events each, allocated when the first event falls into them
- * A lane has one writer and no reader until the workers have been joined, so it needs neither lock nor atomic; lanes start
- * on cache lines of their own. A full lane drops what comes later instead of wrapping around: the beginning of a job (who
- * started when, which read was slow) explains more than its last seconds, and the count of what is missing is in the file.
+ * A lane has one writer and no reader until the workers have been joined, so it needs neither lock nor atomic; lanes
+ * start on cache lines of their own. A full lane drops what comes later instead of wrapping around: the beginning of a
+ * job (who started when, which read was slow) explains more than its last seconds, and the count of what is missing is
+ * in the file.
  *
- * The file is in the "Trace Event Format" of Chrome: an object with an array traceEvents of {"ph": "X" (complete span), "C"
- * (counter) or "M" (name of a lane)}. Times are microseconds, pid is the rank, tid the lane, both counted from 1 because
- * Perfetto takes thread 0 for the idle thread. */
+ * The file is in the "Trace Event Format" of Chrome: an object with an array traceEvents of {"ph": "X" (complete
+ * span), "C" (counter) or "M" (name of a lane)}. Times are microseconds, pid is the rank, tid the lane, both counted
+ * from 1 because Perfetto takes thread 0 for the idle thread. */
 #include "trace.h"
 
 #include <inttypes.h>
@@ -112,7 +113,7 @@ uint64_t mr__trace_dropped(const mr__trace *trace)
     return dropped;
 }
 
-/* ---- the file ------------------------------------------------------------------------------------------------------ */
+/* ---- the file ---------------------------------------------------------------------------------------------------- */
 
 /* A JSON string of printable ASCII; anything else becomes '?'. Names come from literals, so that is no loss. */
 static const char *quoted(const char *text, char buffer[STRING_MAX])
@@ -163,8 +164,8 @@ static void write_lane(mr__newfile *file, const mr__trace *trace, uint32_t pid, 
     char text[STRING_MAX], fallback[LANE_NAME];
     snprintf(fallback, sizeof fallback, "worker %u", index);
     const uint32_t tid = index + 1;
-    mr__newfile_writef(file, ",\n{\"ph\":\"M\",\"name\":\"thread_name\",\"pid\":%u,\"tid\":%u,\"args\":{\"name\":%s}}", pid,
-                       tid, quoted(at->name[0] != '\0' ? at->name : fallback, text));
+    mr__newfile_writef(file, ",\n{\"ph\":\"M\",\"name\":\"thread_name\",\"pid\":%u,\"tid\":%u,\"args\":{\"name\":%s}}",
+                       pid, tid, quoted(at->name[0] != '\0' ? at->name : fallback, text));
     mr__newfile_writef(file, ",\n{\"ph\":\"M\",\"name\":\"thread_sort_index\",\"pid\":%u,\"tid\":%u,"
                              "\"args\":{\"sort_index\":%u}}", pid, tid, tid);
     for (uint64_t i = 0; i < at->count; i++)
@@ -181,8 +182,8 @@ mr_status mr__trace_write(const mr__trace *trace, const char *path, uint32_t ran
     MR_TRY(mr__newfile_create(path, 0600, &file, error));
     mr__newfile_writef(file, "{\"displayTimeUnit\":\"ms\",\"otherData\":{\"dropped\":%" PRIu64 "},\"traceEvents\":[\n",
                        mr__trace_dropped(trace));
-    mr__newfile_writef(file, "{\"ph\":\"M\",\"name\":\"process_name\",\"pid\":%u,\"tid\":0,\"args\":{\"name\":%s}}", pid,
-                       quoted(process_name, text));
+    mr__newfile_writef(file, "{\"ph\":\"M\",\"name\":\"process_name\",\"pid\":%u,\"tid\":0,\"args\":{\"name\":%s}}",
+                       pid, quoted(process_name, text));
     for (uint32_t i = 0; trace != NULL && i < trace->lane_count; i++)
         write_lane(file, trace, pid, i);
     mr__newfile_writef(file, "\n]}\n");

@@ -22,7 +22,8 @@ typedef struct mr__trace mr__trace;
 mr__trace *mr__trace_create(uint32_t lanes);
 void mr__trace_destroy(mr__trace *trace);
 /* "worker 0"; unnamed lanes are called so. At most 47 bytes are kept. */
-void mr__trace_name_lane(mr__trace *trace, uint32_t lane, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void mr__trace_name_lane(mr__trace *trace, uint32_t lane, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 /* lane did `name` from start_ns to end_ns. arg_name: NULL, or what arg_value counts ("bytes"). */
 void mr__trace_span(mr__trace *trace, uint32_t lane, const char *name, const char *category, uint64_t start_ns,
                     uint64_t end_ns, const char *arg_name, uint64_t arg_value);

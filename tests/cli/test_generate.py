@@ -1,5 +1,5 @@
-"""millrace generate: the same bytes everywhere, and data that is what it says. Oracles: checksums recorded once (they must
-hold on every machine), and statistics worked out here from the bytes."""
+"""millrace generate: the same bytes everywhere, and data that is what it says. Oracles: checksums recorded once (they
+must hold on every machine), and statistics worked out here from the bytes."""
 import collections
 import hashlib
 import math
@@ -171,7 +171,8 @@ class Generate(CliTest):
     def test_mistakes_get_a_sentence(self):
         cases = [
             (["generate"], "name one kind of data"),
-            (["generate", "words", "--size", "1M"], "there is no data of kind 'words'\n  hint: zipf, records, points or edges"),
+            (["generate", "words", "--size", "1M"],
+             "there is no data of kind 'words'\n  hint: zipf, records, points or edges"),
             (["generate", "zipf"], "no size is given"),
             (["generate", "records", "--size", "99"], "--size 99 is less than one row of 100 bytes"),
             (["generate", "points", "--size", "1K", "--words", "5"], "--words is for zipf, not for points"),

@@ -52,10 +52,12 @@ class History(CliTest):
 
     def test_damaged_records_hide_no_other(self):
         good = self.record("3-good")
-        for name, content in {"1-half": b'{"run": "1-half", "app', "2-list": b"[1, 2]", "4-empty": b"", "5-nul": b"\0" * 100,
-                              "6-types": b'{"run": 7}'}.items():
+        damaged = {"1-half": b'{"run": "1-half", "app', "2-list": b"[1, 2]", "4-empty": b"", "5-nul": b"\0" * 100,
+                   "6-types": b'{"run": 7}'}
+        for name, content in damaged.items():
             self.file(f"records/{name}.json", content)
-        self.file("records/7-odd.json", b'{"run": "7-odd", "seconds": "long", "keys": -5, "input_bytes": [], "app": null}')
+        self.file("records/7-odd.json",
+                  b'{"run": "7-odd", "seconds": "long", "keys": -5, "input_bytes": [], "app": null}')
         run = self.start("history")
         self.assertEqual(run.returncode, 0)
         self.assertEqual([line.split()[0] for line in run.stdout.decode().splitlines()[1:]], ["3-good", "7-odd"])

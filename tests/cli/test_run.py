@@ -104,7 +104,8 @@ class Run(CliTest):
         self.assertFalse(os.path.exists(self.path("records")))
 
     def test_records_that_cannot_be_written_are_no_failure(self):
-        got = json.loads(self.succeed("run", "wordcount", "text", "-o", "out", "--json", MILLRACE_RECORDS="/dev/null/x"))
+        got = json.loads(self.succeed("run", "wordcount", "text", "-o", "out", "--json",
+                                      MILLRACE_RECORDS="/dev/null/x"))
         self.assertEqual(got["record"], "")
 
     def test_a_file_that_looks_like_a_parameter(self):
@@ -175,7 +176,8 @@ class Run(CliTest):
 
     def long_run(self, **how):
         """A job that would take minutes, once its first words are read."""
-        run = subprocess.Popen([MILLRACE, "run", "pi", "terms=1e13", "-o", "out"], env=self.environment, cwd=self.folder, **how)
+        run = subprocess.Popen([MILLRACE, "run", "pi", "terms=1e13", "-o", "out"], env=self.environment,
+                               cwd=self.folder, **how)
         time.sleep(0.5)
         self.assertIsNone(run.poll())
         return run

@@ -51,7 +51,8 @@ static void test_each_form_of_a_value_is_understood(void **state)
     static const struct { const char *setting, *name, *text; } cases[] = {
         {"k=1", "k", "1"}, {"k=1e6", "k", "1000000"}, {"k=64K", "k", "65536"}, {"k=64k", "k", "65536"},
         {"k=1.5K", "k", "1536"}, {"k=100KiB", "k", "102400"}, {"k=2.5e3", "k", "2500"}, {"k=007", "k", "7"},
-        {"k=1000000", "k", "1000000"}, {"shift=-10", "shift", "-10"}, {"shift=10", "shift", "10"}, {"shift=0", "shift", "0"},
+        {"k=1000000", "k", "1000000"}, {"shift=-10", "shift", "-10"}, {"shift=10", "shift", "10"},
+        {"shift=0", "shift", "0"},
         {"rate=0", "rate", "0"}, {"rate=1e-3", "rate", "0.001"}, {"rate=.25", "rate", "0.25"},
         {"rate=0.1", "rate", "0.1"}, {"rate=0.3333333333333333", "rate", "0.3333333333333333"},
         {"split=space", "split", "space"}, {"split=lines", "split", "lines"}, {"pattern=1234567", "pattern", "1234567"},
@@ -86,7 +87,8 @@ static void test_a_wrong_setting_gets_a_sentence(void **state)
         {"k=0", "parameter k is out of range: '0'\n  hint: the range is 1 .. 1e+06"},
         {"k=1000001", "parameter k is out of range: '1000001'\n  hint: the range is 1 .. 1e+06"},
         {"k=-3", "parameter k is out of range: '-3'\n  hint: the range is 1 .. 1e+06"},
-        {"k=99999999999999999999999", "parameter k is out of range: '99999999999999999999999'\n  hint: the range is 1 .. 1e+06"},
+        {"k=99999999999999999999999",
+         "parameter k is out of range: '99999999999999999999999'\n  hint: the range is 1 .. 1e+06"},
         {"k=1e999", "parameter k is out of range: '1e999'\n  hint: the range is 1 .. 1e+06"},
         {"k=", "parameter k is no number: ''\n  hint: give a whole number, such as 100, 64K or 1e6"},
         {"k=ten", "parameter k is no number: 'ten'\n  hint: give a whole number, such as 100, 64K or 1e6"},
@@ -101,7 +103,8 @@ static void test_a_wrong_setting_gets_a_sentence(void **state)
         {"split=word", "parameter split cannot be 'word'\n  hint: one of space, letters, lines"},
         {"split=", "parameter split cannot be ''\n  hint: one of space, letters, lines"},
         {"pattern=12345678", "parameter pattern is too long: 8 bytes\n  hint: at most 7"},
-        {"spilt=space", "app test has no parameter 'spilt'\n  hint: did you mean split? It has k, shift, rate, split, pattern"},
+        {"spilt=space",
+         "app test has no parameter 'spilt'\n  hint: did you mean split? It has k, shift, rate, split, pattern"},
         {"zzzzzz=1", "app test has no parameter 'zzzzzz'\n  hint: it has k, shift, rate, split, pattern"},
         {"k", "'k' is no parameter\n  hint: write name=value"},
         {"=5", "'=5' is no parameter\n  hint: write name=value"},
@@ -164,9 +167,10 @@ static void test_integers_are_exact_to_their_last_bit(void **state)
     static const struct { const char *text; mr__parsed parsed; uint64_t value; } cases[] = {
         {"18446744073709551615", MR__PARSED, UINT64_MAX}, {"18446744073709551616", MR__PARSE_RANGE, 0},
         {"16777215T", MR__PARSED, UINT64_MAX - ((UINT64_C(1) << 40) - 1)}, {"16777216T", MR__PARSE_RANGE, 0},
-        {"9007199254740993", MR__PARSED, 9007199254740993u}, {"1.5G", MR__PARSED, 1610612736}, {"1e19", MR__PARSED, 10000000000000000000u},
-        {"2e19", MR__PARSE_RANGE, 0}, {"1e-1", MR__PARSE_SYNTAX, 0}, {"10e-1", MR__PARSED, 1}, {"0e999999999999", MR__PARSED, 0},
-        {"1e", MR__PARSE_SYNTAX, 0}, {".", MR__PARSE_SYNTAX, 0}, {"1.2.3", MR__PARSE_SYNTAX, 0}, {"1KB", MR__PARSE_SYNTAX, 0},
+        {"9007199254740993", MR__PARSED, 9007199254740993u}, {"1.5G", MR__PARSED, 1610612736},
+        {"1e19", MR__PARSED, 10000000000000000000u}, {"2e19", MR__PARSE_RANGE, 0}, {"1e-1", MR__PARSE_SYNTAX, 0},
+        {"10e-1", MR__PARSED, 1}, {"0e999999999999", MR__PARSED, 0}, {"1e", MR__PARSE_SYNTAX, 0},
+        {".", MR__PARSE_SYNTAX, 0}, {"1.2.3", MR__PARSE_SYNTAX, 0}, {"1KB", MR__PARSE_SYNTAX, 0},
         {"K", MR__PARSE_SYNTAX, 0}, {"+1", MR__PARSE_SYNTAX, 0}, {"1Ki", MR__PARSE_SYNTAX, 0},
     };
     for (size_t i = 0; i < MR__COUNT(cases); i++) {

@@ -35,18 +35,18 @@ static const mr_param params[] = {
 static const mr_app app = {.params = params, .param_count = MR__COUNT(params), .params_size = sizeof(settings)};
 static const settings values = {.k = 7, .rate = 0.25, .split = 1};
 static const mr_stats stats = {
-    .seconds = 1.5, .input_bytes = UINT64_C(1) << 33, .rows = 3, .pairs = 169000000, .keys = 3800000, .output_bytes = 42,
-    .peak_rss_bytes = 900 << 20, .spilled_bytes = 17, .workers = 2, .rounds = 1, .partitions = 64, .parts = 4,
-    .simd = "avx512", .read_path = "mmap", .stage_count = 2,
+    .seconds = 1.5, .input_bytes = UINT64_C(1) << 33, .rows = 3, .pairs = 169000000, .keys = 3800000,
+    .output_bytes = 42, .peak_rss_bytes = 900 << 20, .spilled_bytes = 17, .workers = 2, .rounds = 1, .partitions = 64,
+    .parts = 4, .simd = "avx512", .read_path = "mmap", .stage_count = 2,
     .stages = {{"map", 1.25, 256, 1 << 30}, {"reduce", 0.25, 64, 0}},
 };
 static const char *const setting_texts[] = {"k=7", "split=letters"};
 static const char *const inputs[] = {"/data/a.txt", "/data/caf\xe9.txt", "/data/\xc3\xa9\xed\xa0\x80"};
 static const mr__record sample = {
-    .run = "20261121-161725-123456-4711-9f3c", .started_ns = INT64_C(1795277845123456789), .app_name = "wordcount", .app = &app,
-    .params = &values, .settings = setting_texts, .setting_count = 2, .inputs = inputs, .input_count = 3, .sources = 12,
-    .output = "out", .sort = MR_SORT_VALUE, .status = MR_OK, .stats = &stats, .worker_note = "cgroup quota 1.5 CPUs",
-    .memory_limit = UINT64_C(1) << 32, .memory_peak = 1000,
+    .run = "20261121-161725-123456-4711-9f3c", .started_ns = INT64_C(1795277845123456789), .app_name = "wordcount",
+    .app = &app, .params = &values, .settings = setting_texts, .setting_count = 2, .inputs = inputs, .input_count = 3,
+    .sources = 12, .output = "out", .sort = MR_SORT_VALUE, .status = MR_OK, .stats = &stats,
+    .worker_note = "cgroup quota 1.5 CPUs", .memory_limit = UINT64_C(1) << 32, .memory_peak = 1000,
 };
 
 static char parent[64] = "/tmp/mr-test-record-XXXXXX";
@@ -110,7 +110,8 @@ static void test_a_record_comes_back_as_it_was(void **state)
     /* names that are no UTF-8 */
     json_t *names = json_object_get(root, "inputs");
     assert_string_equal(json_string_value(json_array_get(names, 1)), "/data/caf\xef\xbf\xbd.txt");
-    assert_string_equal(json_string_value(json_array_get(names, 2)), "/data/\xc3\xa9\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd");
+    assert_string_equal(json_string_value(json_array_get(names, 2)),
+                        "/data/\xc3\xa9\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd");
     /* the trace that it names is there */
     assert_int_equal(access(text_of(root, "trace"), R_OK), 0);
     json_decref(root);

@@ -171,7 +171,8 @@ static int write_sample(const char *to)
     const uint64_t now = mr__now_ns();
     for (uint32_t lane = 0; lane < 2; lane++) {
         for (uint64_t i = 0; i < 3000; i++)
-            mr__trace_span(trace, lane, i % 10 == 9 ? "spill" : "task", "map", now + i * 1000, now + i * 1000 + 900, "bytes", i);
+            mr__trace_span(trace, lane, i % 10 == 9 ? "spill" : "task", "map", now + i * 1000, now + i * 1000 + 900,
+                           "bytes", i);
     }
     mr__trace_name_lane(trace, 2, "engine");
     for (uint64_t i = 0; i < 100; i++)

@@ -1,7 +1,7 @@
 /* fuzz_record.c: the record of a run, both ways.
  * First byte even: the rest is taken as a record's file; reading it must end with a record or a sentence.
- * First byte odd: the rest, cut at NUL bytes, are names, settings and sentences of a run; the record that is written must be
- * read back, and have them if they are UTF-8. */
+ * First byte odd: the rest, cut at NUL bytes, are names, settings and sentences of a run; the record that is written
+ * must be read back, and have them if they are UTF-8. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -70,8 +70,9 @@ static void write_one(const uint8_t *data, size_t size)
         part[i] = text + at;
         at += strlen(text + at) + (at + strlen(text + at) < size + TEXTS - 1);
     }
-    const mr__record record = {.run = "fuzz", .app_name = part[0], .inputs = &part[1], .input_count = 1, .settings = &part[2],
-                               .setting_count = 1, .output = part[3], .status = MR_BAD_INPUT, .error = part[4]};
+    const mr__record record = {.run = "fuzz", .app_name = part[0], .inputs = &part[1], .input_count = 1,
+                               .settings = &part[2], .setting_count = 1, .output = part[3], .status = MR_BAD_INPUT,
+                               .error = part[4]};
     require(mr__record_write(directory(), &record, NULL, path, NULL) == MR_OK);
     cli_runs runs = {.count = 0};
     snprintf(runs.directory, sizeof runs.directory, "%s", directory());
