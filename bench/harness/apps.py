@@ -150,7 +150,7 @@ def named_numbers(names):
 
 def centre_table(_report, out):
     files = sorted(out.glob("part-*")) if out.is_dir() else [out]
-    rows = sorted((line.split("\t") for file in files for line in file.read_text().splitlines()), key=lambda r: int(r[0]))
+    rows = [line.split("\t") for file in files for line in file.read_text().splitlines()]
     return {f"{row[0]}.{axis}": float(x) for row in rows for axis, x in enumerate(row[1:-1])}
 
 
@@ -169,15 +169,16 @@ def wordcount(context):
     contest = functools.partial(Contest, "wordcount", f"Zipf text, {context.sizes['text']}", text.stat().st_size,
                                 context.ours("wordcount", [text]))
     spark_env = {"SPARK_LOCAL_DIRS": str(context.scratch), "PYSPARK_PYTHON": str(context.python)}
+    spark = functools.partial(context.python_peer, env=spark_env)
     mpiexec = ["mpiexec.openmpi", *(["--allow-run-as-root"] if os.geteuid() == 0 else []), "-n", str(context.workers)]
     program = """'{ for (i = 1; i <= NF; i++) times[$i]++ } END { for (word in times) print word "\\t" times[word] }'"""
     return [
         ("duckdb", ["python:duckdb"], lambda: contest(context.python_peer("duckdb", "wordcount_duckdb.py", text))),
         ("polars", ["python:polars"], lambda: contest(context.python_peer("polars", "wordcount_polars.py", text))),
         ("spark-dataframe", ["python:pyspark", "program:java"],
-         lambda: contest(context.python_peer("spark-dataframe", "wordcount_spark.py", "dataframe", text, env=spark_env))),
+         lambda: contest(spark("spark-dataframe", "wordcount_spark.py", "dataframe", text))),
         ("spark-rdd", ["python:pyspark", "program:java"],
-         lambda: contest(context.python_peer("spark-rdd", "wordcount_spark.py", "rdd", text, env=spark_env))),
+         lambda: contest(spark("spark-rdd", "wordcount_spark.py", "rdd", text))),
         ("mrmpi", ["built:wordcount_mrmpi", "program:mpiexec.openmpi"],
          lambda: contest(context.peer("mrmpi", [*mpiexec, context.build / "bench/wordcount_mrmpi", text, out]))),
         ("gawk", ["program:gawk"],
@@ -197,8 +198,9 @@ def top_k(context):
         ("duckdb", ["python:duckdb"], lambda: contest(
             context.python_peer("duckdb", "wordcount_duckdb.py", text, "--top", "100"))),
         ("coreutils", ["program:sort"], lambda: contest(context.peer(
-            "coreutils", f"tr -s ' ' '\\n' < {text} | LC_ALL=C sort -S 4G --parallel={context.workers} -T {context.scratch} "
-            f"| uniq -c | LC_ALL=C sort -k1,1nr -k2 | head -n 100 > {out}", answer=context.counted))),
+            "coreutils", f"tr -s ' ' '\\n' < {text} | LC_ALL=C sort -S 4G --parallel={context.workers} "
+            f"-T {context.scratch} | uniq -c | LC_ALL=C sort -k1,1nr -k2 | head -n 100 > {out}",
+            answer=context.counted))),
     ]
 
 
@@ -251,7 +253,7 @@ def histogram(context):
 
 
 def linear_regression(context):
-    path = context.input(context.data.generated("points", context.sizes["pairs_of_floats"]))
+    path = context.input(context.data.generated("points", context.sizes["pairs_of_floats"], "--dim", "2"))
     contest = functools.partial(
         Contest, "linear_regression", f"rows of 2 float32, {context.sizes['pairs_of_floats']}", path.stat().st_size,
         context.ours("linear_regression", [path], answer=named_numbers({"slope", "intercept", "n"})),
@@ -325,10 +327,9 @@ def matmul(context):
         contest = functools.partial(
             Contest, "matmul", f"{n} x {n} {element}", a.stat().st_size + b.stat().st_size,
             context.ours("matmul", [a], f"b={b}", f"n={n}", f"type={element}", answer=read, inner=True), same=same)
-        found.append((f"openblas-{element}", ["built:gemm_openblas"], lambda contest=contest, element=element, a=a, b=b,
-                      read=read: contest(context.peer(
-                          f"openblas-{element}", [context.build / "bench/gemm_openblas", element, n, context.workers, a, b,
-                                                  context.scratch / "peer"], answer=read, inner=True))))
+        program = [context.build / "bench/gemm_openblas", element, n, context.workers]
+        peer = context.peer(f"openblas-{element}", [*program, a, b, context.scratch / "peer"], answer=read, inner=True)
+        found.append((peer.name, ["built:gemm_openblas"], functools.partial(contest, peer)))
     return found
 
 

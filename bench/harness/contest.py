@@ -1,4 +1,4 @@
-"""Two sides in turn, A B A B: a machine that gets slower or faster does so for both. The ratio is taken pair by pair."""
+"""Two sides in turn, A B A B: a machine that gets slower or faster does so for both. The ratio is taken by pair."""
 import dataclasses
 import statistics
 import sys

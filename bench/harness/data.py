@@ -38,21 +38,17 @@ class Data:
             self.prints[kind] = hashlib.sha256(made.stdout).hexdigest()[:8]
         return self.prints[kind]
 
-    def generated(self, kind, size, seed=7):
-        """A file that `millrace generate` makes. kind: zipf, records, points."""
-        path = self.cache / f"{kind}-{size}-seed{seed}-{self._print(kind)}"
-        command = [self.millrace, "generate", kind, "--size", str(size_bytes(size)), "--seed", str(seed), "-o"]
-        shown = f"millrace generate {kind} --size {size_bytes(size)} --seed {seed} -o {path.name}"
+    def generated(self, kind, size, *options, seed=7):
+        """A file that `millrace generate` makes. kind: zipf, records, points; options: more words of the command."""
+        path = self.cache / "-".join([kind, size, f"seed{seed}", *(o.lstrip("-") for o in options), self._print(kind)])
+        words = ["generate", kind, "--size", str(size_bytes(size)), "--seed", str(seed), *options, "-o"]
+        shown = " ".join(["millrace", *words, path.name])
         if shown not in self.commands:
             self.commands.append(shown)
         if not path.exists():
-            temporary = path.with_name(path.name + ".tmp")
-            temporary.unlink(missing_ok=True)
-            made = subprocess.run([*command, temporary], capture_output=True)
+            made = subprocess.run([self.millrace, *words, path], capture_output=True)
             if made.returncode != 0:
-                temporary.unlink(missing_ok=True)
                 raise Missing(f"{shown}: {made.stderr.decode(errors='replace').strip()[-300:]}")
-            temporary.rename(path)
         return path
 
     def folder(self, kind, files, size):

@@ -13,7 +13,7 @@ def _measure(command):
     rates = Spread.of([report["bytes"] / report["seconds"] for report in reports])
     return {"bytes": reports[0]["bytes"], "seconds": min(r["seconds"] for r in reports),
             "bytes_per_second": rates.median, "least": rates.least, "most": rates.most, "check": reports[0]["check"],
-            "command": process.shown([str(word) for word in command])}
+            "command": process.shown(command)}
 
 
 def measure(context, text):

@@ -64,7 +64,7 @@ def describe():
 
 def _git_status():
     command = ["git", "status", "--porcelain", "--untracked-files=no"]
-    return [line for line in subprocess.run(command, capture_output=True, text=True, cwd=ROOT).stdout.split("\n") if line]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT).stdout.splitlines()
 
 
 def platform_java():

@@ -239,10 +239,15 @@ class Must:
         a, b = context.data.matrices(context.sizes["matrix"], "f64")
         folder = context.input(context.data.folder("zipf", files, size))
         text = context.text()
+        points = context.input(context.data.generated("points", str(24 * 500_000)))     # rows of 2 and of 3
         jobs = [("wordcount", [text], [], "key", True), ("wordcount", [text], [], "value", True),
                 ("top_k", [text], ["k=1000"], None, True), ("inverted_index", [folder], [], "key", True),
                 ("string_match", [text], [f"patterns={context.data.patterns(text, 100)}"], None, False),
                 ("histogram", [text], [], None, False),
+                ("linear_regression", [points], [], None, False),
+                ("kmeans", [points], ["k=100", "dim=3", "rounds=3"], None, False),
+                ("black_scholes", [context.options()], [], None, False),
+                ("pi", [], [f"terms={context.sizes['terms']}"], None, False),
                 ("matmul", [a], [f"b={b}", f"n={context.sizes['matrix']}", "type=f64"], None, False),
                 ("sort", [context.input(context.data.generated("records", "64M" if context.quick else "1G"))], [],
                  None, True)]

@@ -7,6 +7,7 @@ processes share count once for each.
 import dataclasses
 import json
 import os
+import shlex
 import signal
 import subprocess
 import tempfile
@@ -68,13 +69,12 @@ class _Watch(threading.Thread):
 
 def shown(command, env=None):
     """The command as a person would type it."""
-    words = command if isinstance(command, str) else " ".join(
-        f"'{word}'" if any(c in word for c in " *?$\\|;<>()[]'\"") else word for word in command)
+    words = command if isinstance(command, str) else shlex.join(str(word) for word in command)
     return " ".join([f"{name}={value}" for name, value in (env or {}).items()] + [words])
 
 
 def run(command, env=None, timeout=3600):
-    """command: a list of words, or a string for sh (a pipeline). Raises Failed with the last words of standard error."""
+    """command: a list of words, or a string for sh (a pipeline). Raises Failed with the end of standard error."""
     words = ["/bin/sh", "-c", command] if isinstance(command, str) else [str(word) for word in command]
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, tempfile.NamedTemporaryFile() as report:
         child = subprocess.Popen([measure, report.name, *words], stdin=subprocess.DEVNULL, stdout=out, stderr=err,

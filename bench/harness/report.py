@@ -31,7 +31,7 @@ def _answer(outcome):
 
 
 def _contest_lines(outcomes, limits):
-    read = max((limits[name]["bytes_per_second"] for name in ("mmap + sum", "pread + sum") if name in limits), default=0)
+    read = max(limits[name]["bytes_per_second"] for name in ("mmap + sum", "pread + sum"))
     yield "| app | input | peer | Millrace | peer's | ratio | peak MiB, both | of read limit | answer |"
     yield "|---|---|---|---|---|---|---|---|---|"
     for outcome in outcomes:
@@ -60,20 +60,21 @@ def _verdict_lines(verdicts):
     yield "|---|---|---|---|"
     for verdict in verdicts:
         note = f" ({verdict.note})" if verdict.note else ""
-        yield f"| {'PASS' if verdict.passed else '**FAIL**'} | {verdict.claim} | {verdict.wanted} | {verdict.got}{note} |"
+        word = "PASS" if verdict.passed else "**FAIL**"
+        yield f"| {word} | {verdict.claim} | {verdict.wanted} | {verdict.got}{note} |"
 
 
 def _page(machine, invocation, made, limits, outcomes, skips, verdicts):
     memory = machine["memory_bytes"] / (1 << 30)
     yield f"# Benchmarks of {datetime.date.today()}, {machine['kind']}"
     yield ""
-    yield f"Machine: {machine['cpu']} (family/model {machine['family']}), {machine['cores']} cores, {memory:.0f} GiB, " \
-          f"Linux {machine['kernel']}."
-    yield f"Commit: {machine['commit']}" + (f" and {machine['changed_files']} changed files" if machine["changed_files"]
-                                            else "") + f". Compiler: {machine['compiler']}."
+    changed = f" and {machine['changed_files']} changed files" if machine["changed_files"] else ""
+    yield f"Machine: {machine['cpu']} (family/model {machine['family']}), {machine['cores']} cores, " \
+          f"{memory:.0f} GiB, Linux {machine['kernel']}."
+    yield f"Commit: {machine['commit']}{changed}. Compiler: {machine['compiler']}."
     yield f"Command: `{invocation}`."
-    yield "Inputs lie in the page cache. Median (min..max) of runs A B A B; a ratio is of pairs, above 1 Millrace is faster."
-    yield "docs/benchmarks.md says what counts as time and memory on each side."
+    yield "Inputs lie in the page cache. Median (min..max) of runs A B A B; a ratio is of pairs, above 1 Millrace is"
+    yield "faster. docs/benchmarks.md says what counts as time and memory on each side."
     if verdicts:
         yield from ("", "## Claims", "", *_verdict_lines(verdicts))
     if limits:

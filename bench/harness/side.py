@@ -54,7 +54,7 @@ class Command:
     only: str = ""                              # why this peer does less or more work than the app, if so
 
     def shown(self):
-        return process.shown(self.command if isinstance(self.command, str) else [str(w) for w in self.command], self.env)
+        return process.shown(self.command, self.env)
 
     def run(self):
         """One run; what lies in self.out afterwards stays there until the next."""

@@ -64,7 +64,8 @@ uint64_t limit_sum(const void *data, size_t size)
 
 void limit_report(const char *name, uint64_t bytes, double seconds, uint64_t check)
 {
-    printf("{\"limit\": \"%s\", \"bytes\": %lu, \"seconds\": %.6f, \"check\": \"%016lx\"}\n", name, bytes, seconds, check);
+    printf("{\"limit\": \"%s\", \"bytes\": %lu, \"seconds\": %.6f, \"check\": \"%016lx\"}\n", name, bytes, seconds,
+           check);
 }
 
 void limit_fail(const char *format, ...)

@@ -3,8 +3,8 @@
  *     limit_memory copy|sum|compute BYTES THREADS
  *
  * copy and sum walk arrays far larger than a cache (the limit of a shuffle by pointer, and of a pinned dataset).
- * compute multiplies and adds in registers, BYTES / 64 times by all threads together: with 1 and 2 threads it tells what
- * 1 -> 2 workers can gain on this machine at best. Virtual cores that share a physical one gain little. */
+ * compute multiplies and adds in registers, BYTES / 64 times by all threads together: with 1 and 2 threads it tells
+ * what 1 -> 2 workers can gain on this machine at best. Virtual cores that share a physical one gain little. */
 #include "limit.h"
 
 #include <stdatomic.h>

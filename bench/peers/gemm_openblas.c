@@ -2,7 +2,7 @@
  *
  *     gemm_openblas f32|f64 N THREADS A B OUT
  *
- * Reads two N x N matrices, multiplies them with one call, writes the product: what a program does that needs nothing but
+ * Reads two N x N matrices, multiplies them with one call, writes the product: what a program does that needs just
  * this. Prints the seconds of all that, of the call alone, and its GFLOP/s. */
 #include "../limits/limit.h"
 

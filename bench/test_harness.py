@@ -1,0 +1,114 @@
+"""test_harness.py BUILD: the harness measures and compares what it says. The oracles are commands of known cost."""
+import pathlib
+import random
+import sys
+import tempfile
+import unittest
+
+BUILD = pathlib.Path(sys.argv.pop(1)).resolve()
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+sys.dont_write_bytecode = True
+
+from harness import apps, contest, process, side  # noqa: E402
+
+process.measure = BUILD / "bench/measure"
+MIB = 1 << 20
+HOLD_100_MIB = [sys.executable, "-S", "-c", "import time; a = b'x' * (100 << 20); time.sleep(1)"]
+
+
+class Processes(unittest.TestCase):
+    def test_seconds_are_those_of_the_whole_process(self):
+        self.assertAlmostEqual(process.run(["sleep", "0.5"]).seconds, 0.5, delta=0.3)
+
+    def test_memory_is_the_childs_and_not_the_harness(self):
+        ballast = bytearray(200 * MIB)
+        self.assertLess(process.run(["true"]).peak_rss_bytes, 50 * MIB)
+        self.assertGreater(process.run(HOLD_100_MIB).peak_rss_bytes, 100 * MIB)
+        self.assertEqual(len(ballast), 200 * MIB)
+
+    def test_memory_of_a_tree_is_the_sum(self):
+        words = " ".join(f"'{word}'" if " " in word or "(" in word else word for word in HOLD_100_MIB)
+        words = words.replace("b'x'", 'b"x"')
+        self.assertGreater(process.run(f"{words} & {words} & wait").peak_rss_bytes, 200 * MIB)
+
+    def test_a_failure_says_what_and_why(self):
+        with self.assertRaisesRegex(process.Failed, "status 1: .*no-such-file"):
+            process.run(["cat", "no-such-file"])
+        with self.assertRaisesRegex(process.Failed, "status 127"):
+            process.run(["no-such-command"])
+        with self.assertRaisesRegex(process.Failed, "stopped after"):
+            process.run(["sleep", "30"], timeout=0.2)
+
+
+class Fixed:
+    """A side whose runs take what a list says."""
+    only, shown, clean = "", lambda self: self.name, lambda self: None
+
+    def __init__(self, name, seconds, answer, log):
+        self.name, self.seconds, self.result, self.log = name, list(seconds), answer, log
+
+    def run(self):
+        self.log.append(self.name)
+        return side.Sample(self.seconds.pop(0), 0, 0, 0, {}, self.result)
+
+
+class Contests(unittest.TestCase):
+    def hold(self, a, b, answers=({"rows": 1}, {"rows": 1}), budget=60):
+        self.log = []
+        return contest.hold(contest.Contest("app", "data", 0, Fixed("A", a, answers[0], self.log),
+                                            Fixed("B", b, answers[1], self.log)), len(a), budget)
+
+    def test_sides_take_turns_and_ratios_are_of_pairs(self):
+        outcome = self.hold([1, 2, 4], [3, 4, 40])
+        self.assertEqual("".join(self.log), "ABABAB")
+        self.assertEqual((outcome.ratio.median, outcome.ratio.least, outcome.ratio.most), (3, 2, 10))
+        self.assertTrue(outcome.same)
+
+    def test_a_wrong_answer_shows(self):
+        self.assertFalse(self.hold([1], [9], ({"rows": 1}, {"rows": 2})).same)
+
+    def test_a_spent_budget_leaves_one_pair(self):
+        self.assertEqual(len(self.hold([1, 1, 1], [1, 1, 1], budget=0).ours_runs), 1)
+
+
+class Digests(unittest.TestCase):
+    def digest(self, kind, *contents):
+        with tempfile.TemporaryDirectory() as folder:
+            paths = []
+            for index, content in enumerate(contents):
+                paths.append(pathlib.Path(folder) / str(index))
+                paths[-1].write_bytes(content)
+            return side.last_object(process.run([BUILD / "bench/digest", *kind, *paths]).stdout)
+
+    def test_lines_in_any_order_and_any_files(self):
+        rows = [b"%d\t%d\n" % (i, i * i) for i in range(1000)]
+        whole = self.digest(["lines"], b"".join(rows))
+        random.Random(1).shuffle(rows)
+        self.assertEqual(whole["rows"], 1000)
+        self.assertEqual(self.digest(["lines"], b"".join(rows[:300]), b"".join(rows[300:])), whole)
+
+    def test_a_changed_missing_or_repeated_line_shows(self):
+        whole = self.digest(["lines"], b"a\t1\nb\t2\nc\t3\n")["checksum"]
+        for other in (b"a\t1\nb\t2\nc\t4\n", b"a\t1\nb\t2\n", b"a\t1\nb\t2\nc\t3\nc\t3\n", b"a\t2\nb\t1\nc\t3\n"):
+            self.assertNotEqual(self.digest(["lines"], other)["checksum"], whole)
+
+    def test_counted_lines_are_those_of_uniq(self):
+        lines = self.digest(["lines"], b"mill\t17\nrace car\t4\n")
+        self.assertEqual(self.digest(["counted"], b"      1 \n     17 mill\n      4 race car\n"), lines)
+
+    def test_order_of_records_is_seen_over_files(self):
+        low, high = b"a" * 100, b"b" * 100
+        self.assertTrue(self.digest(["records", "100"], low + high, high)["sorted"])
+        self.assertFalse(self.digest(["records", "100"], low + high, low)["sorted"])
+        self.assertEqual(self.digest(["records", "100"], low + high)["rows"], 2)
+
+
+class Answers(unittest.TestCase):
+    def test_close_numbers(self):
+        self.assertTrue(apps.close(1e-6, {"x": 1.0}, {"x": 1.0 + 1e-7}))
+        self.assertFalse(apps.close(1e-6, {"x": 1.0}, {"x": 1.0 + 1e-5}))
+        self.assertFalse(apps.close(1e-6, {"x": 1.0}, {"y": 1.0}))
+
+
+if __name__ == "__main__":
+    unittest.main()
