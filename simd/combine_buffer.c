@@ -13,7 +13,10 @@
  * spill sends them out again and again. Measured with a probe on 1 GiB of Zipf text: one big table 1.2-2.7 s, a spill at
  * 16 k entries 3.3 s. When a table at its cap took in hardly more pairs than keys (`pays`), a small one serves as well.
  *
- * Growing doubles. With low bits as the index the entries of old slot i go to i or i + old_count, so the pass reads one
+ * Growing doubles, in place: the pages stay, as many empty ones come behind them, and no page is cleared or copied for
+ * what is already there. With low bits as the index the entry of home slot i stays at home or moves to i + old_count. The
+ * pass begins behind an empty slot and takes each entry out and in again, in the order of probing; an entry that stays
+ * finds a slot no later than the one that it left, so nothing that was put back is ever cut off (C2). It reads one
  * stream and writes two: no random access.
  *
  * Rejected: one table for all workers (the heavy keys would be contended cache lines); a separate array of tags (two
@@ -26,7 +29,7 @@
 
 #include "memory.h"
 
-enum { FIRST_SLOTS = 4096, KEY_BYTES = 24, PAYS_FROM = 1 << 18 };
+enum { FIRST_SLOTS = 4096, KEY_BYTES = 24, PAYS_FROM = 1 << 18, HUGE_PAGE = 2 << 20 };
 
 typedef struct slot {
     uint32_t tag;           /* 0: empty */
@@ -70,11 +73,11 @@ static void release_arena(mr__combine_buffer *buffer)
 
 static void release_slots(mr__combine_buffer *buffer)
 {
-    const size_t bytes = buffer->slot_count * buffer->stride;
-    mr__pages_free(buffer->slots, bytes);
-    mr__budget_release(buffer->budget, bytes);
-    buffer->slots = NULL;
-    buffer->slot_count = buffer->grow_at = 0;
+    mr__pages_free(buffer->slots, buffer->mapped);
+    mr__budget_release(buffer->budget, buffer->mapped);
+    mr__free(buffer->spare);
+    buffer->slots = buffer->spare = NULL;
+    buffer->slot_count = buffer->grow_at = buffer->mapped = 0;
 }
 
 void mr__combine_buffer_fini(mr__combine_buffer *buffer)
@@ -94,6 +97,30 @@ void mr__combine_buffer_clear(mr__combine_buffer *buffer, bool keep_slots)
     release_arena(buffer);
     buffer->used = 0;
     buffer->offered = 0;
+}
+
+static void set_slot_count(mr__combine_buffer *buffer, size_t count)
+{
+    buffer->slot_count = count;
+    buffer->grow_at = count / 8 * 5;
+}
+
+void mr__combine_buffer_shrink(mr__combine_buffer *buffer, size_t keep)
+{
+    const size_t least = FIRST_SLOTS * buffer->stride;
+    release_arena(buffer);
+    buffer->used = 0;
+    buffer->offered = 0;
+    if (buffer->slots == NULL)
+        return;
+    keep = keep < least ? least : (keep + (HUGE_PAGE - 1)) & ~(size_t)(HUGE_PAGE - 1);
+    if (buffer->mapped > keep) {
+        mr__pages_free(buffer->slots + keep, buffer->mapped - keep);
+        mr__budget_release(buffer->budget, buffer->mapped - keep);
+        buffer->mapped = keep;
+    }
+    set_slot_count(buffer, FIRST_SLOTS);
+    memset(buffer->slots, 0, least);
 }
 
 void mr__combine_values(const mr__combine_rule *rule, uint32_t value_size, void *into, const void *value)
@@ -136,7 +163,28 @@ static size_t home_of(const mr__combine_buffer *buffer, const slot *s)
 /* Bytes that the buffer holds now. */
 static uint64_t footprint(const mr__combine_buffer *buffer)
 {
-    return buffer->slot_count * buffer->stride + buffer->arena_reserved;
+    return buffer->mapped + buffer->arena_reserved;
+}
+
+/* After the slots doubled: every entry of the old half goes to its new place. */
+static void rehash(mr__combine_buffer *buffer, size_t old_count)
+{
+    size_t start = 0;
+    while (start < old_count && slot_at(buffer, start)->tag != 0)
+        start++;
+    for (size_t i = 0; i < old_count; i++) {
+        slot *from = slot_at(buffer, (start + i) & (old_count - 1));
+        if (from->tag == 0)
+            continue;
+        size_t index = home_of(buffer, from);
+        if (slot_at(buffer, index) == from)
+            continue;
+        memcpy(buffer->spare, from, buffer->stride);
+        from->tag = 0;
+        while (slot_at(buffer, index)->tag != 0)
+            index = (index + 1) & (buffer->slot_count - 1);
+        memcpy(slot_at(buffer, index), buffer->spare, buffer->stride);
+    }
 }
 
 /* Doubles the slots. *grown = false, and nothing changed, at the cap or when the budget is used up. */
@@ -145,33 +193,32 @@ static mr_status grow(mr__combine_buffer *buffer, bool *grown, mr__error *error)
     mr_status status = MR_OK;
     const size_t old_count = buffer->slot_count;
     const size_t new_count = old_count != 0 ? old_count * 2 : FIRST_SLOTS;
-    const size_t bytes = new_count * buffer->stride;
-    uint8_t *const old_slots = buffer->slots;
+    const size_t bytes = new_count * buffer->stride, old_bytes = old_count * buffer->stride;
     *grown = false;
     if (old_count != 0 && bytes + buffer->arena_reserved > buffer->cap)
         return MR_OK;
-    if (old_count == 0)
-        mr__budget_force(buffer->budget, bytes);
-    else if (!mr__budget_reserve(buffer->budget, bytes))
-        return MR_OK;
-    uint8_t *slots = mr__pages_alloc(bytes);
-    if (slots == NULL)
-        mr__budget_release(buffer->budget, bytes);
-    MR_CHECK(slots != NULL, MR_NO_MEMORY, "no memory for a combine buffer of %zu bytes\n  hint: lower --memory", bytes);
-    buffer->slots = slots;
-    buffer->slot_count = new_count;
-    buffer->grow_at = new_count / 8 * 5;
-    for (size_t i = 0; i < old_count; i++) {
-        const slot *from = (const slot *)(old_slots + i * buffer->stride);
-        if (from->tag == 0)
-            continue;
-        size_t index = home_of(buffer, from);
-        while (slot_at(buffer, index)->tag != 0)
-            index = (index + 1) & (new_count - 1);
-        memcpy(slot_at(buffer, index), from, buffer->stride);
+    if (buffer->spare == NULL)
+        buffer->spare = mr__alloc(buffer->stride);
+    MR_CHECK(buffer->spare != NULL, MR_NO_MEMORY, "no memory for a combine buffer");
+    if (bytes > buffer->mapped) {
+        const size_t more = bytes - buffer->mapped;
+        if (old_count == 0)
+            mr__budget_force(buffer->budget, more);
+        else if (!mr__budget_reserve(buffer->budget, more))
+            return MR_OK;
+        uint8_t *slots = mr__pages_grow(buffer->slots, buffer->mapped, bytes);
+        if (slots == NULL)
+            mr__budget_release(buffer->budget, more);
+        MR_CHECK(slots != NULL, MR_NO_MEMORY, "no memory for a combine buffer of %zu bytes\n  hint: lower --memory",
+                 bytes);
+        buffer->slots = slots;
+        memset(slots + old_bytes, 0, buffer->mapped - old_bytes);   /* what shrink() left; the rest is zero already */
+        buffer->mapped = bytes;
+    } else {
+        memset(buffer->slots + old_bytes, 0, bytes - old_bytes);
     }
-    mr__pages_free(old_slots, old_count * buffer->stride);
-    mr__budget_release(buffer->budget, old_count * buffer->stride);
+    set_slot_count(buffer, new_count);
+    rehash(buffer, old_count);
     *grown = true;
 done:
     return status;

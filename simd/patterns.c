@@ -6,14 +6,13 @@
  *
  * The filter is Teddy's idea (Hyperscan: X. Wang et al., "Hyperscan: a fast multi-pattern regex matcher for modern
  * CPUs", NSDI 2019): patterns fall into 8 buckets, bit b of a table entry says that a byte may stand at this place in a
- * pattern of bucket b, and the AND over the leading bytes leaves the buckets that are possible at each position. With
- * more than a few hundred patterns every bucket accepts nearly every letter; then the test runs at every position.
+ * pattern of bucket b, and the AND over the leading bytes leaves the buckets that are possible at each position. Even of
+ * 2000 patterns it holds back most of a text (bench/simd/bench_patterns.c: without it half the speed).
  * Rejected: Aho-Corasick, one dependent load for each byte and tables beyond the cache. */
 #include "patterns.h"
 
 enum {
     BUCKETS = 8,
-    FILTER_MAX = 256,           /* patterns: with more the filter passes too much (bench/simd/bench_patterns.c) */
     BITS_PER_PATTERN = 5,       /* log2: 32 bits of bitmap a pattern, one in 32 other positions passes */
     SMALLEST_BITMAP = 12, LARGEST_BITMAP = 20
 };
@@ -76,6 +75,19 @@ size_t mr_patterns_size(const mr_slice *patterns, size_t count)
     return count > 0 ? (size_t)round_up_64(lay_out(patterns, count, table) + bytes) : 0;
 }
 
+/* The first 8 bytes of a pattern as they would be loaded from a text, those behind its end zero. */
+static uint64_t head_of(const mr_slice *pattern, uint64_t *mask)
+{
+    uint8_t head[8] = {0}, ones[8] = {0};
+    const size_t size = pattern->size < sizeof head ? pattern->size : sizeof head;
+    uint64_t number;
+    memcpy(head, pattern->data, size);
+    memset(ones, 0xff, size);
+    memcpy(&number, head, sizeof number);
+    memcpy(mask, ones, sizeof *mask);
+    return number;
+}
+
 /* The key of a pattern; it has at least as many bytes as the table's key. */
 static uint32_t key_of(const mr__pattern_table *table, const mr_slice *pattern)
 {
@@ -103,9 +115,12 @@ static void fill_table(mr__patterns *blob, mr__pattern_table *table, const mr_sl
         starts[run] += starts[run - 1];
     for (size_t i = 0; i < count; i++)
         if ((patterns[i].size < short_size) == is_short) {
-            const uint32_t key = key_of(table, &patterns[i]);
-            entries[starts[mr__pattern_hash(key, table->start_bits)]++] = (mr__pattern_entry){
-                .text = *text, .size = (uint32_t)patterns[i].size, .pattern = (uint32_t)i, .head = key};
+            const uint32_t run = mr__pattern_hash(key_of(table, &patterns[i]), table->start_bits);
+            mr__pattern_entry *entry = &entries[starts[run]++];
+            entry->head = head_of(&patterns[i], &entry->mask);
+            entry->text = *text;
+            entry->size = (uint32_t)patterns[i].size;
+            entry->pattern = (uint32_t)i;
             memcpy(base + *text, patterns[i].data, patterns[i].size);
             *text += patterns[i].size;
         }
@@ -119,7 +134,7 @@ static void fill_filter(mr__patterns *blob, const mr_slice *patterns, size_t cou
     for (size_t i = 0; i < count; i++)
         if (patterns[i].size < columns)
             columns = patterns[i].size;
-    blob->columns = count <= FILTER_MAX ? (uint32_t)columns : 0;
+    blob->columns = (uint32_t)columns;
     for (size_t i = 0; i < count; i++) {
         /* patterns that begin alike share a bucket: the first column then tells the buckets well apart */
         const uint8_t bucket = (uint8_t)(1 << patterns[i].data[0] % BUCKETS);
@@ -151,14 +166,17 @@ static bool append(const mr__patterns *patterns, const mr__pattern_table *table,
     const uint8_t *base = (const uint8_t *)patterns;
     const uint32_t *starts = (const uint32_t *)(base + table->starts);
     const mr__pattern_entry *entries = (const mr__pattern_entry *)(base + table->entries);
-    const uint32_t key = mr__pattern_key(table, data + at), run = mr__pattern_hash(key, table->start_bits);
+    const uint32_t run = mr__pattern_hash(mr__pattern_key(table, data + at), table->start_bits);
+    uint64_t head;
+    memcpy(&head, data + at, sizeof head);
     for (uint32_t e = starts[run]; e < starts[run + 1]; e++) {
-        if (entries[e].head != key || entries[e].size > size - at ||
-            memcmp(base + entries[e].text, data + at, entries[e].size) != 0)
+        const mr__pattern_entry *entry = &entries[e];
+        if ((head & entry->mask) != entry->head || entry->size > size - at ||
+            (entry->size > 8 && memcmp(base + entry->text + 8, data + at + 8, entry->size - 8) != 0))
             continue;
         if (*count == max)
             return false;
-        matches[(*count)++] = (mr_match){.pattern = entries[e].pattern, .offset = (uint32_t)at};
+        matches[(*count)++] = (mr_match){.pattern = entry->pattern, .offset = (uint32_t)at};
     }
     return true;
 }

@@ -18,10 +18,9 @@
 enum { MR__PATTERN_COLUMNS = 4 };   /* leading bytes that the candidate filter looks at, at most */
 
 typedef struct mr__pattern_entry {
+    uint64_t head, mask;        /* the first 8 bytes as they are loaded, and which of them count */
     uint64_t text;              /* offset of the bytes in the blob */
     uint32_t size, pattern;
-    uint32_t head;              /* the key bytes */
-    uint32_t reserved;
 } mr__pattern_entry;
 
 typedef struct mr__pattern_table {
@@ -36,7 +35,7 @@ typedef struct mr__patterns {
     uint8_t byte[MR__PATTERN_COLUMNS][128] __attribute__((aligned(64)));
     /* The same by half bytes, twice for 32-byte registers: a byte passes if it does by its low and its high half. */
     uint8_t low[MR__PATTERN_COLUMNS][32], high[MR__PATTERN_COLUMNS][32];
-    uint32_t columns;           /* leading bytes that the filter looks at; 0: it would pass too much, test each byte */
+    uint32_t columns;           /* leading bytes that the filter looks at: as many as the shortest pattern has, if less */
     mr__pattern_table table[2];
 } mr__patterns;
 
@@ -61,13 +60,18 @@ static inline uint32_t mr__pattern_hash(uint32_t key, uint32_t bits)
     return key * 0x9e3779b1u >> (32 - bits);
 }
 
-/* Whether the bytes may begin with a pattern of the table. Reads 4 bytes. */
-static inline bool mr__pattern_possible(const mr__patterns *patterns, const mr__pattern_table *table,
-                                        const uint8_t *bytes)
+/* Whether the bytes may begin with a pattern. Reads 4 bytes. */
+static inline bool mr__pattern_possible(const mr__patterns *patterns, const uint8_t *bytes)
 {
-    const uint8_t *bitmap = (const uint8_t *)patterns + table->bitmap;
-    const uint32_t bit = mr__pattern_hash(mr__pattern_key(table, bytes), table->bitmap_bits);
-    return bitmap[bit >> 3] >> (bit & 7) & 1;
+    bool possible = false;
+    for (int t = 0; t < 2; t++)
+        if (patterns->table[t].count > 0) {
+            const mr__pattern_table *table = &patterns->table[t];
+            const uint8_t *bitmap = (const uint8_t *)patterns + table->bitmap;
+            const uint32_t bit = mr__pattern_hash(mr__pattern_key(table, bytes), table->bitmap_bits);
+            possible |= bitmap[bit >> 3] >> (bit & 7) & 1;
+        }
+    return possible;
 }
 
 /* Appends the patterns that begin at data[at], ascending; false, with nothing appended, if there is no room for all. */

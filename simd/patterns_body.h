@@ -6,28 +6,15 @@
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
-/* Positions whose bit in the bitmap is set; for sets that are too large for the filter. */
-ALWAYS_INLINE uint64_t tested64(const mr__patterns *patterns, const mr__pattern_table *table, const uint8_t *bytes)
+/* The candidates whose next bytes have their bit in a bitmap. No branch on the bit: it would be mispredicted. */
+ALWAYS_INLINE uint64_t tested(const mr__patterns *patterns, const uint8_t *bytes, uint64_t candidates)
 {
-    uint64_t mask = 0;
-    for (int i = 0; i < 64; i++)
-        mask |= (uint64_t)mr__pattern_possible(patterns, table, bytes + i) << i;
-    return mask;
-}
-
-static uint64_t tested(const mr__patterns *patterns, const uint8_t *bytes)
-{
-    uint64_t mask = 0;
-    for (int t = 0; t < 2; t++)
-        if (patterns->table[t].count > 0)
-            mask |= tested64(patterns, &patterns->table[t], bytes);
-    return mask;
-}
-
-static bool possible(const mr__patterns *patterns, const uint8_t *bytes)
-{
-    return (patterns->table[0].count > 0 && mr__pattern_possible(patterns, &patterns->table[0], bytes)) ||
-           (patterns->table[1].count > 0 && mr__pattern_possible(patterns, &patterns->table[1], bytes));
+    uint64_t passed = 0;
+    for (; candidates != 0; candidates &= candidates - 1) {
+        const int i = __builtin_ctzll(candidates);
+        passed |= (uint64_t)mr__pattern_possible(patterns, bytes + i) << i;
+    }
+    return passed;
 }
 
 ALWAYS_INLINE size_t search(const mr__patterns *patterns, uint32_t columns, const uint8_t *data, size_t size,
@@ -37,13 +24,11 @@ ALWAYS_INLINE size_t search(const mr__patterns *patterns, uint32_t columns, cons
     for (size_t at = *position; at < size; at += 64) {
         uint64_t mask = ~(uint64_t)0;
         if (size - at >= MR__PATTERN_COLUMNS)       /* else the loads would reach behind the padding */
-            mask = columns > 0 ? candidates64(patterns, columns, data + at) : tested(patterns, data + at);
+            mask = candidates64(patterns, columns, data + at);
         if (size - at < 64)
             mask &= ((uint64_t)1 << (size - at)) - 1;
-        for (; mask != 0; mask &= mask - 1) {
+        for (mask = tested(patterns, data + at, mask); mask != 0; mask &= mask - 1) {
             const size_t here = at + (size_t)__builtin_ctzll(mask);
-            if (columns > 0 && !possible(patterns, data + here))
-                continue;
             if (!mr__patterns_confirm(patterns, data, size, here, matches, &count, max)) {
                 *position = here;
                 return count;
@@ -59,8 +44,6 @@ size_t LEVEL(mr__patterns)(const void *blob, const uint8_t *data, size_t size, s
 {
     const mr__patterns *patterns = blob;
     switch (patterns->columns) {
-    case 0:
-        return search(patterns, 0, data, size, position, matches, max);
     case 1:
         return search(patterns, 1, data, size, position, matches, max);
     case 2:

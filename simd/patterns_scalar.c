@@ -6,15 +6,12 @@ size_t mr__patterns_scalar(const void *blob, const uint8_t *data, size_t size, s
 {
     const mr__patterns *patterns = blob;
     size_t count = 0;
-    for (size_t at = *position; at < size; at++) {
-        bool possible = false;
-        for (int t = 0; t < 2; t++)
-            possible |= patterns->table[t].count > 0 && mr__pattern_possible(patterns, &patterns->table[t], data + at);
-        if (possible && !mr__patterns_confirm(patterns, data, size, at, matches, &count, max)) {
+    for (size_t at = *position; at < size; at++)
+        if (mr__pattern_possible(patterns, data + at) &&
+            !mr__patterns_confirm(patterns, data, size, at, matches, &count, max)) {
             *position = at;
             return count;
         }
-    }
     *position = size > *position ? size : *position;
     return count;
 }

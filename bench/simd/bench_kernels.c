@@ -1,5 +1,5 @@
-/* bench_kernels.c: bytes per second of the text and transpose kernels at each level, on one core, a block (256 KiB) at a
- * time as the engine does it. The checksum column must be the same at every level: a fast wrong answer shows. */
+/* bench_kernels.c: bytes per second of the text and transpose kernels at each level, on one core, a block (256 KiB) at
+ * a time as the engine does it. The checksum column must be the same at every level: a fast wrong answer shows. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

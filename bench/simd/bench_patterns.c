@@ -1,6 +1,6 @@
-/* bench_patterns.c: bytes per second of mr_patterns_find at each level, on one core, over a file and a list of patterns,
- * one a line: bench_patterns TEXT PATTERNS. The number of matches must be the same at every level; compare with
- * `grep -c -F -f PATTERNS TEXT` and `grep -o -F -f PATTERNS TEXT | wc -l`. */
+/* bench_patterns.c: bytes per second of mr_patterns_find at each level, on one core, over a file and a list of
+ * patterns, one a line: bench_patterns TEXT PATTERNS. The number of matches must be the same at every level; compare
+ * with `grep -c -F -f PATTERNS TEXT` and `grep -o -F -f PATTERNS TEXT | wc -l`. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
