@@ -80,14 +80,14 @@ static void print_json(const cli_job *job, const mr_stats *stats)
 
 static void print_summary(const cli_job *job, const mr_stats *stats)
 {
-    char a[CLI_SHOW_SIZE], b[CLI_SHOW_SIZE], c[CLI_SHOW_SIZE];
+    char a[CLI_SHOW_SIZE], b[CLI_SHOW_SIZE], c[CLI_SHOW_SIZE], d[CLI_SHOW_SIZE];
     const bool range = job->dataset == NULL;
     const double eaten = (double)(range ? stats->rows : stats->input_bytes);
-    printf("%s: %s%s in %s (%s), %s keys\n", job->job.app->name,
+    printf("%s: %s%s in %s (%s), %s key%s\n", job->job.app->name,
            range ? cli_show_count(stats->rows, a) : cli_show_bytes(stats->input_bytes, a), range ? " rows" : "",
            cli_show_seconds(stats->seconds, b),
            cli_show_rate(stats->seconds > 0 ? eaten / stats->seconds : 0, range ? "rows" : "B", c),
-           cli_show_count(stats->keys, (char[CLI_SHOW_SIZE]){0}));
+           cli_show_count(stats->keys, d), stats->keys == 1 ? "" : "s");
     printf("  stages  ");
     for (uint32_t i = 0; i < stats->stage_count; i++)
         printf("%s%s %s", i > 0 ? ", " : "", stats->stages[i].name, cli_show_seconds(stats->stages[i].seconds, a));

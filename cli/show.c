@@ -41,7 +41,9 @@ const char *cli_show_count(uint64_t count, char *text)
 
 const char *cli_show_seconds(double seconds, char *text)
 {
-    if (seconds < 99.5)
+    if (seconds < 0.0995)
+        snprintf(text, CLI_SHOW_SIZE, "%.1f ms", seconds * 1e3);
+    else if (seconds < 99.5)
         snprintf(text, CLI_SHOW_SIZE, "%.*f s", seconds < 10 ? 2 : 1, seconds);
     else if (seconds < 3600)
         snprintf(text, CLI_SHOW_SIZE, "%d min %02d s", (int)(seconds / 60), (int)seconds % 60);

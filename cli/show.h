@@ -11,7 +11,7 @@ enum { CLI_SHOW_SIZE = 32 };
 
 const char *cli_show_bytes(uint64_t bytes, char *text);         /* "1.50 GiB", "17 bytes" */
 const char *cli_show_count(uint64_t count, char *text);         /* "169,009,871" */
-const char *cli_show_seconds(double seconds, char *text);       /* "1.42 s", "12 min 05 s" */
+const char *cli_show_seconds(double seconds, char *text);       /* "3.1 ms", "1.42 s", "12 min 05 s" */
 const char *cli_show_rate(double per_second, const char *unit, char *text);    /* "756 MB/s", "1.2 Mrows/s" */
 
 /* A JSON string; null for NULL. Bytes that are no UTF-8 become U+FFFD. */
