@@ -65,6 +65,23 @@ void *mr__pages_alloc(size_t size)
     return base;
 }
 
+void *mr__pages_grow(void *memory, size_t size, size_t new_size)
+{
+    if (memory == NULL)
+        return mr__pages_alloc(new_size);
+    void *larger = mr__pages_alloc(new_size);
+    if (larger == NULL)
+        return NULL;
+    /* both lie at multiples of a huge page, so the kernel moves entries of the page table, whole huge pages at a time */
+    if (mremap(memory, rounded(size), rounded(size), MREMAP_MAYMOVE | MREMAP_FIXED, larger) == MAP_FAILED) {
+        mr__pages_free(larger, new_size);
+        return NULL;
+    }
+    if (size >= HUGE_PAGE)
+        madvise(larger, rounded(new_size), MADV_HUGEPAGE);
+    return larger;
+}
+
 void mr__pages_free(void *memory, size_t size)
 {
     if (memory != NULL)

@@ -16,6 +16,9 @@ void mr__free(void *memory);
 /* Whole pages, zero on first touch, aligned to 2 MiB when size >= 2 MiB and advised for huge pages then. */
 void *mr__pages_alloc(size_t size);
 void mr__pages_free(void *memory, size_t size);
+/* Makes an area of mr__pages_alloc larger: its pages move by their addresses, nothing is copied, what is new reads as
+ * zeros. NULL on failure; the old area is then as it was. */
+void *mr__pages_grow(void *memory, size_t size, size_t new_size);
 /* Gives the content back to the system; the range reads as zeros afterwards. */
 void mr__pages_discard(void *memory, size_t size);
 

@@ -102,7 +102,7 @@ void mr__combine_buffer_clear(mr__combine_buffer *buffer, bool keep_slots)
 static void set_slot_count(mr__combine_buffer *buffer, size_t count)
 {
     buffer->slot_count = count;
-    buffer->grow_at = count / 8 * 5;
+    buffer->grow_at = count / 16 * 11;
 }
 
 void mr__combine_buffer_shrink(mr__combine_buffer *buffer, size_t keep)

@@ -33,7 +33,7 @@ enum { MR_API_VERSION = 1 };
 typedef enum mr_input {
     MR_INPUT_TEXT,      /* files of text; blocks hold whole lines or words (see mr_unit) */
     MR_INPUT_RECORDS,   /* files of fixed-size records; blocks hold whole records as columns or rows (see mr_layout) */
-    MR_INPUT_FILES,     /* each file is one block */
+    MR_INPUT_FILES,     /* each file is one block; empty files give none */
     MR_INPUT_RANGE      /* no files: the rows first_row .. first_row + rows - 1 of 0 .. plan->range - 1 */
 } mr_input;
 

@@ -50,8 +50,9 @@ MR_API const char *mr_version(void);
  * twice. Cost: one stat per file. Errors: MR_BAD_INPUT (missing, no permission, empty match), MR_NO_MEMORY. */
 MR_API mr_status mr_dataset_open(mr_session *session, const char *const *paths, size_t count, mr_dataset **dataset);
 MR_API void mr_dataset_close(mr_dataset *dataset);
-/* From the next job on keep the blocks of this dataset in memory (records: as columns), so that later jobs do not read
- * it again. Jobs with round() do so by themselves when it fits. Dropped when memory gets short. */
+/* From the next job on keep the blocks of this dataset of records in memory (as columns, where the app wants columns), so
+ * that later jobs with the same layout do not read it again. Jobs with round() do so by themselves. Blocks for which the
+ * memory limit has no room are read again each time. Text and files are left to the page cache. */
 MR_API void mr_dataset_pin(mr_dataset *dataset);
 MR_API uint64_t mr_dataset_bytes(const mr_dataset *dataset);
 MR_API uint32_t mr_dataset_sources(const mr_dataset *dataset);

@@ -1,0 +1,105 @@
+/* dense.c: results over dense keys.
+ *
+ * Integer sums: each worker has a table of its own; the tables are added. Floating sums over rows: each block of rows has a
+ * table (blocks lie at fixed places, map_rows.c); the tables are added in the order of the blocks. So the sum of a key is
+ *     ((block 0 + block 1) + block 2) + ...,   each block summed in the order of its rows (or as the row kernel documents),
+ * whatever the number of workers and the vector level: the same bits each time. The error is that of recursive summation:
+ * at most (n - 1) u sum|x| with u = 2^-53 (N. Higham, "Accuracy and Stability of Numerical Algorithms", 4.2). */
+#include "sink.h"
+
+#include "memory.h"
+
+static size_t values_of(const mr__job *job)
+{
+    return (size_t)job->plan.dense_keys * job->dense_width;
+}
+
+mr_status mr__dense_fold(mr__job *job, mr__error *error)
+{
+    mr_status status = MR_OK;
+    const size_t count = values_of(job);
+    if (job->dense_table == NULL)
+        job->dense_table = mr__arena_alloc(&job->arena, count * 8, 64);
+    MR_CHECK(job->dense_table != NULL, MR_NO_MEMORY, "no memory for %zu dense values", count);
+    memset(job->dense_table, 0, count * 8);
+    if (job->dense_results != NULL) {
+        double *sum = job->dense_table;
+        for (uint64_t b = 0; b < job->blocks; b++) {
+            const double *block = job->dense_results[b];
+            for (size_t i = 0; block != NULL && i < count; i++)
+                sum[i] += block[i];
+        }
+    }
+    for (uint32_t w = 0; w < job->worker_count; w++) {
+        void *table = job->lanes[w].emitter.dense;
+        if (table == NULL)
+            continue;
+        for (size_t i = 0; i < count; i++) {
+            if (job->dense_f64)
+                ((double *)job->dense_table)[i] += ((double *)table)[i];
+            else
+                ((uint64_t *)job->dense_table)[i] += ((uint64_t *)table)[i];
+        }
+        memset(table, 0, count * 8);
+    }
+done:
+    return status;
+}
+
+static mr_round round_of(mr__job *job, uint32_t index)
+{
+    mr_round round = {.params = job->plan.params, .params_size = job->plan.params_size, .index = index,
+                      .dense = job->dense_table, .dense_keys = job->plan.dense_keys, .width = job->dense_width};
+    for (uint32_t w = 0; w < job->worker_count; w++)
+        round.rows += job->lanes[w].rows;
+    return round;
+}
+
+mr_status mr__dense_round(mr__job *job, uint32_t index, bool *again, mr__error *error)
+{
+    mr_status status = MR_OK;
+    *again = false;
+    if (job->app->round == NULL)
+        return MR_OK;
+    mr_round round = round_of(job, index);
+    const mr_status result = job->app->round(&round);
+    MR_CHECK(result == MR_OK, result, "round %u of app %s failed: %s", index, job->app_name, mr_status_meaning(result));
+    *again = round.again;
+done:
+    return status;
+}
+
+mr_status mr__dense_result(mr__job *job, mr__lane *lane, mr__error *error)
+{
+    mr_status status = MR_OK;
+    mr__sink sink = {.job = job, .lane = lane};
+    mr__run *run = &job->partition[0].result;
+    if (job->collect)
+        MR_TRY(mr__sink_open_run(&sink, run, error));
+    else
+        MR_TRY(mr__sink_open_part(&sink, 0, error));
+    if (job->app->finish != NULL) {
+        mr_writer *writer;
+        const mr_round round = round_of(job, job->stats.rounds - 1);
+        MR_TRY(mr__sink_begin_free_text(&sink, &writer, error));
+        const mr_status finished = job->app->finish(&round, writer);
+        MR_CHECK(finished == MR_OK || writer->status != MR_OK, finished, "finish of app %s failed: %s", job->app_name,
+                 mr_status_meaning(finished));
+        MR_TRY(mr__sink_end_free_text(&sink, error));
+    } else {
+        for (uint64_t key = 0; key < job->plan.dense_keys; key++) {
+            const mr__pair pair = {(const uint8_t *)&key,
+                                   (const uint8_t *)job->dense_table + key * job->dense_width * 8, 8,
+                                   job->dense_width * 8};
+            MR_TRY(mr__sink_pair(&sink, &pair, error));
+        }
+    }
+    atomic_store(&job->keys, job->plan.dense_keys);
+    if (job->collect)
+        MR_TRY(mr__run_finish(run, lane, false, error));
+    else
+        MR_TRY(mr__sink_close_part(&sink, error));
+done:
+    mr__sink_fini(&sink);
+    return status;
+}

@@ -1,0 +1,109 @@
+/* explain.c: the plan of a job in words, without running it. */
+#include "internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "memory.h"
+#include "params.h"
+
+static double mebibytes(uint64_t bytes)
+{
+    return (double)bytes / (1 << 20);
+}
+
+static void explain_input(FILE *to, const mr__job *job)
+{
+    if (job->app->input == MR_INPUT_RANGE) {
+        fprintf(to, "input      %llu rows, no files\n", (unsigned long long)job->plan.range);
+    } else {
+        fprintf(to, "input      %u files, %.1f MiB\n", job->dataset->sources->count,
+                mebibytes(job->dataset->sources->bytes));
+        fprintf(to, "reading    %s: %s\n", mr__read_path_name(job->read.path), job->read.why);
+    }
+    if (job->app->input == MR_INPUT_RECORDS || job->app->input == MR_INPUT_RANGE)
+        fprintf(to, "splits     %llu blocks of %zu rows at fixed places; a task takes 1/%u of what is left, at most %llu blocks\n",
+                (unsigned long long)job->blocks, job->block_rows, job->worker_count * 4,
+                (unsigned long long)job->largest_task);
+    else
+        fprintf(to, "splits     cut at %s; a task takes 1/%u of what is left, %.0f to %.0f MiB; files up to %zu KiB stay whole\n",
+                job->app->input == MR_INPUT_FILES ? "file ends" : job->app->unit == MR_WORDS ? "blanks" : "line ends",
+                job->worker_count * 4, mebibytes(job->smallest_task), mebibytes(job->largest_task), job->window >> 10);
+}
+
+static void explain_workers(FILE *to, const mr__job *job)
+{
+    const mr__topology *topology = &job->session->topology;
+    fprintf(to, "workers    %u CPU workers on %u physical cores (%u hardware threads), %u NUMA node%s; %s\n",
+            job->worker_count, topology->physical, topology->count, topology->nodes, topology->nodes == 1 ? "" : "s",
+            topology->note);
+    fprintf(to, "simd       %s%s\n", mr__level_name(mr__level_current()),
+            job->app->row != NULL ? ", row kernel in a version of its own" : "");
+}
+
+static void explain_pairs(FILE *to, const mr__job *job)
+{
+    if (job->dense) {
+        fprintf(to, "pairs      dense: a table of %llu x %u values per worker%s; no shuffle\n",
+                (unsigned long long)job->plan.dense_keys, job->dense_width,
+                job->dense_results != NULL ? " and block, folded in block order (reproducible)" : "");
+        return;
+    }
+    fprintf(to, "pairs      %s, %u partitions, chunks of %u KiB\n",
+            job->combines   ? "combined in place"
+            : job->by_range ? "by range, from a sample of the input"
+                            : "kept apart, grouped by sorting",
+            job->partitions, (job->pool.capacity + 1023) >> 10);
+    if (job->combines)
+        fprintf(to, "buffers    combine buffer up to %.1f MiB per worker, then its pairs go to the partitions; %s reduce\n",
+                mebibytes(job->lane_cap), job->pipelined ? "pipelined" : "barrier");
+    if (job->sorts)
+        fprintf(to, "order      by %s: each partition is sorted, then all are merged\n",
+                job->sort == MR_SORT_VALUE ? "value, descending" : "key");
+}
+
+mr_status mr_explain(mr_session *session, const mr_job *request, char **text)
+{
+    mr_status status = MR_OK;
+    mr__error *error = &session->error;
+    char *buffer = NULL;
+    size_t size = 0;
+    FILE *to = NULL;
+    mr__job job = {.session = session, .request = request, .dataset = request->dataset,
+                   .worker_count = session->workers};
+    mr__error_clear(error);
+    mr__arena_init(&job.arena);
+    pthread_mutex_init(&job.spill_mutex, NULL);
+    MR_CHECK(request->app != NULL && request->app->magic == MR_APP_MAGIC, MR_BAD_APP, "the job names no app");
+    job.app = request->app->app;
+    job.app_name = request->app->name;
+    MR_TRY(mr__job_plan(&job, error));
+    if (job.dataset != NULL)
+        MR_TRY(mr__read_choose(job.dataset->sources, &job.read, error));
+    to = open_memstream(&buffer, &size);
+    MR_CHECK(to != NULL, MR_NO_MEMORY, "no memory for the explanation");
+    fprintf(to, "app        %s: %s\n", job.app_name, job.app->summary != NULL ? job.app->summary : "");
+    for (uint32_t i = 0; i < job.app->param_count; i++) {
+        char value[256];
+        fprintf(to, "parameter  %s=%s\n", job.app->params[i].name,
+                mr__params_format(&job.app->params[i], job.plan.params, value, sizeof value));
+    }
+    explain_input(to, &job);
+    explain_workers(to, &job);
+    explain_pairs(to, &job);
+    fprintf(to, "memory     limit %.0f MiB, of which %.0f MiB for buffers; then runs are spilled to the burst directory\n",
+            mebibytes(session->memory_limit), mebibytes(job.budget.limit));
+    if (request->output != NULL)
+        fprintf(to, "output     %u part%s in %s\n", job.parts, job.parts == 1 ? "" : "s", request->output);
+    const bool written = fclose(to) == 0;
+    to = NULL;
+    MR_CHECK(written, MR_NO_MEMORY, "no memory for the explanation");
+    *text = buffer;
+    buffer = NULL;
+done:
+    if (to != NULL)
+        fclose(to);
+    free(buffer);
+    mr__job_fini(&job);
+    return status;
+}

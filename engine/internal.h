@@ -1,0 +1,230 @@
+/* internal.h: the things of the engine and how they hang together.
+ *
+ *   mr_session            topology, memory limit, burst directory, loaded apps; lives for many jobs
+ *     mr_dataset          sources, and blocks pinned in memory
+ *     mr__job             one run: plan -> map (+ merge) -> reduce -> sort -> commit
+ *       mr__lane          what one worker has to itself: emitter, buffers, reader, spill writer
+ *       mr__partition     what one partition has: spilled extents, and a table that merges while maps run
+ *       mr__schedule      who may pull what (schedule.c draws the states) */
+#ifndef MR__INTERNAL_H
+#define MR__INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include <millrace/job.h>
+
+#include "array_buffer.h"
+#include "budget.h"
+#include "check.h"
+#include "clock.h"
+#include "combine_buffer.h"
+#include "exchange.h"
+#include "kernels.h"
+#include "output.h"
+#include "pair_sort.h"
+#include "reader.h"
+#include "record.h"
+#include "run.h"
+#include "schedule.h"
+#include "spill.h"
+#include "trace.h"
+#include "worker.h"
+
+enum { MR__COLUMNS_MAX = 1024 };
+
+typedef struct mr__loaded_app {
+    struct mr__loaded_app *next;
+    void *library;
+    char *name;
+    const mr_app_handle *handle;
+} mr__loaded_app;
+
+struct mr_session {
+    mr__error error;
+    mr__topology topology;
+    uint64_t memory_limit;
+    uint32_t workers;
+    char *burst_parent;         /* NULL: the default */
+    char *records;              /* directory; "": none */
+    mr__burst *burst;           /* opened when first needed */
+    pthread_mutex_t burst_mutex;
+    mr__loaded_app *apps;
+    _Atomic bool cancelled;
+    bool error_set;
+};
+
+/* Opens the session's burst directory at the first call. */
+mr_status mr__session_burst(mr_session *session, mr__burst **burst, mr__error *error);
+
+/* The blocks of a record dataset in memory: columns, transposed once. */
+typedef struct mr__pinned {
+    uint32_t record_size, column_count;
+    uint64_t columns_hash;
+    size_t block_rows;
+    uint64_t blocks;
+    uint8_t **data;             /* [blocks]; NULL: not in memory (yet) */
+    size_t *sizes;
+} mr__pinned;
+
+struct mr_dataset {
+    mr_session *session;
+    mr__sources *sources;
+    char **inputs;              /* as given */
+    uint32_t input_count;
+    bool pin;
+    mr__pinned pinned;
+    uint64_t pinned_bytes;
+};
+
+void mr__pinned_drop(mr_dataset *dataset);
+
+typedef struct mr__partition {
+    pthread_mutex_t mutex;      /* extents; claimed */
+    mr__extent *extents;
+    size_t extent_count, extent_room;
+    uint64_t extent_bytes, extent_pairs;
+    bool claimed;               /* a worker merges into the table now */
+    bool queued;                /* in the schedule's list of merges (guarded by its mutex) */
+    _Atomic bool full;          /* the table is at its cap: what comes now waits or is spilled */
+    mr__combine_buffer table;   /* pipelined reduce */
+    mr__run result;             /* sorted, or kept in memory */
+} mr__partition;
+
+typedef struct mr__lane {
+    mr_emitter emitter;         /* first: mr__emit_flush() gets its address */
+    struct mr__job *job;
+    uint32_t index;
+    mr__error error;            /* of a failed emit, until map returns */
+    mr__combine_buffer combine; /* while it maps; then the table of the partition that it reduces */
+    mr__array_buffer array;
+    mr__reader *reader;
+    mr__spill_writer *spill_writer;
+    uint64_t *hashes;           /* [MR_BATCH] */
+    uint8_t *scratch;
+    size_t scratch_size;
+    uint8_t *columns;           /* of the block being mapped */
+    size_t columns_size;
+    mr__arena dense_blocks;     /* f64 results of single blocks, until they are folded in order */
+    uint64_t pairs, rows, flushes;
+    bool ready, sampling;
+    mr__arena sample_arena;
+    mr__pair *samples;
+    size_t sample_count, sample_room;
+    struct mr__refs_memory {    /* for sorting, kept between partitions */
+        mr__ref *refs;          /* 2 * room: the references, and scratch space behind them */
+        size_t room, bytes;
+    } sort;
+} mr__lane;
+
+typedef struct mr__job {
+    mr_session *session;
+    const mr_job *request;
+    const mr_app *app;
+    const char *app_name;
+    mr_dataset *dataset;
+    mr_plan plan;
+    struct mr__plan_private *plan_private;
+    uint64_t columns_hash;
+    /* what the plan came to */
+    bool dense, dense_f64, combines, reduces, by_range;
+    bool collect;                   /* results go to runs (to be sorted, or kept in memory), not straight to parts */
+    bool sorts;                     /* ... and from there, merged in order, to parts */
+    uint32_t dense_width;
+    mr__pair_layout layout;         /* of shuffled pairs */
+    mr__pair_layout result_layout;  /* of results: text after a reduce */
+    mr__order order;                /* by key, for grouping and range partitions */
+    mr__order result_order;         /* of the sorted output */
+    mr__combine_rule rule;
+    uint32_t partitions, partition_bits, parts, reduce_tasks;
+    size_t window;
+    mr_sort sort;
+    uint64_t limit;
+    bool pipelined;
+    /* memory */
+    mr__budget budget;
+    uint64_t lane_cap, table_cap, reduce_cap;
+    mr__chunk_pool pool;
+    /* input */
+    mr__read_choice read;
+    uint64_t *block_starts;         /* records: first block of each source; [sources + 1] */
+    uint64_t *row_starts;           /* records: first row of each source */
+    uint64_t blocks;
+    size_t block_rows;
+    uint64_t schedule_total, smallest_task, largest_task;   /* bytes, or blocks */
+    mr_row_fn row_function;         /* of the current vector level, or NULL */
+    double **dense_results;         /* [blocks], f64 */
+    /* running */
+    uint32_t worker_count;
+    mr__worker *workers;
+    mr__lane *lanes;
+    mr__comm *comm;
+    mr__exchange *exchange;
+    mr__partition *partition;
+    mr__spill *spill;               /* made when first needed */
+    pthread_mutex_t spill_mutex;
+    mr__schedule schedule;
+    mr__pair *splitters;            /* by_range: [partitions - 1]; later of the sorted output: [parts - 1] */
+    uint64_t *splitter_prefixes;
+    uint32_t splitter_count;
+    mr__arena arena;
+    void *dense_table;              /* folded result */
+    mr__output *output;
+    _Atomic uint64_t keys, output_bytes, mapped, sorted_pairs;
+    _Atomic uint32_t round;
+    mr__trace *trace;
+    mr_stats stats;
+    char run[MR__RUN_ID_SIZE];
+    char record_path[MR__PATH_MAX];
+    uint64_t started_ns;
+    mr__error *error;
+} mr__job;
+
+static inline bool mr__cancelled(const mr__job *job)
+{
+    return atomic_load_explicit(&job->session->cancelled, memory_order_relaxed);
+}
+
+/* plan.c */
+mr_status mr__job_plan(mr__job *job, mr__error *error);
+void mr__job_plan_fini(mr__job *job);
+/* emitter.c */
+mr_status mr__lane_begin(mr__worker *worker, mr__error *error);
+void mr__lane_fini(mr__lane *lane);
+mr_status mr__lane_flush_combine(mr__lane *lane, mr__error *error);
+/* map.c, map_rows.c */
+mr_status mr__map_task(mr__task *task, mr__worker *worker, mr__error *error);
+mr_status mr__map_rows(mr__job *job, mr__lane *lane, const mr__task *task, mr__error *error);
+mr_status mr__map_block(mr__job *job, mr__lane *lane, const mr_block *block, mr__error *error);
+/* sample.c */
+mr_status mr__sample_splitters(mr__job *job, mr__error *error);
+uint32_t mr__range_partition(const mr__job *job, const mr__pair *pair);
+/* Chooses up to ranges - 1 splitters from samples (which it sorts) into job->splitters. */
+mr_status mr__splitters_from(mr__job *job, const mr__order *order, mr__pair *samples, size_t count, uint32_t ranges,
+                             mr__error *error);
+/* shuffle.c */
+mr_status mr__shuffle_full(void *lane, mr__chunk *chunk, mr__error *error);
+mr_status mr__shuffle_need_room(void *lane, mr__error *error);
+mr_status mr__merge_task(mr__task *task, mr__worker *worker, mr__error *error);
+mr_status mr__flush_task(mr__task *task, mr__worker *worker, mr__error *error);
+mr_status mr__lane_spill_writer(mr__lane *lane, mr__spill_writer **writer, mr__error *error);
+/* Adds the pairs in [at, end) to a table; *stopped: the first that it did not accept, or end. */
+mr_status mr__table_add(mr__combine_buffer *table, const uint8_t *at, const uint8_t *end, const uint8_t **stopped,
+                        mr__error *error);
+/* reduce.c */
+mr_status mr__reduce_task(mr__task *task, mr__worker *worker, mr__error *error);
+/* sort.c */
+mr_status mr__sort_begin(mr__job *job, mr__error *error);
+mr_status mr__sort_task(mr__task *task, mr__worker *worker, mr__error *error);
+/* dense.c */
+mr_status mr__dense_fold(mr__job *job, mr__error *error);
+mr_status mr__dense_round(mr__job *job, uint32_t index, bool *again, mr__error *error);
+mr_status mr__dense_result(mr__job *job, mr__lane *lane, mr__error *error);
+/* job.c */
+mr_status mr__job_spill(mr__job *job, mr__error *error);
+void mr__job_fini(mr__job *job);
+/* result.c: takes what the job holds of results; the job is empty afterwards. */
+mr_status mr__result_create(mr__job *job, mr_result **result, mr__error *error);
+
+#endif

@@ -1,0 +1,246 @@
+/* job.c: one run, from request to result.
+ *
+ *   plan -> open output, lanes, partitions -> [sample] -> team: map, reduce, sort -> [fold, next round] -> commit -> record
+ *
+ * Whatever fails, mr__job_fini() takes back all of it: what was not committed is removed, spilled runs are gone. */
+#include "internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "memory.h"
+#include "ticker.h"
+
+mr_status mr__job_spill(mr__job *job, mr__error *error)
+{
+    mr_status status = MR_OK;
+    mr__burst *burst;
+    pthread_mutex_lock(&job->spill_mutex);
+    if (job->spill == NULL) {
+        MR_TRY(mr__session_burst(job->session, &burst, error));
+        MR_TRY(mr__spill_create(burst, MR__CODEC_NONE, &job->spill, error));
+    }
+done:
+    pthread_mutex_unlock(&job->spill_mutex);
+    return status;
+}
+
+static mr_status make_partitions(mr__job *job, mr__error *error)
+{
+    mr_status status = MR_OK;
+    MR_TRY(mr__comm_open_local(&job->comm, error));
+    MR_TRY(mr__exchange_create(job->comm, job->partitions, &job->exchange, error));
+    job->partition = mr__alloc_zero(job->partitions, sizeof *job->partition);
+    MR_CHECK(job->partition != NULL, MR_NO_MEMORY, "no memory for %u partitions", job->partitions);
+    for (uint32_t p = 0; p < job->partitions; p++)
+        pthread_mutex_init(&job->partition[p].mutex, NULL);
+done:
+    return status;
+}
+
+static mr_status make_workers(mr__job *job, mr__error *error)
+{
+    mr_status status = MR_OK;
+    const mr__topology *topology = &job->session->topology;
+    job->lanes = mr__alloc_zero(job->worker_count, sizeof *job->lanes);
+    job->workers = mr__alloc_zero(job->worker_count, sizeof *job->workers);
+    MR_CHECK(job->lanes != NULL && job->workers != NULL, MR_NO_MEMORY, "no memory for %u workers", job->worker_count);
+    for (uint32_t w = 0; w < job->worker_count; w++) {
+        job->lanes[w].job = job;
+        job->lanes[w].index = w;
+        job->workers[w] = (mr__worker){.ops = &mr__worker_cpu_ops, .topology = topology, .index = w,
+                                       .core = topology->count > 0 ? w % topology->count : 0,
+                                       .engine = &job->lanes[w]};
+    }
+done:
+    return status;
+}
+
+void mr__job_fini(mr__job *job)
+{
+    for (uint32_t w = 0; job->lanes != NULL && w < job->worker_count; w++)
+        mr__lane_fini(&job->lanes[w]);
+    if (job->exchange != NULL)
+        mr__exchange_destroy(job->exchange, &job->pool);
+    for (uint32_t p = 0; job->partition != NULL && p < job->partitions; p++) {
+        mr__partition *partition = &job->partition[p];
+        mr__combine_buffer_fini(&partition->table);
+        mr__run_fini(&partition->result);
+        mr__free(partition->extents);
+        pthread_mutex_destroy(&partition->mutex);
+    }
+    mr__free(job->partition);
+    mr__schedule_fini(&job->schedule);
+    if (job->pool.budget != NULL)
+        mr__chunk_pool_fini(&job->pool);
+    mr__spill_destroy(job->spill);
+    if (job->comm != NULL)
+        job->comm->ops->close(job->comm);
+    mr__output_close(job->output);
+    mr__free(job->lanes);
+    mr__free(job->workers);
+    mr__trace_destroy(job->trace);
+    mr__job_plan_fini(job);
+    mr__arena_fini(&job->arena);
+    pthread_mutex_destroy(&job->spill_mutex);
+}
+
+static mr_status prepare(mr__job *job, mr__error *error)
+{
+    mr_status status = MR_OK;
+    MR_TRY(mr__job_plan(job, error));
+    if (job->dataset != NULL)
+        MR_TRY(mr__read_choose(job->dataset->sources, &job->read, error));
+    if (job->request->output != NULL)
+        MR_TRY(mr__output_open(job->request->output, job->request->force, &job->output, error));
+    MR_TRY(make_partitions(job, error));
+    MR_TRY(make_workers(job, error));
+    MR_TRY(mr__schedule_init(&job->schedule, job, job->worker_count, error));
+    job->schedule.barrier = !job->pipelined;
+    job->trace = mr__trace_create(job->worker_count + 2);
+    mr__trace_name_lane(job->trace, job->worker_count, "job");
+    mr__trace_name_lane(job->trace, job->worker_count + 1, "ticker");
+    for (uint32_t w = 0; w < job->worker_count; w++)
+        mr__trace_name_lane(job->trace, w, "cpu worker %u", w);
+done:
+    return status;
+}
+
+static mr_status run_rounds(mr__job *job, mr__error *error)
+{
+    mr_status status = MR_OK;
+    const mr__task_source source = {&job->schedule, mr__schedule_pull, mr__schedule_done};
+    if (job->by_range)
+        MR_TRY(mr__sample_splitters(job, error));
+    for (bool again = true; again;) {
+        atomic_store(&job->mapped, 0);
+        for (uint32_t w = 0; w < job->worker_count; w++)
+            job->lanes[w].rows = 0;
+        mr__schedule_begin(&job->schedule, job->schedule_total, job->smallest_task, job->largest_task);
+        MR_TRY(mr__team_run(job->workers, job->worker_count, &source, mr__lane_begin, NULL, error));
+        MR_CHECK(job->schedule.status == MR_OK, job->schedule.status, "%s", job->schedule.error.text);
+        MR_TRY(mr__schedule_check(&job->schedule, error));
+        job->stats.rounds++;
+        atomic_store(&job->round, job->stats.rounds);
+        again = false;
+        if (job->dense) {
+            MR_TRY(mr__dense_fold(job, error));
+            MR_TRY(mr__dense_round(job, job->stats.rounds - 1, &again, error));
+        }
+    }
+    if (job->dense)
+        MR_TRY(mr__dense_result(job, &job->lanes[0], error));
+done:
+    return status;
+}
+
+static void fill_stats(mr__job *job)
+{
+    mr_stats *stats = &job->stats;
+    const mr__schedule *schedule = &job->schedule;
+    stats->seconds = (double)(mr__now_ns() - job->started_ns) * 1e-9;
+    stats->input_bytes = job->plan.input_bytes;
+    for (uint32_t w = 0; job->lanes != NULL && w < job->worker_count; w++) {
+        stats->pairs += job->lanes[w].pairs;
+        stats->rows += job->lanes[w].rows;
+    }
+    stats->keys = atomic_load(&job->keys);
+    if (job->sorts && job->limit > 0 && stats->keys > job->limit)
+        stats->keys = job->limit;
+    stats->output_bytes = atomic_load(&job->output_bytes);
+    stats->peak_rss_bytes = mr__peak_rss_bytes();
+    stats->spilled_bytes = job->spill != NULL ? mr__spill_bytes(job->spill) : 0;
+    stats->workers = job->worker_count;
+    stats->partitions = job->partitions;
+    stats->parts = job->output != NULL ? job->parts : 0;
+    stats->simd = mr__level_name(mr__level_current());
+    stats->read_path = job->dataset != NULL ? mr__read_path_name(job->read.path) : "memory";
+    for (enum mr__stage s = MR__STAGE_MAP; s < MR__STAGE_END; s++) {
+        if (schedule->started_ns[s] == 0)
+            continue;
+        const uint64_t finished = schedule->finished_ns[s] != 0 ? schedule->finished_ns[s] : mr__now_ns();
+        stats->stages[stats->stage_count++] = (mr_stage_stats){
+            .name = mr__stage_name(s), .seconds = (double)(finished - schedule->started_ns[s]) * 1e-9,
+            .tasks = schedule->tasks[s],
+            .bytes = s == MR__STAGE_MAP ? job->plan.input_bytes : 0};
+    }
+}
+
+static mr_status commit(mr__job *job, mr__error *error)
+{
+    mr_status status = MR_OK;
+    const uint64_t start = mr__now_ns();
+    if (job->output == NULL)
+        return MR_OK;
+    MR_CHECK(!mr__cancelled(job), MR_CANCELLED, "the job was cancelled; nothing was written");
+    MR_TRY(mr__output_commit(job->output, error));
+    const uint64_t end = mr__now_ns();
+    mr__trace_span(job->trace, job->worker_count, "commit", "stage", start, end, NULL, 0);
+    job->stats.stages[job->stats.stage_count++] =
+        (mr_stage_stats){.name = "commit", .seconds = (double)(end - start) * 1e-9, .tasks = 1};
+done:
+    return status;
+}
+
+/* A record that cannot be written fails no job: stats->record stays "". */
+static void keep_record(mr__job *job, mr_status status, int64_t started, const mr__error *error)
+{
+    mr__error ignored = {0};
+    const mr__record record = {
+        .run = job->run, .started_ns = started, .app_name = job->app_name, .app = job->app,
+        .params = status == MR_OK ? job->plan.params : NULL, .settings = job->request->params,
+        .setting_count = job->request->param_count,
+        .inputs = job->dataset != NULL ? (const char *const *)job->dataset->inputs : NULL,
+        .input_count = job->dataset != NULL ? job->dataset->input_count : 0,
+        .sources = job->dataset != NULL ? job->dataset->sources->count : 0, .output = job->request->output,
+        .sort = job->sort, .status = status, .error = error->text, .stats = &job->stats,
+        .worker_note = job->session->topology.note, .read_reason = job->read.why,
+        .memory_limit = job->session->memory_limit, .memory_peak = atomic_load(&job->budget.peak)};
+    if (mr__record_write(job->session->records, &record, job->trace, job->record_path, &ignored) != MR_OK)
+        job->record_path[0] = '\0';
+}
+
+mr_status mr_run(mr_session *session, const mr_job *request, mr_result **result)
+{
+    mr_status status = MR_OK;
+    mr__error *error = &session->error;
+    struct timespec now;
+    mr__ticker *ticker = NULL;
+    mr__job job = {.session = session, .request = request, .dataset = request->dataset, .started_ns = mr__now_ns(),
+                   .worker_count = session->workers};
+    mr__error_clear(error);
+    atomic_store(&session->cancelled, false);
+    mr__arena_init(&job.arena);
+    pthread_mutex_init(&job.spill_mutex, NULL);
+    clock_gettime(CLOCK_REALTIME, &now);
+    const int64_t started = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+    mr__record_make_run(started, job.run);
+    MR_CHECK(request->app != NULL && request->app->magic == MR_APP_MAGIC, MR_BAD_APP, "the job names no app");
+    MR_CHECK(request->app->api_version == MR_API_VERSION && request->app->descriptor_size == sizeof(mr_app), MR_BAD_APP,
+             "app %s was built for API version %u, this is version %d\n  hint: build it again with this version's headers",
+             request->app->name, request->app->api_version, MR_API_VERSION);
+    job.app = request->app->app;
+    job.app_name = request->app->name;
+    MR_TRY(prepare(&job, error));
+    MR_TRY(mr__ticker_start(&job, &ticker, error));
+    MR_TRY(run_rounds(&job, error));
+    fill_stats(&job);
+    MR_TRY(commit(&job, error));
+done:
+    mr__ticker_stop(ticker);
+    if (status != MR_OK && job.app != NULL && job.stats.seconds == 0)
+        fill_stats(&job);
+    job.stats.seconds = (double)(mr__now_ns() - job.started_ns) * 1e-9;
+    if (job.dataset != NULL && job.dataset->pinned.data != NULL) {
+        job.dataset->pinned_bytes = 0;
+        for (uint64_t b = 0; b < job.dataset->pinned.blocks; b++)
+            job.dataset->pinned_bytes += job.dataset->pinned.sizes[b];
+    }
+    if (job.app != NULL)
+        keep_record(&job, status, started, error);
+    if (status == MR_OK && result != NULL)
+        status = mr__result_create(&job, result, error);
+    mr__job_fini(&job);
+    return status;
+}

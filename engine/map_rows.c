@@ -1,0 +1,240 @@
+/* map_rows.c: map tasks over fixed-size records and over index ranges.
+ *
+ * Blocks of rows lie at fixed places, counted from the beginning of each file and independent of tasks and workers. That
+ * is what makes floating sums over dense keys reproducible: each block's sum is kept apart (dense.c) and folded in the
+ * order of the blocks, however they were spread over workers.
+ *
+ *   file 0: | block 0 | block 1 | 2 |    file 1: | block 3 | block 4 | ...
+ *
+ * Records become columns (SIMD transposition) in the lane's own memory, or, when the dataset is pinned, in memory that
+ * stays: later jobs and rounds then read no file. One column that fills the record needs no copy at all. */
+#include "internal.h"
+
+#include "memory.h"
+
+static size_t padded_rows(size_t rows)
+{
+    return (rows + MR_ROW_PADDING - 1) & ~(size_t)(MR_ROW_PADDING - 1);
+}
+
+/* Bytes of a block's columns. */
+static size_t columns_bytes(const mr__job *job, size_t rows)
+{
+    size_t bytes = 0;
+    for (uint32_t c = 0; c < job->plan.column_count; c++)
+        bytes += padded_rows(rows) * mr__column_width(job->plan.columns[c].type);
+    return bytes;
+}
+
+static void point_columns(const mr__job *job, size_t rows, uint8_t *memory, const void **columns)
+{
+    for (uint32_t c = 0; c < job->plan.column_count; c++) {
+        columns[c] = memory;
+        memory += padded_rows(rows) * mr__column_width(job->plan.columns[c].type);
+    }
+}
+
+static mr_status lane_columns(mr__lane *lane, size_t bytes, uint8_t **memory, mr__error *error)
+{
+    mr_status status = MR_OK;
+    if (bytes > lane->columns_size) {
+        mr__pages_free(lane->columns, lane->columns_size);
+        mr__budget_release(&lane->job->budget, lane->columns_size);
+        lane->columns_size = 0;
+        lane->columns = mr__pages_alloc(bytes);
+        MR_CHECK(lane->columns != NULL, MR_NO_MEMORY, "no memory for columns of %zu bytes", bytes);
+        lane->columns_size = bytes;
+        mr__budget_force(&lane->job->budget, bytes);
+    }
+    *memory = lane->columns;
+done:
+    return status;
+}
+
+/* Does the only column fill the record, so that the file is the column? */
+static bool is_column(const mr__job *job)
+{
+    return job->plan.column_count == 1 && job->plan.columns[0].offset == 0 &&
+           mr__column_width(job->plan.columns[0].type) == job->plan.record_size;
+}
+
+/* Memory for a pinned block, or NULL when there is none to spare. */
+static uint8_t *pin_block(mr__job *job, uint64_t index, size_t bytes)
+{
+    mr__pinned *pinned = &job->dataset->pinned;
+    if (!job->dataset->pin || pinned->data == NULL || !mr__budget_reserve(&job->budget, bytes))
+        return NULL;
+    uint8_t *memory = mr__pages_alloc(bytes);
+    if (memory == NULL) {
+        mr__budget_release(&job->budget, bytes);
+        return NULL;
+    }
+    pinned->data[index] = memory;
+    pinned->sizes[index] = bytes;
+    return memory;
+}
+
+/* Runs one block. With floating dense sums it gets a table of its own, which is kept for the fold. */
+static mr_status run_block(mr__job *job, mr__lane *lane, uint64_t index, const mr_block *block, mr__error *error)
+{
+    mr_status status = MR_OK;
+    if (job->dense_results == NULL)
+        return mr__map_block(job, lane, block, error);
+    const size_t bytes = job->plan.dense_keys * job->dense_width * 8;
+    double *table = job->dense_results[index];
+    if (table == NULL) {
+        table = mr__arena_alloc(&lane->dense_blocks, bytes, 64);
+        MR_CHECK(table != NULL, MR_NO_MEMORY, "no memory for the sums of block %llu", (unsigned long long)index);
+    }
+    memset(table, 0, bytes);
+    void *const whole = lane->emitter.dense;
+    lane->emitter.dense = table;
+    status = mr__map_block(job, lane, block, error);
+    lane->emitter.dense = whole;
+    job->dense_results[index] = table;
+done:
+    return status;
+}
+
+static mr_status run_records(mr__job *job, mr__lane *lane, uint32_t source, uint64_t index, const uint8_t *records,
+                             size_t rows, mr__error *error)
+{
+    mr_status status = MR_OK;
+    const void *columns[MR__COLUMNS_MAX];
+    mr_block block = {.rows = rows, .source = source, .source_name = job->dataset->sources->items[source].path,
+                      .data = records, .size = rows * job->plan.record_size};
+    const uint64_t block_in_file = index - job->block_starts[source];
+    block.offset = block_in_file * job->block_rows * job->plan.record_size;
+    block.first_row = job->row_starts[source] + block_in_file * job->block_rows;
+    if (job->app->layout == MR_COLUMNS) {
+        block.columns = columns;
+        block.column_count = job->plan.column_count;
+        const size_t bytes = columns_bytes(job, rows);
+        uint8_t *memory = pin_block(job, index, bytes);
+        if (memory == NULL && is_column(job) && (uintptr_t)records % MR_COLUMN_ALIGNMENT == 0) {
+            columns[0] = records;
+        } else {
+            if (memory == NULL)
+                MR_TRY(lane_columns(lane, bytes, &memory, error));
+            point_columns(job, rows, memory, columns);
+            mr__kernels_current()->transpose(records, rows, job->plan.record_size, job->plan.columns,
+                                             job->plan.column_count, (void *const *)columns);
+        }
+    } else {
+        uint8_t *memory = pin_block(job, index, block.size + MR_BLOCK_PADDING);
+        if (memory != NULL)
+            block.data = memcpy(memory, records, block.size);
+    }
+    MR_TRY(run_block(job, lane, index, &block, error));
+done:
+    return status;
+}
+
+static size_t rows_of_block(const mr__job *job, uint32_t source, uint64_t index)
+{
+    const uint64_t rows = job->dataset->sources->items[source].size / job->plan.record_size;
+    const uint64_t first = (index - job->block_starts[source]) * job->block_rows;
+    return (size_t)(rows - first < job->block_rows ? rows - first : job->block_rows);
+}
+
+static mr_status run_pinned(mr__job *job, mr__lane *lane, uint32_t source, uint64_t index, mr__error *error)
+{
+    const void *columns[MR__COLUMNS_MAX];
+    uint8_t *memory = job->dataset->pinned.data[index];
+    mr_block block = {.rows = rows_of_block(job, source, index), .source = source,
+                      .source_name = job->dataset->sources->items[source].path, .data = memory};
+    const uint64_t block_in_file = index - job->block_starts[source];
+    block.offset = block_in_file * job->block_rows * job->plan.record_size;
+    block.first_row = job->row_starts[source] + block_in_file * job->block_rows;
+    block.size = block.rows * job->plan.record_size;
+    if (job->app->layout == MR_COLUMNS) {
+        block.columns = columns;
+        block.column_count = job->plan.column_count;
+        point_columns(job, block.rows, memory, columns);
+    }
+    return run_block(job, lane, index, &block, error);
+}
+
+/* Blocks [first, last) of one file, read in one sequential pass. */
+static mr_status map_file_blocks(mr__job *job, mr__lane *lane, uint32_t source, uint64_t first, uint64_t last,
+                                 mr__error *error)
+{
+    mr_status status = MR_OK;
+    const uint64_t size = job->dataset->sources->items[source].size;
+    const size_t block_bytes = job->block_rows * job->plan.record_size;
+    const uint64_t begin = (first - job->block_starts[source]) * block_bytes;
+    uint64_t end = (last - job->block_starts[source]) * block_bytes;
+    if (end > size)
+        end = size;
+    uint64_t at = begin;
+    size_t keep = 0;
+    MR_TRY(mr__reader_start(lane->reader, source, begin, end, error));
+    while (at < end) {
+        mr_slice window;
+        uint64_t offset;
+        bool at_end;
+        MR_TRY(mr__reader_next(lane->reader, keep, &window, &offset, &at_end, error));
+        size_t used = 0;
+        while (at < end) {
+            const size_t rows = rows_of_block(job, source, first);
+            const size_t bytes = rows * job->plan.record_size;
+            if (window.size - used < bytes)
+                break;
+            MR_TRY(run_records(job, lane, source, first, window.data + used, rows, error));
+            used += bytes;
+            at += bytes;
+            first++;
+        }
+        keep = window.size - used;
+    }
+    MR_TRY(mr__reader_end(lane->reader, error));
+done:
+    return status;
+}
+
+static mr_status map_index_range(mr__job *job, mr__lane *lane, const mr__task *task, mr__error *error)
+{
+    mr_status status = MR_OK;
+    for (uint64_t index = task->begin; index < task->end; index++) {
+        mr_block block = {.first_row = index * job->block_rows};
+        const uint64_t left = job->plan.range - block.first_row;
+        block.rows = (size_t)(left < job->block_rows ? left : job->block_rows);
+        MR_TRY(run_block(job, lane, index, &block, error));
+        atomic_fetch_add_explicit(&job->mapped, 1, memory_order_relaxed);
+    }
+done:
+    return status;
+}
+
+mr_status mr__map_rows(mr__job *job, mr__lane *lane, const mr__task *task, mr__error *error)
+{
+    mr_status status = MR_OK;
+    if (job->app->input == MR_INPUT_RANGE)
+        return map_index_range(job, lane, task, error);
+    uint32_t source = 0;
+    for (uint32_t high = job->dataset->sources->count; high - source > 1;) {
+        const uint32_t middle = source + (high - source) / 2;
+        if (job->block_starts[middle] <= task->begin)
+            source = middle;
+        else
+            high = middle;
+    }
+    uint8_t *const *pinned = job->dataset->pinned.data;
+    for (uint64_t index = task->begin; index < task->end;) {
+        while (job->block_starts[source + 1] <= index)
+            source++;
+        const uint64_t end = job->block_starts[source + 1] < task->end ? job->block_starts[source + 1] : task->end;
+        uint64_t last = index + 1;
+        if (pinned != NULL && pinned[index] != NULL) {
+            MR_TRY(run_pinned(job, lane, source, index, error));
+        } else {
+            while (last < end && (pinned == NULL || pinned[last] == NULL))
+                last++;
+            MR_TRY(map_file_blocks(job, lane, source, index, last, error));
+        }
+        atomic_fetch_add_explicit(&job->mapped, last - index, memory_order_relaxed);
+        index = last;
+    }
+done:
+    return status;
+}

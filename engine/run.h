@@ -1,0 +1,76 @@
+/* run.h: pairs in an order, in memory or spilled, and merging many of them.
+ * Promise   A run gives its pairs back in the order in which they were appended. It stays in memory while the pool has
+ *           chunks; then all of it goes to the spill, and what follows too.
+ * Owner     The caller, in its memory: init/fini. Cursors borrow the run.
+ * Threads   One writer; after mr__run_finish any number of cursors in any threads.
+ * Failure   MR_NO_MEMORY, MR_NO_SPACE, MR_IO_FAILED from the spill. */
+#ifndef MR__RUN_H
+#define MR__RUN_H
+
+#include "check.h"
+#include "chunk.h"
+#include "pair_sort.h"
+#include "spill.h"
+
+struct mr__lane;
+
+enum { MR__SAMPLE_EVERY = 256 };
+
+typedef struct mr__segment {
+    mr__chunk *chunk;           /* in memory; NULL: spilled */
+    uint64_t first_pair;
+    const uint8_t *first;       /* a copy of its first pair (spilled), or its own data */
+} mr__segment;
+
+typedef struct mr__run {
+    mr__pair_layout layout;
+    mr__chunk_pool *pool;
+    mr__chunk *open;
+    mr__segment *segments;
+    mr__extent *extents;        /* [count], meaningful when spilled */
+    size_t count, room;
+    uint64_t pairs, bytes;
+    bool spilled;
+    const uint8_t **samples;    /* every MR__SAMPLE_EVERYth pair: copies */
+    size_t sample_count, sample_room;
+    mr__arena copies;
+} mr__run;
+
+void mr__run_init(mr__run *run, const mr__pair_layout *layout, mr__chunk_pool *pool);
+void mr__run_fini(mr__run *run);
+/* lane: whose spill writer is used. */
+mr_status mr__run_append(mr__run *run, struct mr__lane *lane, const mr__pair *pair, mr__error *error);
+/* No more pairs. spill: even if it fits memory. */
+mr_status mr__run_finish(mr__run *run, struct mr__lane *lane, bool spill, mr__error *error);
+
+typedef struct mr__run_cursor {
+    const mr__run *run;
+    size_t segment;
+    const uint8_t *at, *end;
+    mr__spill_reader *reader;
+} mr__run_cursor;
+
+/* Begins at the segment that may hold the first pair not below `from` (NULL: at the beginning). ahead: bytes. */
+mr_status mr__run_cursor_open(mr__run_cursor *cursor, const mr__run *run, const mr__order *order, const mr__pair *from,
+                              mr__spill *spill, size_t ahead, mr__budget *budget, mr__error *error);
+void mr__run_cursor_close(mr__run_cursor *cursor);
+/* The next pair as it lies in memory; *at = NULL at the end. Valid until the next call. */
+mr_status mr__run_cursor_next(mr__run_cursor *cursor, const uint8_t **at, mr__error *error);
+
+/* Merges cursors into one stream in `order`. */
+typedef struct mr__merge {
+    const mr__order *order;
+    mr__run_cursor *cursors;
+    mr__ref *heads;             /* of each cursor */
+    uint32_t *heap;             /* cursors, smallest head on top */
+    uint32_t count, live;
+    bool started;
+} mr__merge;
+
+/* cursors: opened, `count` of them; closed by mr__merge_close. */
+mr_status mr__merge_open(mr__merge *merge, const mr__order *order, mr__run_cursor *cursors, uint32_t count,
+                         mr__error *error);
+void mr__merge_close(mr__merge *merge);
+mr_status mr__merge_next(mr__merge *merge, const uint8_t **at, mr__error *error);
+
+#endif

@@ -1,0 +1,94 @@
+/* sample.c: the splitters of a total order.
+ *
+ * Before the job maps, the app's own map runs over some blocks spread evenly over the input, and its keys are kept. Sorted,
+ * every n-th of them is a splitter; a pair belongs to the partition of the last splitter that is not above it. (Sampling as
+ * in TeraSort: O. O'Malley, "TeraByte Sort on Apache Hadoop", 2008.) The splitters depend on the input alone. */
+#include "internal.h"
+
+#include <stdlib.h>
+
+#include "memory.h"
+
+enum { PROBES = 61, TEXT_PROBE = 16 << 10 };
+
+uint32_t mr__range_partition(const mr__job *job, const mr__pair *pair)
+{
+    const uint64_t prefix = mr__order_prefix(&job->order, pair);
+    uint32_t low = 0, high = job->splitter_count;
+    while (low < high) {
+        const uint32_t middle = (low + high) / 2;
+        const uint64_t splitter = job->splitter_prefixes[middle];
+        const bool below = prefix != splitter
+                               ? prefix < splitter
+                               : mr__order_compare(&job->order, pair, &job->splitters[middle], true) < 0;
+        if (below)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
+static int compare_samples(const void *a, const void *b, void *order)
+{
+    return mr__order_compare(order, a, b, true);
+}
+
+mr_status mr__splitters_from(mr__job *job, const mr__order *order, mr__pair *samples, size_t count, uint32_t ranges,
+                             mr__error *error)
+{
+    mr_status status = MR_OK;
+    job->splitter_count = 0;
+    if (count == 0 || ranges < 2)
+        return MR_OK;
+    qsort_r(samples, count, sizeof *samples, compare_samples, (void *)order);
+    job->splitters = mr__arena_alloc(&job->arena, ranges * sizeof *job->splitters, 8);
+    job->splitter_prefixes = mr__arena_alloc(&job->arena, ranges * sizeof *job->splitter_prefixes, 8);
+    MR_CHECK(job->splitters != NULL && job->splitter_prefixes != NULL, MR_NO_MEMORY, "no memory for the splitters");
+    for (uint32_t i = 1; i < ranges; i++) {
+        const mr__pair *sample = &samples[(uint64_t)count * i / ranges];
+        if (job->splitter_count > 0 &&
+            mr__order_compare(order, sample, &job->splitters[job->splitter_count - 1], true) == 0)
+            continue;
+        mr__pair *splitter = &job->splitters[job->splitter_count];
+        *splitter = *sample;
+        splitter->key = mr__arena_copy(&job->arena, sample->key, sample->key_size);
+        splitter->value = mr__arena_copy(&job->arena, sample->value, sample->value_size);
+        MR_CHECK(splitter->key != NULL && splitter->value != NULL, MR_NO_MEMORY, "no memory for the splitters");
+        job->splitter_prefixes[job->splitter_count++] = mr__order_prefix(order, splitter);
+    }
+done:
+    return status;
+}
+
+mr_status mr__sample_splitters(mr__job *job, mr__error *error)
+{
+    mr_status status = MR_OK;
+    mr__worker *worker = &job->workers[0];
+    mr__lane *lane = &job->lanes[0];
+    const uint64_t total = job->schedule_total;
+    const bool rows = job->app->input == MR_INPUT_RECORDS || job->app->input == MR_INPUT_RANGE;
+    MR_TRY(mr__lane_begin(worker, error));
+    lane->sampling = true;
+    const uint64_t probes = total < PROBES ? total : PROBES;
+    for (uint64_t i = 0; i < probes; i++) {
+        mr__task task = {.kind = MR__TASK_MAP, .job = job, .begin = total / probes * i};
+        task.end = task.begin + (rows ? 1 : TEXT_PROBE);
+        if (task.end > total)
+            task.end = total;
+        if (!rows) {
+            const mr__sources *sources = job->dataset->sources;
+            while (task.source + 1 < sources->count && sources->items[task.source + 1].start <= task.begin)
+                task.source++;
+        }
+        MR_TRY(mr__map_task(&task, worker, error));
+    }
+    MR_TRY(mr__splitters_from(job, &job->order, lane->samples, lane->sample_count, job->partitions, error));
+done:
+    lane->sampling = false;
+    lane->pairs = lane->rows = 0;
+    atomic_store(&job->mapped, 0);
+    lane->sample_count = 0;
+    mr__arena_fini(&lane->sample_arena);
+    return status;
+}

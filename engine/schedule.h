@@ -1,0 +1,57 @@
+/* schedule.h: who may pull what, and when a stage is over.
+ * Promise   Every byte (block) of the input is in exactly one map task, every part in exactly one reduce task. The first
+ *           failure ends the job: no task is handed out after it.
+ * Threads   Any; one mutex, once per task.
+ * Failure   init cannot fail. */
+#ifndef MR__SCHEDULE_H
+#define MR__SCHEDULE_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "check.h"
+#include "worker.h"
+
+enum mr__stage { MR__STAGE_MAP, MR__STAGE_REDUCE, MR__STAGE_SORT, MR__STAGE_END, MR__STAGES };
+enum mr__task_kind { MR__TASK_MAP, MR__TASK_MERGE, MR__TASK_FLUSH, MR__TASK_REDUCE, MR__TASK_SORT };
+
+struct mr__job;
+
+typedef struct mr__schedule {
+    struct mr__job *job;
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    enum mr__stage stage;
+    uint32_t workers;
+    /* map: a cursor over the input; the unit is bytes (text, files), blocks (records, ranges) */
+    uint64_t cursor, total;
+    uint64_t smallest, largest;     /* bounds of a task */
+    uint32_t source;                /* that the cursor lies in */
+    uint64_t in_flight;
+    bool *dirty;                    /* [workers]: has mapped since its last flush */
+    bool barrier;                   /* MILLRACE_REDUCE=barrier: merges wait until all maps are done */
+    uint32_t *merges;               /* partitions that want a merge, a ring of `partitions` */
+    uint32_t merge_head, merge_count;
+    uint32_t next_part;
+    uint64_t tasks[MR__STAGES];
+    uint64_t started_ns[MR__STAGES], finished_ns[MR__STAGES];
+    uint64_t task_number;
+    mr_status status;
+    mr__error error;
+} mr__schedule;
+
+mr_status mr__schedule_init(mr__schedule *schedule, struct mr__job *job, uint32_t workers, mr__error *error);
+void mr__schedule_fini(mr__schedule *schedule);
+/* Begins the map stage (again, for the next round) over `total` units. */
+void mr__schedule_begin(mr__schedule *schedule, uint64_t total, uint64_t smallest, uint64_t largest);
+/* Asks for a merge of this partition; idempotent until the merge begins. */
+void mr__schedule_merge(mr__schedule *schedule, uint32_t partition);
+void mr__schedule_fail(mr__schedule *schedule, mr_status status, const mr__error *error);
+const char *mr__stage_name(enum mr__stage stage);
+/* The task source of the team. */
+enum mr__pull mr__schedule_pull(void *schedule, mr__worker *worker, uint32_t in_flight, mr__task *task);
+void mr__schedule_done(void *schedule, mr__worker *worker, const mr__done *done);
+mr_status mr__schedule_check(mr__schedule *schedule, mr__error *error);
+
+#endif

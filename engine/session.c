@@ -1,0 +1,180 @@
+/* session.c: what many jobs share: the machine, the memory limit, the burst directory, the apps. */
+#include "internal.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "fault.h"
+#include "memory.h"
+#include "places.h"
+
+#ifndef MR__VERSION
+#error "MR__VERSION is set by CMake"
+#endif
+
+enum { MEMORY_PERCENT = 70, WORKERS_MOST = 1024 };
+
+static _Thread_local mr__error open_error;
+
+const char *mr_version(void)
+{
+    return MR__VERSION;
+}
+
+static mr_status apply_options(mr_session *session, const mr_session_options *options, mr__error *error)
+{
+    mr_status status = MR_OK;
+    char path[MR__PATH_MAX];
+    session->memory_limit = options->memory != 0 ? options->memory : session->topology.memory_free / 100 * MEMORY_PERCENT;
+    session->workers = options->workers != 0 ? options->workers : session->topology.suggested;
+    MR_CHECK(session->workers > 0, MR_NO_WORKER, "this process may use no CPU\n  hint: look at its cpuset");
+    MR_CHECK(session->workers <= WORKERS_MOST, MR_BAD_USAGE, "%u workers are too many: up to %d are possible",
+             session->workers, WORKERS_MOST);
+    if (options->burst != NULL) {
+        session->burst_parent = mr__strdup(options->burst);
+        MR_CHECK(session->burst_parent != NULL, MR_NO_MEMORY, "no memory for a session");
+    }
+    if (options->records == NULL || options->records[0] != '\0')
+        mr__places_records(options->records, path, NULL);   /* without a place no record is kept: no reason to fail */
+    else
+        path[0] = '\0';
+    session->records = mr__strdup(path);
+    MR_CHECK(session->records != NULL, MR_NO_MEMORY, "no memory for a session");
+done:
+    return status;
+}
+
+mr_status mr_session_open(const mr_session_options *options, mr_session **out)
+{
+    mr_status status = MR_OK;
+    mr__error *error = &open_error;
+    const mr_session_options defaults = {0};
+    mr_session *session = NULL;
+    *out = NULL;
+    mr__error_clear(error);
+    MR_CHECK(mr__fault_arm_from_env(), MR_BAD_USAGE, "MILLRACE_FAULT must be POINT:NTH, with the numbers of base/fault.h");
+    session = mr__alloc_zero(1, sizeof *session);
+    MR_CHECK(session != NULL, MR_NO_MEMORY, "no memory for a session");
+    pthread_mutex_init(&session->burst_mutex, NULL);
+    MR_TRY(mr__level_init(error));
+    MR_TRY(mr__topology_read(&session->topology, error));
+    MR_TRY(apply_options(session, options != NULL ? options : &defaults, error));
+    *out = session;
+    session = NULL;
+done:
+    mr_session_close(session);
+    return status;
+}
+
+void mr_session_close(mr_session *session)
+{
+    if (session == NULL)
+        return;
+    for (mr__loaded_app *app = session->apps, *next; app != NULL; app = next) {
+        next = app->next;
+        dlclose(app->library);
+        mr__free(app->name);
+        mr__free(app);
+    }
+    mr__burst_close(session->burst);
+    mr__topology_fini(&session->topology);
+    mr__free(session->burst_parent);
+    mr__free(session->records);
+    pthread_mutex_destroy(&session->burst_mutex);
+    mr__free(session);
+}
+
+const char *mr_error(const mr_session *session)
+{
+    return session != NULL ? session->error.text : open_error.text;
+}
+
+void mr_session_cancel(mr_session *session)
+{
+    atomic_store(&session->cancelled, true);
+}
+
+mr_status mr__session_burst(mr_session *session, mr__burst **burst, mr__error *error)
+{
+    mr_status status = MR_OK;
+    pthread_mutex_lock(&session->burst_mutex);
+    if (session->burst == NULL)
+        MR_TRY(mr__burst_open(session->burst_parent, &session->burst, error));
+    *burst = session->burst;
+done:
+    pthread_mutex_unlock(&session->burst_mutex);
+    return status;
+}
+
+/* ---- apps ---------------------------------------------------------------------------------------------------------- */
+
+static mr_status app_path(const char *name, char path[MR__PATH_MAX], mr__error *error)
+{
+    mr_status status = MR_OK;
+    char folder[MR__PATH_MAX];
+    int size;
+    if (strchr(name, '/') != NULL) {
+        size = snprintf(path, MR__PATH_MAX, "%s", name);
+    } else {
+        MR_TRY(mr__places_apps((const void *)mr_version, folder, error));
+        size = snprintf(path, MR__PATH_MAX, "%s/%s.so", folder, name);
+    }
+    MR_CHECK(size < MR__PATH_MAX, MR_BAD_USAGE, "the path of app %.64s... is too long", name);
+done:
+    return status;
+}
+
+static mr_status check_handle(const char *name, const mr_app_handle *handle, mr__error *error)
+{
+    mr_status status = MR_OK;
+    MR_CHECK(handle != NULL && handle->magic == MR_APP_MAGIC, MR_BAD_APP,
+             "%s is no Millrace app: it has no mr_app_entry\n  hint: define it with MR_APP(name) { ... }", name);
+    MR_CHECK(handle->api_version == MR_API_VERSION && handle->descriptor_size == sizeof(mr_app), MR_BAD_APP,
+             "%s was built for API version %u, this is version %d\n  hint: build it again with this version's headers",
+             name, handle->api_version, MR_API_VERSION);
+done:
+    return status;
+}
+
+mr_status mr_app_load(mr_session *session, const char *name, const mr_app_handle **app)
+{
+    mr_status status = MR_OK;
+    mr__error *error = &session->error;
+    char path[MR__PATH_MAX];
+    mr__loaded_app *loaded = NULL;
+    mr__error_clear(error);
+    for (const mr__loaded_app *known = session->apps; known != NULL; known = known->next) {
+        if (strcmp(known->name, name) == 0) {
+            *app = known->handle;
+            return MR_OK;
+        }
+    }
+    MR_TRY(app_path(name, path, error));
+    loaded = mr__alloc_zero(1, sizeof *loaded);
+    MR_CHECK(loaded != NULL, MR_NO_MEMORY, "no memory to load app %s", name);
+    loaded->name = mr__strdup(name);
+    MR_CHECK(loaded->name != NULL, MR_NO_MEMORY, "no memory to load app %s", name);
+    loaded->library = mr__fault(MR__FAULT_OPEN) ? NULL : dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (loaded->library == NULL) {
+        const char *reason = dlerror();
+        status = mr__fail(error, MR_BAD_APP, "could not load app %s: %s\n  hint: `millrace apps` lists the apps; a path needs a '/'",
+                          name, reason != NULL ? reason : "it could not be opened");
+        goto done;
+    }
+    loaded->handle = dlsym(loaded->library, "mr_app_entry");
+    MR_TRY(check_handle(name, loaded->handle, error));
+    *app = loaded->handle;
+    loaded->next = session->apps;
+    session->apps = loaded;
+    loaded = NULL;
+done:
+    if (loaded != NULL) {
+        if (loaded->library != NULL)
+            dlclose(loaded->library);
+        mr__free(loaded->name);
+        mr__free(loaded);
+    }
+    return status;
+}

@@ -1,0 +1,240 @@
+/* shuffle.c: how pairs get from the worker that mapped them to the partition that owns them, while maps still run.
+ *
+ *   combine buffer --at its cap--> array buffer (a chunk per partition) --full--> exchange --+--> merge task: the
+ *   no combine ------------------>                                                           |    partition's table
+ *                                                                                            +--> spill, when the pool
+ *                                                                                                 has no chunk left
+ *
+ * Pipelined reduce: when chunks of a partition wait, the next free worker merges them into the partition's table before
+ * it maps more. What was just written is still in a cache, the chunks are free again at once, and equal keys of different
+ * flushes meet in memory instead of on disk. A table that is at its cap is marked full; its chunks wait, and go to the
+ * spill when room is needed. With MILLRACE_REDUCE=barrier no merge runs before the last map: for comparison.
+ *
+ * Making room spills the partition with the most bytes waiting: the fewest, largest writes for the room gained.
+ *
+ * P1  A chunk is in exactly one place: a lane's array buffer, the exchange, or the hands of one task.
+ * P2  A table is touched only by the task that claimed its partition. */
+#include "internal.h"
+
+#include "memory.h"
+
+enum { MERGE_AT_CHUNKS = 2 };
+
+mr_status mr__lane_spill_writer(mr__lane *lane, mr__spill_writer **writer, mr__error *error)
+{
+    mr_status status = MR_OK;
+    MR_TRY(mr__job_spill(lane->job, error));
+    if (lane->spill_writer == NULL)
+        MR_TRY(mr__spill_writer_create(lane->job->spill, &lane->job->budget, &lane->spill_writer, error));
+    *writer = lane->spill_writer;
+done:
+    return status;
+}
+
+mr_status mr__shuffle_full(void *context, mr__chunk *chunk, mr__error *error)
+{
+    mr__lane *lane = context;
+    mr__job *job = lane->job;
+    const uint32_t partition = chunk->partition;
+    const uint64_t waiting = mr__exchange_give(job->exchange, chunk);
+    if (job->pipelined && job->combines && waiting >= (uint64_t)job->pool.capacity * MERGE_AT_CHUNKS &&
+        !atomic_load_explicit(&job->partition[partition].full, memory_order_relaxed))
+        mr__schedule_merge(&job->schedule, partition);
+    return MR_OK;
+}
+
+/* ---- spilling ------------------------------------------------------------------------------------------------------ */
+
+static mr_status note_extent(mr__partition *partition, const mr__extent *extent, mr__error *error)
+{
+    mr_status status = MR_OK;
+    pthread_mutex_lock(&partition->mutex);
+    if (partition->extent_count == partition->extent_room) {
+        const size_t room = partition->extent_room != 0 ? partition->extent_room * 2 : 16;
+        mr__extent *extents = mr__realloc(partition->extents, room * sizeof *extents);
+        MR_CHECK(extents != NULL, MR_NO_MEMORY, "no memory for the list of spilled extents");
+        partition->extents = extents;
+        partition->extent_room = room;
+    }
+    partition->extents[partition->extent_count++] = *extent;
+    partition->extent_bytes += extent->size;
+    partition->extent_pairs += extent->note;
+done:
+    pthread_mutex_unlock(&partition->mutex);
+    return status;
+}
+
+/* Writes a list of chunks of one partition and releases them, also after a failure. */
+static mr_status spill_chunks(mr__lane *lane, mr__chunk *chunks, mr__error *error)
+{
+    mr_status status = MR_OK;
+    mr__job *job = lane->job;
+    mr__spill_writer *writer;
+    MR_TRY(mr__lane_spill_writer(lane, &writer, error));
+    while (chunks != NULL) {
+        mr__chunk *chunk = chunks;
+        mr__extent extent;
+        MR_TRY(mr__spill_write(writer, chunk->data, chunk->size, chunk->pairs, &extent, error));
+        MR_TRY(note_extent(&job->partition[chunk->partition], &extent, error));
+        chunks = chunk->next;
+        mr__chunk_release(&job->pool, chunk);
+    }
+done:
+    for (mr__chunk *next; chunks != NULL; chunks = next) {
+        next = chunks->next;
+        mr__chunk_release(&job->pool, chunks);
+    }
+    return status;
+}
+
+mr_status mr__shuffle_need_room(void *context, mr__error *error)
+{
+    mr__lane *lane = context;
+    mr__job *job = lane->job;
+    const uint64_t start = mr__now_ns();
+    uint32_t fullest = 0;
+    uint64_t most = 0;
+    for (uint32_t p = 0; p < job->partitions; p++) {
+        const uint64_t waiting = mr__exchange_waiting(job->exchange, p);
+        if (waiting > most) {
+            most = waiting;
+            fullest = p;
+        }
+    }
+    if (most == 0)
+        return MR_OK;
+    const mr_status status = spill_chunks(lane, mr__exchange_take(job->exchange, fullest), error);
+    mr__trace_span(job->trace, lane->index, "spill", "spill", start, mr__now_ns(), "bytes", most);
+    return status;
+}
+
+/* ---- merging ------------------------------------------------------------------------------------------------------- */
+
+mr_status mr__table_add(mr__combine_buffer *table, const uint8_t *at, const uint8_t *end, const uint8_t **stopped,
+                        mr__error *error)
+{
+    mr_status status = MR_OK;
+    const mr__pair_layout *layout = &table->layout;
+    mr__staged staged[MR_BATCH];
+    uint64_t hashes[MR_BATCH];
+    const uint8_t *begins[MR_BATCH];
+    uint8_t values[MR_BATCH * 64];
+    const uint32_t batch = layout->value_size <= 64 ? MR_BATCH : MR_BATCH * 64 / layout->value_size;
+    while (at < end) {
+        uint32_t count = 0;
+        if (batch == 0) {       /* values larger than the staging area: one at a time, where they lie */
+            mr__pair pair;
+            begins[0] = at;
+            at = mr__pair_read(layout, at, &pair);
+            mr__stage_in_place(&staged[0], pair.key, pair.key_size);
+            hashes[0] = mr__hash_staged(&staged[0], layout->key_suffix);
+            uint32_t accepted;
+            MR_TRY(mr__combine_batch(table, staged, hashes, pair.value, 1, &accepted, error));
+            if (accepted == 0) {
+                *stopped = begins[0];
+                return MR_OK;
+            }
+            continue;
+        }
+        for (; count < batch && at < end; count++) {
+            mr__pair pair;
+            begins[count] = at;
+            at = mr__pair_read(layout, at, &pair);
+            mr__stage_in_place(&staged[count], pair.key, pair.key_size);
+            hashes[count] = mr__hash_staged(&staged[count], layout->key_suffix);
+            memcpy(values + (size_t)count * layout->value_size, pair.value, layout->value_size);
+        }
+        uint32_t accepted;
+        MR_TRY(mr__combine_batch(table, staged, hashes, values, count, &accepted, error));
+        if (accepted < count) {
+            *stopped = begins[accepted];
+            return MR_OK;
+        }
+    }
+    *stopped = end;
+done:
+    return status;
+}
+
+/* What of a chunk did not fit becomes a chunk of its own again: the pairs move to its front. */
+static void keep_rest(const mr__pair_layout *layout, mr__chunk *chunk, const uint8_t *from)
+{
+    const uint32_t size = (uint32_t)(chunk->data + chunk->size - from);
+    memmove(chunk->data, from, size);
+    chunk->size = size;
+    chunk->pairs = 0;
+    for (const uint8_t *at = chunk->data; at < chunk->data + size; chunk->pairs++) {
+        mr__pair pair;
+        at = mr__pair_read(layout, at, &pair);
+    }
+}
+
+static bool claim(mr__partition *partition)
+{
+    pthread_mutex_lock(&partition->mutex);
+    const bool claimed = !partition->claimed;
+    partition->claimed = true;
+    pthread_mutex_unlock(&partition->mutex);
+    return claimed;
+}
+
+static void unclaim(mr__partition *partition)
+{
+    pthread_mutex_lock(&partition->mutex);
+    partition->claimed = false;
+    pthread_mutex_unlock(&partition->mutex);
+}
+
+mr_status mr__merge_task(mr__task *task, mr__worker *worker, mr__error *error)
+{
+    mr_status status = MR_OK;
+    mr__job *job = task->job;
+    mr__lane *lane = worker->engine;
+    mr__partition *partition = &job->partition[task->partition];
+    mr__chunk *chunks = NULL;
+    if (!claim(partition))
+        return MR_OK;       /* whoever merges it now takes what waits */
+    if (partition->table.budget == NULL)
+        mr__combine_buffer_init(&partition->table, &job->layout, &job->rule, &job->budget, job->table_cap, true);
+    chunks = mr__exchange_take(job->exchange, task->partition);
+    while (chunks != NULL) {
+        const uint8_t *stopped;
+        MR_TRY(mr__table_add(&partition->table, chunks->data, chunks->data + chunks->size, &stopped, error));
+        if (stopped < chunks->data + chunks->size) {
+            atomic_store_explicit(&partition->full, true, memory_order_relaxed);
+            keep_rest(&job->layout, chunks, stopped);
+            status = spill_chunks(lane, chunks, error);
+            chunks = NULL;
+            if (status == MR_OK)    /* this lane may have had its flush task already */
+                status = mr__spill_flush(lane->spill_writer, error);
+            goto done;
+        }
+        mr__chunk *next = chunks->next;
+        mr__chunk_release(&job->pool, chunks);
+        chunks = next;
+    }
+done:
+    for (mr__chunk *next; chunks != NULL; chunks = next) {
+        next = chunks->next;
+        mr__chunk_release(&job->pool, chunks);
+    }
+    unclaim(partition);
+    return status;
+}
+
+mr_status mr__flush_task(mr__task *task, mr__worker *worker, mr__error *error)
+{
+    mr_status status = MR_OK;
+    mr__lane *lane = worker->engine;
+    if (lane->job->dense)
+        return MR_OK;
+    if (lane->job->combines) {
+        MR_TRY(mr__lane_flush_combine(lane, error));
+        mr__combine_buffer_shrink(&lane->combine, lane->job->reduce_cap / 8);
+    }
+    MR_TRY(mr__array_buffer_flush(&lane->array, error));
+    if (lane->spill_writer != NULL)
+        MR_TRY(mr__spill_flush(lane->spill_writer, error));
+done:
+    return status;
+}

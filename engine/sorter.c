@@ -1,0 +1,244 @@
+/* sorter.c: external merge sort over chunks.
+ *
+ *   chunks, extents, single pairs -> slabs in memory --all fit--> refs, sorted --> next
+ *                                         | cap reached
+ *                                         v
+ *                                   sort, write a run to the spill, begin anew; at the end merge the runs --> next
+ *
+ * Only references (16 bytes) are sorted; the pairs move once, when they are written out. */
+#include "sorter.h"
+
+#include "memory.h"
+
+enum { MERGE_AHEAD = 1 << 20, PREFETCH = 8 };
+
+void mr__sorter_init(mr__sorter *sorter, mr__lane *lane, const mr__order *order, uint64_t cap)
+{
+    *sorter = (mr__sorter){.job = lane->job, .lane = lane, .order = order, .cap = cap};
+}
+
+static void release_slabs(mr__sorter *sorter)
+{
+    for (mr__chunk *next; sorter->slabs != NULL; sorter->slabs = next) {
+        next = sorter->slabs->next;
+        mr__chunk_release(&sorter->job->pool, sorter->slabs);
+    }
+    sorter->open = NULL;
+    sorter->slab_bytes = 0;
+    sorter->pairs = 0;
+}
+
+void mr__sorter_fini(mr__sorter *sorter)
+{
+    if (sorter->job == NULL)
+        return;
+    if (sorter->cursors != NULL)
+        mr__merge_close(&sorter->merge);
+    mr__free(sorter->cursors);
+    for (uint32_t i = 0; i < sorter->run_count; i++)
+        mr__run_fini(&sorter->runs[i]);
+    mr__free(sorter->runs);
+    release_slabs(sorter);
+    sorter->job = NULL;
+}
+
+/* The lane's memory for references; it only grows. */
+static mr_status refs_of(mr__lane *lane, size_t count, mr__error *error)
+{
+    mr_status status = MR_OK;
+    if (count <= lane->sort.room)
+        return MR_OK;
+    mr__budget_release(&lane->job->budget, lane->sort.bytes);
+    mr__pages_free(lane->sort.refs, lane->sort.bytes);
+    const size_t room = count + count / 8 + 1024;
+    lane->sort.room = lane->sort.bytes = 0;
+    lane->sort.refs = mr__pages_alloc(room * 2 * sizeof *lane->sort.refs);
+    MR_CHECK(lane->sort.refs != NULL, MR_NO_MEMORY, "no memory to sort %zu pairs\n  hint: lower --memory", count);
+    lane->sort.room = room;
+    lane->sort.bytes = room * 2 * sizeof *lane->sort.refs;
+    mr__budget_force(&lane->job->budget, lane->sort.bytes);
+done:
+    return status;
+}
+
+static mr_status sort_slabs(mr__sorter *sorter, mr__error *error)
+{
+    mr_status status = MR_OK;
+    const mr__order *order = sorter->order;
+    MR_TRY(refs_of(sorter->lane, sorter->pairs, error));
+    mr__ref *refs = sorter->lane->sort.refs;
+    size_t count = 0;
+    for (const mr__chunk *slab = sorter->slabs; slab != NULL; slab = slab->next) {
+        const uint8_t *const end = slab->data + slab->size;
+        for (const uint8_t *at = slab->data; at < end;) {
+            mr__pair pair;
+            refs[count].pair = at;
+            at = mr__pair_read(&order->layout, at, &pair);
+            refs[count++].prefix = mr__order_prefix(order, &pair);
+        }
+    }
+    MR_CHECK(count == sorter->pairs, MR_INTERNAL, "a sorter counted %zu pairs and found %zu", sorter->pairs, count);
+    mr__sort_refs(order, refs, count, refs + sorter->lane->sort.room);
+    sorter->refs = refs;
+done:
+    return status;
+}
+
+/* Sorts what is in memory and writes it as a run. */
+static mr_status dump(mr__sorter *sorter, mr__error *error)
+{
+    mr_status status = MR_OK;
+    if (sorter->pairs == 0)
+        return MR_OK;
+    MR_TRY(sort_slabs(sorter, error));
+    if (sorter->run_count == sorter->run_room) {
+        const uint32_t room = sorter->run_room != 0 ? sorter->run_room * 2 : 8;
+        mr__run *runs = mr__realloc(sorter->runs, room * sizeof *runs);
+        MR_CHECK(runs != NULL, MR_NO_MEMORY, "no memory for the list of sorted runs");
+        sorter->runs = runs;
+        sorter->run_room = room;
+    }
+    mr__run *run = &sorter->runs[sorter->run_count++];
+    mr__run_init(run, &sorter->order->layout, &sorter->job->pool);
+    run->spilled = true;
+    for (size_t i = 0; i < sorter->pairs; i++) {
+        mr__pair pair;
+        __builtin_prefetch(sorter->refs[i + PREFETCH < sorter->pairs ? i + PREFETCH : i].pair);
+        mr__pair_read(&sorter->order->layout, sorter->refs[i].pair, &pair);
+        MR_TRY(mr__run_append(run, sorter->lane, &pair, error));
+    }
+    MR_TRY(mr__run_finish(run, sorter->lane, true, error));
+    release_slabs(sorter);
+done:
+    return status;
+}
+
+static bool fits(const mr__sorter *sorter, uint64_t more_bytes, uint64_t more_pairs)
+{
+    return sorter->slab_bytes + more_bytes + (sorter->pairs + more_pairs) * 2 * sizeof(mr__ref) <= sorter->cap;
+}
+
+/* A chunk to put pairs into; dumps when memory is short. */
+static mr_status slab_of(mr__sorter *sorter, size_t size, mr__chunk **slab, mr__error *error)
+{
+    mr_status status = MR_OK;
+    mr__chunk_pool *pool = &sorter->job->pool;
+    mr__chunk *chunk = mr__chunk_acquire(pool, 0, size);
+    if (chunk == NULL) {
+        MR_TRY(dump(sorter, error));
+        chunk = mr__chunk_acquire(pool, 0, size);
+    }
+    if (chunk == NULL)
+        chunk = mr__chunk_acquire_forced(pool, 0, size);
+    MR_CHECK(chunk != NULL, MR_NO_MEMORY, "no memory for a chunk of %zu bytes\n  hint: lower --memory", size);
+    *slab = chunk;
+done:
+    return status;
+}
+
+static void push_slab(mr__sorter *sorter, mr__chunk *chunk)
+{
+    chunk->next = sorter->slabs;
+    sorter->slabs = chunk;
+    sorter->slab_bytes += chunk->capacity;
+    sorter->pairs += chunk->pairs;
+}
+
+mr_status mr__sorter_add(mr__sorter *sorter, const mr__pair *pair, mr__error *error)
+{
+    mr_status status = MR_OK;
+    const size_t size = mr__pair_bytes(&sorter->order->layout, pair->key_size, pair->value_size);
+    if (sorter->open == NULL || sorter->open->capacity - sorter->open->size < size) {
+        mr__chunk *slab = NULL;
+        sorter->open = NULL;
+        if (!fits(sorter, size, 1))
+            MR_TRY(dump(sorter, error));
+        MR_TRY(slab_of(sorter, size, &slab, error));
+        push_slab(sorter, slab);
+        sorter->open = slab;
+    }
+    mr__pair_write(&sorter->order->layout, sorter->open->data + sorter->open->size, pair);
+    sorter->open->size += (uint32_t)size;
+    sorter->open->pairs++;
+    sorter->pairs++;
+done:
+    return status;
+}
+
+mr_status mr__sorter_add_chunks(mr__sorter *sorter, mr__chunk *chunks, mr__error *error)
+{
+    mr_status status = MR_OK;
+    while (chunks != NULL) {
+        mr__chunk *chunk = chunks;
+        if (!fits(sorter, chunk->capacity, chunk->pairs))
+            MR_TRY(dump(sorter, error));
+        chunks = chunk->next;
+        push_slab(sorter, chunk);
+    }
+done:
+    for (mr__chunk *next; chunks != NULL; chunks = next) {
+        next = chunks->next;
+        mr__chunk_release(&sorter->job->pool, chunks);
+    }
+    return status;
+}
+
+mr_status mr__sorter_add_extents(mr__sorter *sorter, const mr__extent *extents, size_t count, mr__error *error)
+{
+    mr_status status = MR_OK;
+    mr__spill_reader *reader = NULL;
+    if (count == 0)
+        return MR_OK;
+    MR_TRY(mr__spill_reader_create(sorter->job->spill, extents, count, MERGE_AHEAD, &sorter->job->budget, &reader,
+                                   error));
+    for (;;) {
+        const uint8_t *bytes;
+        mr__extent extent;
+        mr__chunk *slab = NULL;
+        MR_TRY(mr__spill_reader_next(reader, &bytes, &extent, error));
+        if (bytes == NULL)
+            break;
+        if (!fits(sorter, extent.size, extent.note))
+            MR_TRY(dump(sorter, error));
+        MR_TRY(slab_of(sorter, extent.size, &slab, error));
+        memcpy(slab->data, bytes, extent.size);
+        slab->size = extent.size;
+        slab->pairs = extent.note;
+        push_slab(sorter, slab);
+    }
+done:
+    mr__spill_reader_destroy(reader);
+    return status;
+}
+
+mr_status mr__sorter_finish(mr__sorter *sorter, mr__error *error)
+{
+    mr_status status = MR_OK;
+    if (sorter->run_count == 0)
+        return sort_slabs(sorter, error);
+    MR_TRY(dump(sorter, error));
+    sorter->merging = true;
+    sorter->cursors = mr__alloc_zero(sorter->run_count, sizeof *sorter->cursors);
+    MR_CHECK(sorter->cursors != NULL, MR_NO_MEMORY, "no memory to merge %u runs", sorter->run_count);
+    sorter->merge = (mr__merge){.cursors = sorter->cursors, .count = sorter->run_count};
+    const size_t ahead = sorter->cap / sorter->run_count < MERGE_AHEAD ? sorter->cap / sorter->run_count : MERGE_AHEAD;
+    for (uint32_t i = 0; i < sorter->run_count; i++)
+        MR_TRY(mr__run_cursor_open(&sorter->cursors[i], &sorter->runs[i], sorter->order, NULL, sorter->job->spill, ahead,
+                                   &sorter->job->budget, error));
+    MR_TRY(mr__merge_open(&sorter->merge, sorter->order, sorter->cursors, sorter->run_count, error));
+done:
+    return status;
+}
+
+mr_status mr__sorter_next(mr__sorter *sorter, const uint8_t **at, mr__error *error)
+{
+    if (sorter->merging)
+        return mr__merge_next(&sorter->merge, at, error);
+    *at = NULL;
+    if (sorter->next < sorter->pairs) {
+        if (sorter->next + PREFETCH < sorter->pairs)
+            __builtin_prefetch(sorter->refs[sorter->next + PREFETCH].pair);
+        *at = sorter->refs[sorter->next++].pair;
+    }
+    return MR_OK;
+}

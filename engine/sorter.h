@@ -1,0 +1,39 @@
+/* sorter.h: takes pairs in any order and gives them back sorted, however many there are.
+ * Promise   Every pair added comes back once, in `order`. At most about `cap` bytes of memory: what does not fit is sorted
+ *           and spilled as a run, and the runs are merged.
+ * Owner     init/fini in the caller's memory. add_chunks: the sorter owns the chunks.
+ * Threads   One: the lane's.
+ * Failure   Memory or spill; after a failure only fini. */
+#ifndef MR__SORTER_H
+#define MR__SORTER_H
+
+#include "internal.h"
+
+typedef struct mr__sorter {
+    mr__job *job;
+    mr__lane *lane;
+    const mr__order *order;
+    uint64_t cap;
+    mr__chunk *slabs;           /* pairs in memory; the newest is written to */
+    mr__chunk *open;            /* the slab that mr__sorter_add fills, also in the list */
+    uint64_t slab_bytes;
+    size_t pairs;               /* in the slabs */
+    mr__run *runs;
+    uint32_t run_count, run_room;
+    mr__run_cursor *cursors;
+    mr__merge merge;
+    mr__ref *refs;              /* after finish, when all fitted memory */
+    size_t next;
+    bool merging;
+} mr__sorter;
+
+void mr__sorter_init(mr__sorter *sorter, mr__lane *lane, const mr__order *order, uint64_t cap);
+void mr__sorter_fini(mr__sorter *sorter);
+mr_status mr__sorter_add(mr__sorter *sorter, const mr__pair *pair, mr__error *error);
+mr_status mr__sorter_add_chunks(mr__sorter *sorter, mr__chunk *chunks, mr__error *error);
+mr_status mr__sorter_add_extents(mr__sorter *sorter, const mr__extent *extents, size_t count, mr__error *error);
+mr_status mr__sorter_finish(mr__sorter *sorter, mr__error *error);
+/* The next pair as it lies in memory, *at = NULL at the end; valid until the next call. */
+mr_status mr__sorter_next(mr__sorter *sorter, const uint8_t **at, mr__error *error);
+
+#endif

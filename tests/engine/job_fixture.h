@@ -1,0 +1,25 @@
+/* job_fixture.h: small apps and inputs for tests of whole jobs, linked against the layers themselves (so that fault points
+ * can be armed in the same process). */
+#ifndef MR__JOB_FIXTURE_H
+#define MR__JOB_FIXTURE_H
+
+#include <millrace/millrace.h>
+
+extern const mr_app_handle mr_app_fixture_count;    /* words, counted */
+extern const mr_app_handle mr_app_fixture_group;    /* word -> lengths of the lines it is in, by reduce */
+extern const mr_app_handle mr_app_fixture_order;    /* 16-byte records in total order */
+extern const mr_app_handle mr_app_fixture_mean;     /* f32 rows: f64 sums by a C map over columns, dense */
+
+/* A new folder below $TMPDIR (or /tmp); removed with everything in it by fixture_remove. */
+const char *fixture_folder(void);
+void fixture_remove(const char *folder);
+/* Writes `words` random words (of `distinct` different ones) as lines of ten; returns the path. counts: [distinct], how
+ * often word "w<i>x..." occurs. */
+const char *fixture_words(const char *folder, const char *name, uint32_t words, uint32_t distinct, uint32_t seed,
+                          uint64_t *counts);
+/* The word with number i; at most 40 bytes. */
+uint32_t fixture_word(uint32_t number, char *text);
+/* How many entries a folder has, hidden ones too; -1 if it is not there. */
+int fixture_entries(const char *folder);
+
+#endif

@@ -1,0 +1,298 @@
+/* Whole jobs through the public API, against counts made while the input was written. */
+#include "cmocka_all.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "budget.h"
+#include "check.h"
+#include "job_fixture.h"
+
+enum { WORDS = 300000, DISTINCT = 40000 };
+
+static const char *folder, *text;
+static uint64_t want[DISTINCT];
+
+static mr_session *open_session(uint32_t workers, uint64_t extra_memory)
+{
+    mr_session *session;
+    const mr_session_options options = {
+        .workers = workers, .burst = folder, .records = "",
+        .memory = extra_memory != 0 ? mr__rss_bytes() + ((uint64_t)(13 + 10 * workers) << 20) + extra_memory : 0};
+    if (mr_session_open(&options, &session) != MR_OK)
+        fail_msg("%s", mr_error(NULL));
+    return session;
+}
+
+static mr_result *run(mr_session *session, const mr_job *job)
+{
+    mr_result *result = NULL;
+    if (mr_run(session, job, &result) != MR_OK)
+        fail_msg("%s", mr_error(session));
+    return result;
+}
+
+static uint32_t number_of(mr_slice key)
+{
+    char name[64] = "";
+    unsigned number;
+    assert_in_range(key.size, 2, sizeof name - 1);
+    memcpy(name, key.data, key.size);
+    assert_int_equal(sscanf(name, name[1] == 'o' ? "word-that-is-rather-long-%u" : "w%u", &number), 1);
+    assert_in_range(number, 0, DISTINCT - 1);
+    return number;
+}
+
+static void counts_are_right_for_every_team_memory_and_order(void **state)
+{
+    static const struct { uint32_t workers; uint64_t memory; mr_sort sort; } cases[] = {
+        {1, 0, MR_SORT_NONE}, {2, 0, MR_SORT_NONE}, {5, 0, MR_SORT_KEY}, {2, 1 << 20, MR_SORT_NONE},
+        {1, 1 << 20, MR_SORT_KEY}, {3, 1 << 20, MR_SORT_VALUE}, {2, 0, MR_SORT_VALUE}};
+    for (size_t c = 0; c < MR__COUNT(cases); c++) {
+        mr_session *session = open_session(cases[c].workers, cases[c].memory);
+        mr_dataset *dataset;
+        assert_int_equal(mr_dataset_open(session, &text, 1, &dataset), MR_OK);
+        mr_result *result = run(session, &(mr_job){.app = &mr_app_fixture_count, .dataset = dataset, .sort = cases[c].sort});
+        uint64_t pairs = 0, words = 0, last_count = UINT64_MAX;
+        char last_key[64] = "";
+        size_t last_size = 0;
+        for (mr_slice key, value; mr_result_next(result, &key, &value); pairs++) {
+            uint64_t count;
+            assert_int_equal(value.size, 8);
+            memcpy(&count, value.data, 8);
+            assert_int_equal(count, want[number_of(key)]);
+            words += count;
+            if (cases[c].sort == MR_SORT_VALUE)
+                assert_true(count <= last_count);
+            if (cases[c].sort == MR_SORT_KEY || (cases[c].sort == MR_SORT_VALUE && count == last_count)) {
+                const int order = memcmp(last_key, key.data, last_size < key.size ? last_size : key.size);
+                assert_true(order < 0 || (order == 0 && last_size < key.size));
+            }
+            last_count = count;
+            memcpy(last_key, key.data, key.size);
+            last_size = key.size;
+        }
+        uint64_t distinct = 0;
+        for (uint32_t i = 0; i < DISTINCT; i++)
+            distinct += want[i] > 0;
+        assert_int_equal(words, WORDS);
+        assert_int_equal(pairs, distinct);
+        assert_int_equal(mr_result_stats(result)->pairs, WORDS);
+        assert_int_equal(mr_result_stats(result)->keys, distinct);
+        mr_result_close(result);
+        mr_dataset_close(dataset);
+        mr_session_close(session);
+    }
+}
+
+static void reduce_sees_every_value_of_a_key_once_and_in_order(void **state)
+{
+    static const struct { uint32_t workers; uint64_t memory; } cases[] = {{1, 0}, {2, 0}, {2, 1 << 20}};
+    char *first = NULL;
+    size_t first_size = 0;
+    for (size_t c = 0; c < MR__COUNT(cases); c++) {
+        mr_session *session = open_session(cases[c].workers, cases[c].memory);
+        mr_dataset *dataset;
+        assert_int_equal(mr_dataset_open(session, &text, 1, &dataset), MR_OK);
+        mr_result *result = run(session, &(mr_job){.app = &mr_app_fixture_group, .dataset = dataset, .sort = MR_SORT_KEY});
+        char *all = NULL;
+        size_t size = 0;
+        FILE *to = open_memstream(&all, &size);
+        for (mr_slice key, value; mr_result_next(result, &key, &value);) {
+            char line[64] = "";
+            unsigned long long count, sum;
+            memcpy(line, value.data, value.size);
+            assert_null(strstr(line, "unsorted"));
+            assert_int_equal(sscanf(line, "%llu %llu", &count, &sum), 2);
+            assert_int_equal(count, want[number_of(key)]);
+            fprintf(to, "%.*s\t%s\n", (int)key.size, key.data, line);
+        }
+        fclose(to);
+        if (first == NULL) {
+            first = all;
+            first_size = size;
+            assert_true(size > 0);
+        } else {
+            assert_int_equal(size, first_size);
+            assert_memory_equal(all, first, size);
+            free(all);
+        }
+        mr_result_close(result);
+        mr_dataset_close(dataset);
+        mr_session_close(session);
+    }
+    free(first);
+}
+
+static const char *write_records(uint32_t count)
+{
+    static char path[4200];
+    uint64_t state = 5;
+    snprintf(path, sizeof path, "%s/records", folder);
+    FILE *file = fopen(path, "w");
+    for (uint32_t i = 0; i < count; i++) {
+        state = state * 6364136223846793005u + 1442695040888963407u;
+        const uint64_t record[2] = {state >> 40, i};    /* some keys are equal */
+        fwrite(record, sizeof record, 1, file);
+    }
+    fclose(file);
+    return path;
+}
+
+static void records_come_out_in_total_order(void **state)
+{
+    enum { COUNT = 200000 };
+    const char *records = write_records(COUNT);
+    for (int small = 0; small < 2; small++) {
+        mr_session *session = open_session(2, small ? 1 << 20 : 0);
+        mr_dataset *dataset;
+        assert_int_equal(mr_dataset_open(session, &records, 1, &dataset), MR_OK);
+        mr_result *result = run(session, &(mr_job){.app = &mr_app_fixture_order, .dataset = dataset});
+        uint8_t last[16] = {0};
+        uint64_t count = 0, sum = 0;
+        for (mr_slice key, value; mr_result_next(result, &key, &value); count++) {
+            uint8_t record[16];
+            uint64_t number;
+            memcpy(record, key.data, 8);
+            memcpy(record + 8, value.data, 8);
+            memcpy(&number, value.data, 8);
+            sum += number;
+            assert_true(memcmp(last, record, 16) <= 0);
+            memcpy(last, record, 16);
+        }
+        assert_int_equal(count, COUNT);
+        assert_int_equal(sum, (uint64_t)COUNT * (COUNT - 1) / 2);
+        mr_result_close(result);
+        mr_dataset_close(dataset);
+        mr_session_close(session);
+    }
+}
+
+static void floating_sums_have_the_same_bits_for_every_team_and_when_pinned(void **state)
+{
+    enum { ROWS = 300001 };
+    char path[4200];
+    const char *paths = path;
+    double first[2] = {0, 0};
+    double plain[2] = {0, 0};
+    snprintf(path, sizeof path, "%s/rows", folder);
+    FILE *file = fopen(path, "w");
+    uint64_t random = 3;
+    for (uint32_t i = 0; i < ROWS; i++) {
+        random = random * 6364136223846793005u + 1442695040888963407u;
+        const float row[2] = {(float)(random >> 40) * 1e-3f, (float)i / 7};
+        plain[0] += row[0];
+        plain[1] += row[1];
+        fwrite(row, sizeof row, 1, file);
+    }
+    fclose(file);
+    for (uint32_t workers = 1; workers <= 3; workers++) {
+        mr_session *session = open_session(workers, 0);
+        mr_dataset *dataset;
+        assert_int_equal(mr_dataset_open(session, &paths, 1, &dataset), MR_OK);
+        mr_dataset_pin(dataset);
+        for (int again = 0; again < 2; again++) {
+            mr_result *result = run(session, &(mr_job){.app = &mr_app_fixture_mean, .dataset = dataset});
+            mr_slice key, value;
+            double sums[2];
+            assert_true(mr_result_next(result, &key, &value));
+            assert_int_equal(value.size, sizeof sums);
+            memcpy(sums, value.data, sizeof sums);
+            if (workers == 1 && again == 0)
+                memcpy(first, sums, sizeof sums);
+            assert_memory_equal(sums, first, sizeof sums);
+            for (int i = 0; i < 2; i++)
+                assert_true(sums[i] / plain[i] > 1 - 1e-12 && sums[i] / plain[i] < 1 + 1e-12);
+            assert_int_equal(mr_result_stats(result)->rows, ROWS);
+            mr_result_close(result);
+        }
+        mr_dataset_close(dataset);
+        mr_session_close(session);
+    }
+}
+
+static void bad_jobs_get_a_sentence(void **state)
+{
+    mr_session *session = open_session(1, 0);
+    mr_dataset *dataset;
+    const char *missing = "/nowhere/at/all";
+    mr_result *result = NULL;
+    assert_int_equal(mr_dataset_open(session, &missing, 1, &dataset), MR_BAD_INPUT);
+    assert_non_null(strstr(mr_error(session), missing));
+    assert_int_equal(mr_dataset_open(session, &text, 1, &dataset), MR_OK);
+    assert_int_equal(mr_run(session, &(mr_job){.app = &mr_app_fixture_order, .dataset = dataset}, &result), MR_BAD_INPUT);
+    assert_non_null(strstr(mr_error(session), "record size"));
+    assert_int_equal(mr_run(session, &(mr_job){.app = &mr_app_fixture_count}, &result), MR_BAD_USAGE);
+    assert_int_equal(mr_run(session, &(mr_job){.app = &mr_app_fixture_group, .dataset = dataset, .sort = MR_SORT_VALUE},
+                            &result), MR_BAD_USAGE);
+    const char *setting = "nonsense=1";
+    assert_int_equal(mr_run(session, &(mr_job){.app = &mr_app_fixture_count, .dataset = dataset, .params = &setting,
+                                               .param_count = 1}, &result), MR_BAD_USAGE);
+    mr_app_handle old = mr_app_fixture_count;
+    old.api_version = 99;
+    assert_int_equal(mr_run(session, &(mr_job){.app = &old, .dataset = dataset}, &result), MR_BAD_APP);
+    assert_non_null(strstr(mr_error(session), "99"));
+    assert_null(result);
+    mr_dataset_close(dataset);
+    mr_session_close(session);
+    const mr_session_options tiny = {.memory = 1 << 20, .records = ""};
+    assert_int_equal(mr_session_open(&tiny, &session), MR_OK);
+    assert_int_equal(mr_dataset_open(session, &text, 1, &dataset), MR_OK);
+    assert_int_equal(mr_run(session, &(mr_job){.app = &mr_app_fixture_count, .dataset = dataset}, &result), MR_BAD_USAGE);
+    assert_non_null(strstr(mr_error(session), "at least"));
+    mr_dataset_close(dataset);
+    mr_session_close(session);
+}
+
+static void cancel(const mr_progress *progress, void *session)
+{
+    mr_session_cancel(session);
+}
+
+static void a_cancelled_job_leaves_nothing(void **state)
+{
+    char big[4200], output[4200];
+    const char *path = big;
+    snprintf(big, sizeof big, "%s", fixture_words(folder, "big", 20000000, 1000000, 3, NULL));
+    snprintf(output, sizeof output, "%s/cancelled", folder);
+    const int before = fixture_entries(folder);
+    mr_session *session = open_session(2, 0);
+    mr_dataset *dataset;
+    mr_result *result = NULL;
+    assert_int_equal(mr_dataset_open(session, &path, 1, &dataset), MR_OK);
+    assert_int_equal(mr_run(session, &(mr_job){.app = &mr_app_fixture_group, .dataset = dataset, .output = output,
+                                               .progress = cancel, .progress_context = session}, &result), MR_CANCELLED);
+    mr_dataset_close(dataset);
+    mr_session_close(session);
+    assert_int_equal(fixture_entries(folder), before);
+    remove(big);
+}
+
+static int set_up(void **state)
+{
+    folder = strdup(fixture_folder());
+    text = strdup(fixture_words(folder, "text", WORDS, DISTINCT, 1, want));
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    fixture_remove(folder);
+    free((void *)folder);
+    free((void *)text);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(counts_are_right_for_every_team_memory_and_order),
+        cmocka_unit_test(reduce_sees_every_value_of_a_key_once_and_in_order),
+        cmocka_unit_test(records_come_out_in_total_order),
+        cmocka_unit_test(floating_sums_have_the_same_bits_for_every_team_and_when_pinned),
+        cmocka_unit_test(bad_jobs_get_a_sentence),
+        cmocka_unit_test(a_cancelled_job_leaves_nothing),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}

@@ -1,0 +1,100 @@
+/* Every allocation, page, open, read, write, rename, ... of a job that spills fails once in turn: a sentence, no output that
+ * looks finished, no file left, no leak (under ASan), and the next job in the same session works. */
+#include "cmocka_all.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "budget.h"
+#include "check.h"
+#include "fault.h"
+#include "job_fixture.h"
+
+enum { WORDS = 250000, DISTINCT = 120000, EACH_UP_TO = 10 };
+
+static const char *folder, *text;
+static char burst[4200], output[4200];
+
+static mr_status run_once(const mr_app_handle *app, char sentence[256])
+{
+    mr_session *session = NULL;
+    mr_dataset *dataset = NULL;
+    const mr_session_options options = {.workers = 2, .burst = burst, .records = "",
+                                        .memory = mr__rss_bytes() + ((uint64_t)34 << 20)};
+    mr_status status = mr_session_open(&options, &session);
+    if (status == MR_OK)
+        status = mr_dataset_open(session, &text, 1, &dataset);
+    if (status == MR_OK)
+        status = mr_run(session, &(mr_job){.app = app, .dataset = dataset, .output = output, .sort = MR_SORT_KEY}, NULL);
+    snprintf(sentence, 256, "%s", mr_error(session));
+    mr_dataset_close(dataset);
+    mr_session_close(session);
+    return status;
+}
+
+static void sweep(const mr_app_handle *app)
+{
+    for (uint32_t p = 0; p < mr__fault_point_count; p++) {
+        uint32_t hits = 0;
+        for (uint32_t nth = 1;; nth += nth < EACH_UP_TO ? 1 : nth * 2 / 3) {
+            char sentence[256];
+            mr__fault_arm(mr__fault_points[p], nth);
+            const mr_status status = run_once(app, sentence);
+            const bool fired = mr__fault_fired();
+            mr__fault_disarm();
+            hits += fired;
+            if (status != MR_OK) {
+                assert_true(fired);
+                assert_string_not_equal(sentence, "");
+                assert_int_not_equal(access(output, F_OK), 0);
+            } else {
+                assert_int_equal(access(output, F_OK), 0);      /* harmless: it worked all the same */
+                fixture_remove(output);
+            }
+            assert_int_equal(fixture_entries(burst), 0);
+            assert_int_equal(fixture_entries(folder), 2);       /* the text and the burst folder */
+            if (!fired)
+                break;
+        }
+        print_message("point %d: failed %u times\n", (int)mr__fault_points[p], hits);
+    }
+}
+
+static void a_combining_job_survives_every_fault(void **state)
+{
+    sweep(&mr_app_fixture_count);
+}
+
+static void a_grouping_job_survives_every_fault(void **state)
+{
+    sweep(&mr_app_fixture_group);
+}
+
+static int set_up(void **state)
+{
+    folder = strdup(fixture_folder());
+    text = strdup(fixture_words(folder, "text", WORDS, DISTINCT, 1, NULL));
+    snprintf(burst, sizeof burst, "%s/burst", folder);
+    snprintf(output, sizeof output, "%s/out", folder);
+    return mkdir(burst, 0700);
+}
+
+static int tear_down(void **state)
+{
+    fixture_remove(folder);
+    free((void *)folder);
+    free((void *)text);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_combining_job_survives_every_fault),
+        cmocka_unit_test(a_grouping_job_survives_every_fault),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
