@@ -5,8 +5,6 @@
 #include "spill.h"
 #include "tier.h"
 
-enum { MR__SPILL_PAGE = 4096 };     /* O_DIRECT: offsets, sizes and buffers are multiples of it */
-
 /* The open file with this index, as extents name it; it stays open until the spill is destroyed. */
 mr__file mr__spill_file(mr__spill *spill, uint32_t index);
 /* Its path, for sentences; the spill's. */

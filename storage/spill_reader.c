@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "appender.h"
 #include "extent.h"
 #include "fault.h"
 #include "memory.h"
@@ -46,13 +47,13 @@ struct mr__spill_reader {
 
 static uint64_t begin_of(const mr__extent *extent)
 {
-    return extent->offset / MR__SPILL_PAGE * MR__SPILL_PAGE;
+    return extent->offset / MR__APPENDER_PAGE * MR__APPENDER_PAGE;
 }
 
 static uint64_t end_of(const mr__extent *extent)
 {
     const uint64_t end = extent->offset + mr__extent_footprint(extent->stored);
-    return (end + MR__SPILL_PAGE - 1) / MR__SPILL_PAGE * MR__SPILL_PAGE;
+    return (end + MR__APPENDER_PAGE - 1) / MR__APPENDER_PAGE * MR__APPENDER_PAGE;
 }
 
 static void start_reading(mr__spill_reader *reader, uint32_t index)
@@ -78,7 +79,7 @@ static void plan(mr__spill_reader *reader, uint32_t index)
     uint64_t end = end_of(extent);
     for (one->stop++; one->stop < reader->count; one->stop++) {
         const mr__extent *next = &reader->extents[one->stop];
-        if (next->file != extent->file || next->offset + MR__SPILL_PAGE < end || next->offset > end + GAP ||
+        if (next->file != extent->file || next->offset + MR__APPENDER_PAGE < end || next->offset > end + GAP ||
             end_of(next) - one->offset > reader->piece)
             break;
         end = end_of(next) > end ? end_of(next) : end;
@@ -112,7 +113,7 @@ static mr_status finish_reading(mr__spill_reader *reader, batch *one, mr__error 
     ssize_t got = mr__fault(MR__FAULT_READ) ? -EIO : one->result;
     MR_CHECK(one->file.tier != NULL, MR_INTERNAL, "an extent names spill file %u, which does not exist", extent->file);
     if (got >= 0 && (size_t)got < one->size) {          /* short, or not begun: page by page, as O_DIRECT wants it */
-        const size_t whole = (size_t)got / MR__SPILL_PAGE * MR__SPILL_PAGE;
+        const size_t whole = (size_t)got / MR__APPENDER_PAGE * MR__APPENDER_PAGE;
         const ssize_t rest = one->file.tier->ops->read_at(&one->file, one->bytes + whole, one->size - whole,
                                                           one->offset + whole);
         got = rest < 0 ? rest : (ssize_t)whole + rest;
@@ -161,7 +162,7 @@ mr_status mr__spill_reader_create(mr__spill *spill, const mr__extent *extents, s
                                   mr__budget *budget, mr__spill_reader **reader, mr__error *error)
 {
     mr_status status = MR_OK;
-    size_t largest = MR__SPILL_PAGE, content = 0, total = 0;
+    size_t largest = MR__APPENDER_PAGE, content = 0, total = 0;
     mr__spill_reader *made = mr__alloc_zero(1, sizeof *made);
     MR_CHECK(made != NULL, MR_NO_MEMORY, "no memory to read spilled data back");
     made->spill = spill;
@@ -175,16 +176,16 @@ mr_status mr__spill_reader_create(mr__spill *spill, const mr__extent *extents, s
         total += span;
     }
     const size_t least = largest > LEAST_PIECE ? largest : LEAST_PIECE;
-    const size_t fit = ahead / (least + MR__SPILL_PAGE);
+    const size_t fit = ahead / (least + MR__APPENDER_PAGE);
     const bool packed = mr__spill_codec(spill) != MR__CODEC_NONE;
     made->batches = fit < 1 ? 1 : fit > BATCHES ? BATCHES : (uint32_t)fit;
-    made->piece = ahead / made->batches / MR__SPILL_PAGE * MR__SPILL_PAGE;
-    made->piece = made->piece > MR__SPILL_PAGE ? made->piece - MR__SPILL_PAGE : 0;
+    made->piece = ahead / made->batches / MR__APPENDER_PAGE * MR__APPENDER_PAGE;
+    made->piece = made->piece > MR__APPENDER_PAGE ? made->piece - MR__APPENDER_PAGE : 0;
     if (made->piece > total)
         made->piece = total;                            /* a short list needs no more */
     if (made->piece < largest)
         made->piece = largest;
-    const size_t stride = made->piece + MR__SPILL_PAGE;
+    const size_t stride = made->piece + MR__APPENDER_PAGE;
     const size_t unpacking = packed ? content + MR__EXTENT_PADDING : 0;
     made->memory = mr__pages_alloc(made->batches * stride + unpacking);
     MR_CHECK(made->memory != NULL, MR_NO_MEMORY, "no memory to read spilled data back");

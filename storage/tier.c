@@ -38,7 +38,6 @@ struct doomed {
     const char *directory;
     struct doomed_item {
         struct doomed_item *next;
-        bool tree;
         char path[];
     } *items;
     int result;
@@ -56,7 +55,6 @@ static bool doom(const mr__entry *entry, void *context)
     memcpy(item->path, doomed->directory, front);
     item->path[front] = '/';
     memcpy(item->path + front + 1, entry->name, back);
-    item->tree = entry->kind == MR__DIRECTORY && !entry->link;
     item->next = doomed->items;
     doomed->items = item;
     return true;
@@ -65,18 +63,21 @@ static bool doom(const mr__entry *entry, void *context)
 int mr__tier_remove_tree(mr__tier *tier, const char *path)
 {
     struct doomed doomed = {.directory = path};
-    const int listed = tier->ops->list(tier, path, doom, &doomed);
-    int result = listed != 0 ? listed : doomed.result;
+    int result = tier->ops->remove(tier, path);         /* a file, an empty directory, a link even to a directory */
+    if (result != -ENOTEMPTY && result != -EEXIST)
+        return result;
+    result = tier->ops->list(tier, path, doom, &doomed);
+    if (result == 0)
+        result = doomed.result;
     for (struct doomed_item *item = doomed.items, *next; item != NULL; item = next) {
         next = item->next;
-        const int removed =
-            item->tree ? mr__tier_remove_tree(tier, item->path) : tier->ops->remove(tier, item->path);
+        const int removed = mr__tier_remove_tree(tier, item->path);
         if (result == 0)
             result = removed;
         mr__free(item);
     }
     const int removed = tier->ops->remove(tier, path);
-    return result != 0 && removed != 0 ? result : removed;
+    return result != 0 ? result : removed;
 }
 
 void mr__claim_drop(mr__tier *tier, mr__claim *claim)
@@ -84,12 +85,7 @@ void mr__claim_drop(mr__tier *tier, mr__claim *claim)
     if (claim->path == NULL)
         return;
     mr__tier_remove_tree(tier, claim->path);
-    mr__claim_settle(claim);
-}
-
-void mr__claim_settle(mr__claim *claim)
-{
-    if (claim->path != NULL && claim->lock >= 0)
+    if (claim->lock >= 0)
         close(claim->lock);
     mr__free(claim->path);
     *claim = (mr__claim){.lock = -1};

@@ -87,8 +87,6 @@ void mr__tier_refund(mr__tier *tier, uint64_t bytes);
 int mr__tier_remove_tree(mr__tier *tier, const char *path);
 /* Removes the claimed directory, if it is still there, and ends the claim. Takes a zeroed claim. */
 void mr__claim_drop(mr__tier *tier, mr__claim *claim);
-/* Ends the claim of a directory that was renamed and stays. */
-void mr__claim_settle(mr__claim *claim);
 
 /* "\n  hint: ..." for an errno that a user can do something about, else "". */
 const char *mr__errno_hint(int number);

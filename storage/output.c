@@ -1,0 +1,380 @@
+/* output.c: parts below a claimed directory, made visible by one rename.
+ *
+ *   open     claim   PARENT/.NAME.millrace-PID-RANDOM/           (locked; a dead process's is swept, tier_directory.c)
+ *            make    PARENT/.NAME.millrace-PID-RANDOM/result/
+ *   parts            .../result/part-00000 ...
+ *   commit           .../result/_SUCCESS
+ *            rename  .../result -> PARENT/NAME                   O1, O2
+ *            drop the claim, with the old result in it
+ *
+ * O1  Without force the rename refuses a target that exists, whoever made it since open (RENAME_NOREPLACE).
+ * O2  With force the old result and the new one change places in one step (RENAME_EXCHANGE): at every moment one of them
+ *     has the name. On a file system that cannot do that the old one steps aside first; if the second rename fails, it
+ *     steps back.
+ * O3  Force replaces results only: a directory whose names are all part-*, or begin with _ or '.'. A mistyped -o never
+ *     removes a home directory.
+ *
+ * Why `result` is a directory of its own: the claim is private (0700), the result has the permissions that the user's
+ * umask gives. */
+#include "output.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "appender.h"
+#include "memory.h"
+
+enum { BUFFER = 512 << 10 };
+
+/* Two buffers and a ring, used by one part after the other. */
+typedef struct desk {
+    struct desk *next;
+    mr__appender out;
+} desk;
+
+struct mr__output {
+    mr__tier *tier;
+    bool force, sync;
+    char *name;                 /* as the user wrote it */
+    char *target, *parent, *result;     /* paths inside the tier */
+    mr__claim claim;
+    pthread_mutex_t mutex;
+    desk *idle;                 /* guarded by mutex */
+};
+
+struct mr__part {
+    mr__output *output;
+    desk *desk;
+    mr__file file;
+    uint32_t index;
+};
+
+/* ---- open ---------------------------------------------------------------------------------------------------------- */
+
+static bool looks_like_a_result(const mr__entry *entry, void *context)
+{
+    bool *result = context;
+    *result = entry->name[0] == '_' || entry->name[0] == '.' || strncmp(entry->name, "part-", 5) == 0;
+    return *result;
+}
+
+/* O1 and O3, as far as they can be said now. */
+static mr_status check_target(const mr__output *output, mr__error *error)
+{
+    mr_status status = MR_OK;
+    mr__tier *tier = output->tier;
+    mr__entry entry;
+    const int found = tier->ops->stat(tier, output->target, &entry);
+    if (found == -ENOENT)
+        return MR_OK;
+    MR_CHECK(found == 0, mr__status_of_errno(-found, MR_IO_FAILED), "could not look at output %s: %s%s", output->name,
+             strerror(-found), mr__errno_hint(found));
+    MR_CHECK(output->force, MR_EXISTS, "output %s exists\n  hint: choose another name, or replace it with --force",
+             output->name);
+    bool replaceable = entry.kind == MR__DIRECTORY;
+    const int listed = replaceable ? tier->ops->list(tier, output->target, looks_like_a_result, &replaceable) : 0;
+    MR_CHECK(listed == 0, mr__status_of_errno(-listed, MR_IO_FAILED), "could not list output %s: %s%s", output->name,
+             strerror(-listed), mr__errno_hint(listed));
+    MR_CHECK(replaceable, MR_EXISTS,
+             "output %s exists and is no result of a job, so it is not replaced\n  hint: choose another name, or remove it "
+             "yourself",
+             output->name);
+done:
+    return status;
+}
+
+static char *format_path(const char *format, const char *first, const char *second)
+{
+    const size_t size = strlen(first) + strlen(second) + strlen(format);
+    char *path = mr__alloc(size);
+    if (path != NULL)
+        snprintf(path, size, format, first, second);
+    return path;
+}
+
+static mr_status claim_place(mr__output *output, mr__error *error)
+{
+    mr_status status = MR_OK;
+    mr__tier *tier = output->tier;
+    mr__entry entry;
+    char *slash = strrchr(output->target, '/');
+    const char *last = slash != NULL ? slash + 1 : output->target;
+    char *prefix = format_path(".%s.millrace-%s", last, "");
+    output->parent = mr__strdup(output->target);
+    MR_CHECK(prefix != NULL && output->parent != NULL, MR_NO_MEMORY, "no memory for output %s", output->name);
+    output->parent[slash == NULL ? 0 : slash == output->target ? 1 : slash - output->target] = '\0';
+    const int found = tier->ops->stat(tier, output->parent, &entry);
+    MR_CHECK(found == 0 && entry.kind == MR__DIRECTORY, MR_BAD_USAGE,
+             "could not make output %s: %s\n  hint: make the directory above it first", output->name,
+             found == 0 ? "what lies above it is no directory" : strerror(-found));
+    const int claimed = tier->ops->claim(tier, output->parent, prefix, &output->claim);
+    MR_CHECK(claimed == 0, mr__status_of_errno(-claimed, MR_IO_FAILED), "could not make output %s: %s%s", output->name,
+             strerror(-claimed), mr__errno_hint(claimed));
+    output->result = format_path("%s/%s", output->claim.path, "result");
+    MR_CHECK(output->result != NULL, MR_NO_MEMORY, "no memory for output %s", output->name);
+    const int made = tier->ops->make_directory(tier, output->result);
+    MR_CHECK(made == 0, mr__status_of_errno(-made, MR_IO_FAILED), "could not make output %s: %s%s", output->name,
+             strerror(-made), mr__errno_hint(made));
+done:
+    mr__free(prefix);
+    return status;
+}
+
+mr_status mr__output_open_in(const mr__namespace *names, const char *path, bool force, mr__output **output,
+                             mr__error *error)
+{
+    mr_status status = MR_OK;
+    const char *inside, *wanted = getenv("MILLRACE_SYNC");
+    mr__output *made = mr__alloc_zero(1, sizeof *made);
+    MR_CHECK(made != NULL, MR_NO_MEMORY, "no memory for output %s", path);
+    pthread_mutex_init(&made->mutex, NULL);
+    made->claim.lock = -1;
+    made->force = force;
+    made->sync = wanted != NULL && strcmp(wanted, "1") == 0;
+    made->tier = mr__namespace_resolve(names, path, &inside);
+    made->name = mr__strdup(path);
+    made->target = mr__strdup(inside);
+    MR_CHECK(made->name != NULL && made->target != NULL, MR_NO_MEMORY, "no memory for output %s", path);
+    size_t length = strlen(made->target);
+    while (length > 0 && made->target[length - 1] == '/')
+        made->target[--length] = '\0';
+    const char *slash = strrchr(made->target, '/'), *last = slash != NULL ? slash + 1 : made->target;
+    MR_CHECK(*last != '\0' && strcmp(last, ".") != 0 && strcmp(last, "..") != 0, MR_BAD_USAGE,
+             "\"%s\" cannot be an output\n  hint: name a directory that is to be made", path);
+    MR_TRY(check_target(made, error));
+    MR_TRY(claim_place(made, error));
+    *output = made;
+    made = NULL;
+done:
+    mr__output_close(made);
+    return status;
+}
+
+mr_status mr__output_open(const char *path, bool force, mr__output **output, mr__error *error)
+{
+    return mr__output_open_in(mr__namespace_plain(), path, force, output, error);
+}
+
+void mr__output_close(mr__output *output)
+{
+    if (output == NULL)
+        return;
+    mr__claim_drop(output->tier, &output->claim);
+    for (desk *one = output->idle, *next; one != NULL; one = next) {
+        next = one->next;
+        mr__appender_fini(&one->out);
+        mr__free(one);
+    }
+    pthread_mutex_destroy(&output->mutex);
+    mr__free(output->name);
+    mr__free(output->target);
+    mr__free(output->parent);
+    mr__free(output->result);
+    mr__free(output);
+}
+
+/* ---- parts --------------------------------------------------------------------------------------------------------- */
+
+static desk *take_desk(mr__output *output)
+{
+    pthread_mutex_lock(&output->mutex);
+    desk *one = output->idle;
+    if (one != NULL)
+        output->idle = one->next;
+    pthread_mutex_unlock(&output->mutex);
+    if (one != NULL)
+        return one;
+    one = mr__alloc_zero(1, sizeof *one);
+    if (one != NULL && !mr__appender_init(&one->out, BUFFER)) {
+        mr__free(one);
+        one = NULL;
+    }
+    return one;
+}
+
+static void give_desk_back(mr__output *output, desk *one)
+{
+    pthread_mutex_lock(&output->mutex);
+    one->next = output->idle;
+    output->idle = one;
+    pthread_mutex_unlock(&output->mutex);
+}
+
+static char *part_path(const mr__output *output, uint32_t index)
+{
+    char name[24];
+    snprintf(name, sizeof name, "part-%05u", index);
+    return format_path("%s/%s", output->result, name);
+}
+
+mr_status mr__output_part(mr__output *output, uint32_t index, mr__part **part, mr__error *error)
+{
+    mr_status status = MR_OK;
+    mr__tier *tier = output->tier;
+    mr__part *made = mr__alloc_zero(1, sizeof *made);
+    char *path = part_path(output, index);
+    desk *one = take_desk(output);
+    MR_CHECK(made != NULL && path != NULL && one != NULL, MR_NO_MEMORY, "no memory for part %u of output %s", index,
+             output->name);
+    const int created = tier->ops->create(tier, path, &made->file);
+    MR_CHECK(created == 0, mr__status_of_errno(-created, MR_IO_FAILED), "could not create part %u of output %s: %s%s",
+             index, output->name, strerror(-created), mr__errno_hint(created));
+    made->output = output;
+    made->desk = one;
+    made->index = index;
+    mr__appender_begin(&one->out, made->file);
+    *part = made;
+    made = NULL;
+    one = NULL;
+done:
+    if (one != NULL)
+        give_desk_back(output, one);
+    mr__free(path);
+    mr__free(made);
+    return status;
+}
+
+static mr_status check_part(mr__part *part, mr__error *error)
+{
+    const mr__appender *out = &part->desk->out;
+    if (__builtin_expect(out->failure == 0, 1))
+        return MR_OK;
+    return mr__fail(error, mr__status_of_errno(out->failure, MR_IO_FAILED),
+                    "could not write part %u of output %s at offset %llu: %s%s", part->index, part->output->name,
+                    (unsigned long long)out->failure_offset, strerror(out->failure), mr__errno_hint(out->failure));
+}
+
+mr_status mr__part_write(mr__part *part, const void *bytes, size_t size, mr__error *error)
+{
+    mr__appender_write(&part->desk->out, bytes, size);
+    return check_part(part, error);
+}
+
+uint8_t *mr__part_reserve(mr__part *part, size_t size, mr__error *error)
+{
+    uint8_t *place = mr__appender_reserve(&part->desk->out, size);
+    return check_part(part, error) == MR_OK ? place : NULL;
+}
+
+void mr__part_advance(mr__part *part, size_t size)
+{
+    mr__appender_advance(&part->desk->out, size);
+}
+
+static void end_part(mr__part *part)
+{
+    part->file.tier->ops->close(&part->file);
+    give_desk_back(part->output, part->desk);
+    mr__free(part);
+}
+
+mr_status mr__part_close(mr__part *part, uint64_t *bytes, mr__error *error)
+{
+    mr_status status = MR_OK;
+    mr__appender_finish(&part->desk->out);
+    MR_TRY(check_part(part, error));
+    if (part->output->sync) {
+        const int synced = part->file.tier->ops->sync(&part->file);
+        MR_CHECK(synced == 0, mr__status_of_errno(-synced, MR_IO_FAILED), "could not write part %u of output %s: %s%s",
+                 part->index, part->output->name, strerror(-synced), mr__errno_hint(synced));
+    }
+    if (bytes != NULL)
+        *bytes = mr__appender_offset(&part->desk->out);
+done:
+    end_part(part);
+    return status;
+}
+
+void mr__part_abort(mr__part *part)
+{
+    if (part == NULL)
+        return;
+    mr__tier *tier = part->output->tier;
+    char *path = part_path(part->output, part->index);
+    mr__appender_begin(&part->desk->out, part->file);          /* waits for what is under way, forgets the rest */
+    end_part(part);
+    if (path != NULL)
+        tier->ops->remove(tier, path);                          /* else it goes with the claim */
+    mr__free(path);
+}
+
+/* ---- commit -------------------------------------------------------------------------------------------------------- */
+
+/* The names in a directory of the host; other tiers keep theirs as they keep bytes. */
+static int sync_names(mr__output *output, const char *path)
+{
+    mr__tier *tier = output->tier;
+    mr__file directory;
+    int result = tier->ops->open(tier, path, &directory);
+    if (result != 0)
+        return result == -EISDIR ? 0 : result;
+    result = tier->ops->sync(&directory);
+    tier->ops->close(&directory);
+    return result;
+}
+
+static mr_status mark_success(mr__output *output, mr__error *error)
+{
+    mr_status status = MR_OK;
+    mr__tier *tier = output->tier;
+    mr__file file = {.fd = -1};
+    char *path = format_path("%s/%s", output->result, "_SUCCESS");
+    MR_CHECK(path != NULL, MR_NO_MEMORY, "no memory to commit output %s", output->name);
+    int result = tier->ops->create(tier, path, &file);
+    if (result == 0 && output->sync)
+        result = tier->ops->sync(&file);
+    if (result == 0 && output->sync)
+        result = sync_names(output, output->result);
+    MR_CHECK(result == 0, mr__status_of_errno(-result, MR_IO_FAILED), "could not commit output %s: %s%s", output->name,
+             strerror(-result), mr__errno_hint(result));
+done:
+    if (file.tier != NULL)
+        tier->ops->close(&file);
+    mr__free(path);
+    return status;
+}
+
+/* O2 on a file system that cannot exchange names. */
+static int replace_in_two_steps(mr__output *output)
+{
+    mr__tier *tier = output->tier;
+    char *aside = format_path("%s/%s", output->claim.path, "replaced");
+    int result = aside != NULL ? tier->ops->rename(tier, output->target, aside, MR__RENAME_NEW) : -ENOMEM;
+    if (result == 0) {
+        result = tier->ops->rename(tier, output->result, output->target, MR__RENAME_NEW);
+        if (result != 0)
+            tier->ops->rename(tier, aside, output->target, MR__RENAME_NEW);
+    }
+    mr__free(aside);
+    return result;
+}
+
+static int make_visible(mr__output *output)
+{
+    mr__tier *tier = output->tier;
+    int result = tier->ops->rename(tier, output->result, output->target, MR__RENAME_NEW);
+    if (result != -EEXIST || !output->force)
+        return result;
+    result = tier->ops->rename(tier, output->result, output->target, MR__RENAME_SWAP);
+    return result == -ENOTSUP ? replace_in_two_steps(output) : result;
+}
+
+mr_status mr__output_commit(mr__output *output, mr__error *error)
+{
+    mr_status status = MR_OK;
+    MR_TRY(check_target(output, error));
+    MR_TRY(mark_success(output, error));
+    const int result = make_visible(output);
+    MR_CHECK(result != -EEXIST, MR_EXISTS, "output %s was made by somebody else while the job ran\n  hint: choose another "
+             "name, or replace it with --force", output->name);
+    MR_CHECK(result == 0, mr__status_of_errno(-result, MR_IO_FAILED), "could not commit output %s: %s%s", output->name,
+             strerror(-result), mr__errno_hint(result));
+    mr__claim_drop(output->tier, &output->claim);
+    if (output->sync)
+        sync_names(output, output->parent);     /* visible already: a failure here is no failure of the job */
+done:
+    return status;
+}
