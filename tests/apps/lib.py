@@ -60,11 +60,7 @@ class AppTest(unittest.TestCase):
         self.assertEqual(run.returncode, 0, run.stderr.decode(errors="replace"))
         self.assertTrue(os.path.exists(self.path("out", "_SUCCESS")))
         self.assertEqual(os.listdir(self.path("burst")), [], "a run left something in the burst directory")
-        result = b""
-        for part in sorted(glob.glob(self.path("out", "part-*"))):
-            with open(part, "rb") as file:
-                result += file.read()
-        return result
+        return b"".join(read(part) for part in sorted(glob.glob(self.path("out", "part-*"))))
 
     def run_everywhere(self, inputs, *params):
         """The same, after one worker, many workers, every SIMD level and little memory gave the same bytes."""
@@ -91,6 +87,11 @@ class AppTest(unittest.TestCase):
         at = next((i for i, (a, b) in enumerate(zip(got, want)) if a != b), min(len(got), len(want)))
         self.fail(f"{len(got)} bytes instead of {len(want)}; from byte {at} on {got[at:at + 120]!r} "
                   f"instead of {want[at:at + 120]!r}")
+
+
+def read(path):
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def zipf_text(size, seed, distinct=50000):

@@ -22,7 +22,7 @@ class Histogram(lib.AppTest):
 
     def test_sizes_around_a_vector(self):
         rng = random.Random(43)
-        for size in (0, 1, 15, 16, 17, 63, 64, 65, 127, 129, 255, 256, 257, 4097):
+        for size in (0, 1, 15, 63, 64, 65, 257, 4097):
             content = rng.randbytes(size)
             with self.subTest(size=size):
                 self.assert_bytes(self.run_everywhere([self.file("bytes", content)]), histogram(content))

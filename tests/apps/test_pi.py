@@ -12,7 +12,7 @@ class Pi(lib.AppTest):
         exact = Fraction(3)
         for k in range(1, 301):
             exact += Fraction(4 * (-1) ** (k + 1), 2 * k * (2 * k + 1) * (2 * k + 2))
-            if k in (1, 2, 7, 8, 9, 63, 64, 65, 300):
+            if k in (1, 2, 9, 64, 300):
                 with self.subTest(terms=k):
                     name, number = self.run_everywhere([], f"terms={k}").split(b"\t")
                     self.assertEqual(name, b"pi")

@@ -15,28 +15,28 @@ class Sort(lib.AppTest):
         self.assert_bytes(run([self.file("records", content)]), b"".join(sorted(records_of(content))))
 
     def test_random_records(self):
-        self.assert_sorts(random.Random(101).randbytes(100 * 100_000), self.run_everywhere)
+        self.assert_sorts(random.Random(101).randbytes(100 * 40_000), self.run_everywhere)
 
     def test_more_records_than_small_memory_holds(self):
-        content = random.Random(102).randbytes(100 * 1_500_000)
+        content = random.Random(102).randbytes(100 * 1_000_000)
         self.assert_sorts(content, lambda inputs: self.run_app(inputs, flags=["--memory", self.small_memory]))
 
     def test_equal_keys_are_ordered_by_the_rest(self):
         rng = random.Random(103)
-        content = b"".join(b"%010d" % rng.randrange(50) + rng.randbytes(90) for _ in range(30_000))
+        content = b"".join(b"%010d" % rng.randrange(50) + rng.randbytes(90) for _ in range(20_000))
         self.assert_sorts(content, self.run_everywhere)
 
     def test_one_key_and_equal_records(self):
-        self.assert_sorts(b"same key..".ljust(100, b"-") * 20_000, self.run_everywhere)
+        self.assert_sorts(b"same key..".ljust(100, b"-") * 10_000, self.run_everywhere)
 
     def test_sorted_and_reversed_input(self):
-        content = b"".join(b"%010d" % i + bytes(90) for i in range(40_000))
+        content = b"".join(b"%010d" % i + bytes(90) for i in range(10_000))
         self.assert_sorts(content, self.run_everywhere)
         self.assert_sorts(b"".join(reversed(records_of(content))), self.run_everywhere)
 
     def test_few_records(self):
         for count in (0, 1, 2, 3):
-            self.assert_sorts(random.Random(count).randbytes(100 * count), self.run_everywhere)
+            self.assert_sorts(random.Random(count).randbytes(100 * count), self.run_app)
 
     def test_several_files(self):
         contents = [random.Random(i).randbytes(100 * i) for i in range(60)]

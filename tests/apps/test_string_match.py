@@ -17,7 +17,7 @@ class StringMatch(lib.AppTest):
         return "patterns=" + self.file("patterns", b"".join(pattern + b"\n" for pattern in patterns))
 
     def test_real_text_agrees_with_grep(self):
-        text = b"".join(open(file, "rb").read() for file in lib.real_files())
+        text = b"".join(lib.read(file) for file in lib.real_files())
         patterns = [b"software", b"def ", b"the", b"return None", b"import os", b"GNU", b"e", b"\t", b"no such words"]
         want = b""
         for pattern in patterns:

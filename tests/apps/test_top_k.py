@@ -13,10 +13,10 @@ class TopK(lib.AppTest):
     app = "top_k"
 
     def test_the_most_frequent_words(self):
-        text = lib.zipf_text(4_000_000, seed=31)
+        text = lib.zipf_text(2_000_000, seed=31)
         inputs = [self.file("text", text)]
         self.assert_bytes(self.run_app(inputs), top(text.split(), 10))
-        for k in (1, 100, 1000):
+        for k in (1, 300):
             self.assert_bytes(self.run_everywhere(inputs, f"k={k}"), top(text.split(), k))
 
     def test_equal_counts_come_in_byte_order(self):
