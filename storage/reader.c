@@ -125,7 +125,7 @@ mr_status mr__reader_make_room(mr__reader *reader, size_t keep, size_t want, mr_
 {
     mr_status status = MR_OK;
     const size_t front = keep <= MR__READER_HEAD ? MR__READER_HEAD : rounded(keep, PAGE);
-    const uint8_t *kept = reader->data + (reader->have - keep);
+    const uint8_t *kept = keep > 0 ? reader->data + (reader->have - keep) : NULL;
     const size_t need = front + rounded(want + MR_BLOCK_PADDING, PAGE);
     if (need <= reader->capacity) {
         if (keep > 0)
@@ -187,8 +187,7 @@ mr_status mr__reader_start(mr__reader *reader, uint32_t source, uint64_t offset,
     reader->position = offset;
     reader->soft_end = soft_end;
     reader->piece = FIRST_PIECE;
-    reader->data = NULL;
-    reader->have = 0;
+    MR_TRY(mr__reader_make_room(reader, 0, 0, error));
     reader->path = MR__READ_PREAD;
     if (reader->ranged.file.fd >= 0 && reader->map != NULL)
         reader->path = MR__READ_MMAP;

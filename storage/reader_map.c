@@ -8,7 +8,7 @@
  * cost nothing: they lie in front of the fresh ones. A record that fills half a stretch goes on in the pread buffer, where
  * it is counted against the memory limit.
  *
- * A file that is cut short. Populating tells (EFAULT), the size is asked for with each step and at the end of the range,
+ * A file that is cut short. Populating tells (EFAULT), the size is asked for with each window and at the end of the range,
  * and what is touched in between raises SIGBUS, which the guard turns into zeros and a note. mr__map_check() finds all
  * three, before the range counts as read. */
 #include <errno.h>
@@ -122,7 +122,6 @@ static void populate(mr__reader *reader, uint64_t to)
             map->cut = true;                    /* any other reason: the pages come by page faults */
         map->populated += length;
     }
-    look_at_size(reader);
 }
 
 mr_status mr__map_fill(mr__reader *reader, size_t keep, size_t want, size_t *got, mr__error *error)
@@ -135,9 +134,7 @@ mr_status mr__map_fill(mr__reader *reader, size_t keep, size_t want, size_t *got
         return mr__pread_fill(reader, keep, want, got, error);
     if (map->populated < to)
         populate(reader, to);
-    if (map->cut || mr__guard_hit(map->guard))
-        return mr__map_check(reader, error);
     reader->data = map->base + (from - map->start);
     *got = want;
-    return MR_OK;
+    return mr__map_check(reader, error);
 }
