@@ -1,6 +1,7 @@
 /* kernels.c: the table. A level takes from a lower one what it has no faster way for. */
 #include "kernels.h"
 
+#include "count_bytes.h"
 #include "patterns.h"
 #include "tokenise.h"
 #include "transpose.h"
@@ -10,17 +11,22 @@
     .last_boundary = mr__last_boundary_##level, .fold = mr__fold_##level
 
 static const mr__kernels scalar = {
-    .name = "scalar", TEXT(scalar), .transpose = mr__transpose_scalar, .patterns = mr__patterns_scalar};
+    .name = "scalar", TEXT(scalar), .count_bytes = mr__count_bytes_scalar,
+    .transpose = mr__transpose_scalar, .patterns = mr__patterns_scalar};
 #if defined(__x86_64__)
 static const mr__kernels sse2 = {
-    .name = "sse2", TEXT(sse2), .transpose = mr__transpose_scalar, .patterns = mr__patterns_scalar};
+    .name = "sse2", TEXT(sse2), .count_bytes = mr__count_bytes_scalar,
+    .transpose = mr__transpose_scalar, .patterns = mr__patterns_scalar};
 static const mr__kernels avx2 = {
-    .name = "avx2", TEXT(avx2), .transpose = mr__transpose_scalar, .patterns = mr__patterns_avx2};
+    .name = "avx2", TEXT(avx2), .count_bytes = mr__count_bytes_scalar,
+    .transpose = mr__transpose_scalar, .patterns = mr__patterns_avx2};
 static const mr__kernels avx512 = {
-    .name = "avx512", TEXT(avx512), .transpose = mr__transpose_avx512, .patterns = mr__patterns_avx512};
+    .name = "avx512", TEXT(avx512), .count_bytes = mr__count_bytes_avx512,
+    .transpose = mr__transpose_avx512, .patterns = mr__patterns_avx512};
 #elif defined(__aarch64__)
 static const mr__kernels neon = {
-    .name = "neon", TEXT(neon), .transpose = mr__transpose_scalar, .patterns = mr__patterns_neon};
+    .name = "neon", TEXT(neon), .count_bytes = mr__count_bytes_scalar,
+    .transpose = mr__transpose_scalar, .patterns = mr__patterns_neon};
 #endif
 
 const mr__kernels *const mr__kernel_rows[MR__LEVELS] = {

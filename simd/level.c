@@ -1,7 +1,7 @@
 /* level.c: the levels are ordered, and the best one that the machine has is the preset.
  *
  * avx512 means Ice Lake, Zen 4 and later: besides F, BW, DQ and VL it asks for VBMI and VBMI2, whose byte permute and
- * byte compress carry the transpose and the tokeniser. The older AVX-512 machines, which also clock down at 512 bits,
+ * byte compress carry the transpose and the tokeniser, and for VPOPCNTDQ and GFNI, which count bytes. The older AVX-512 machines, which also clock down at 512 bits,
  * run avx2. (simdjson draws the line at the same place.)
  * __builtin_cpu_supports asks CPUID, and XGETBV for what the system saves: libgcc's cpuinfo.c. */
 #include "level.h"
@@ -30,7 +30,8 @@ bool mr__level_supported(mr__level level)
         return mr__level_supported(MR__AVX2) && __builtin_cpu_supports("avx512f") &&
                __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
                __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vbmi") &&
-               __builtin_cpu_supports("avx512vbmi2");
+               __builtin_cpu_supports("avx512vbmi2") && __builtin_cpu_supports("avx512vpopcntdq") &&
+               __builtin_cpu_supports("gfni");
 #elif defined(__aarch64__)
     case MR__NEON:
         return true;

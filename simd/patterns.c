@@ -6,8 +6,8 @@
  *
  * The filter is Teddy's idea (Hyperscan: X. Wang et al., "Hyperscan: a fast multi-pattern regex matcher for modern
  * CPUs", NSDI 2019): patterns fall into 8 buckets, bit b of a table entry says that a byte may stand at this place in a
- * pattern of bucket b, and the AND over the leading bytes leaves the buckets that are possible at each position. Even of
- * 2000 patterns it holds back most of a text (bench/simd/bench_patterns.c: without it half the speed).
+ * pattern of bucket b, and the AND over the leading bytes leaves the buckets that are possible at each position. Even
+ * of 2000 patterns it holds back most of a text (bench/simd/bench_patterns.c: without it half the speed).
  * Rejected: Aho-Corasick, one dependent load for each byte and tables beyond the cache. */
 #include "patterns.h"
 

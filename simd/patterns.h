@@ -35,7 +35,7 @@ typedef struct mr__patterns {
     uint8_t byte[MR__PATTERN_COLUMNS][128] __attribute__((aligned(64)));
     /* The same by half bytes, twice for 32-byte registers: a byte passes if it does by its low and its high half. */
     uint8_t low[MR__PATTERN_COLUMNS][32], high[MR__PATTERN_COLUMNS][32];
-    uint32_t columns;           /* leading bytes that the filter looks at: as many as the shortest pattern has, if less */
+    uint32_t columns;           /* leading bytes that the filter looks at: no more than the shortest pattern has */
     mr__pattern_table table[2];
 } mr__patterns;
 

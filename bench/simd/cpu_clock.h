@@ -1,5 +1,5 @@
-/* cpu_clock.h: nanoseconds that this thread has computed: what else runs on the machine disturbs it less than wall time.
- * */
+/* cpu_clock.h: nanoseconds that this thread has computed: what else runs on the machine disturbs it less than wall
+ * time. */
 #ifndef MR__BENCH_CPU_CLOCK_H
 #define MR__BENCH_CPU_CLOCK_H
 

@@ -4,16 +4,19 @@
  *
  * Sums without a key: row i of the block always goes to partial sum i % MR__ROW_PHASES, whatever the lane count, and
  * the partial sums are folded in one order at the end of the block. That makes floating sums equal to the bit at every
- * level. Counting bytes: consecutive bytes go to MR__ROW_TABLES tables in turn, because an increment that follows
- * another one of the same counter waits for its store. Include row.h. */
+ * level. Bytes as keys are collected and counted by the library, which has kernels of its own for that. Include row.h.
+ * */
 #ifndef MILLRACE_ROW_EMIT_H
 #define MILLRACE_ROW_EMIT_H
 
 enum {
     MR__ROW_PHASES = 64,    /* a multiple of every lane count */
     MR__ROW_SLOTS = 32,     /* slots that mr_sum_* may use */
-    MR__ROW_TABLES = 8
+    MR__ROW_BYTES = 16384   /* keys of one byte that are counted at a time */
 };
+
+/* counts[byte] += how often it occurs; at the vector level chosen at run time. */
+MR_API void mr__count_bytes(const uint8_t *bytes, size_t size, uint64_t counts[256]);
 
 typedef struct mr_row_out {
     mr_emitter *emitter;
@@ -22,12 +25,14 @@ typedef struct mr_row_out {
     uint32_t active;        /* lanes of this group that are rows */
     uint32_t phase;         /* of its first row */
     uint32_t f64_used, u64_used;    /* one bit a slot */
-    bool counted;
+    uint32_t bytes_used;
+    bool counted;           /* counts is in use */
     union {
         double f64[MR__ROW_PHASES];
         uint64_t u64[MR__ROW_PHASES];
     } sums[MR__ROW_SLOTS] __attribute__((aligned(64)));
-    uint32_t counts[MR__ROW_TABLES][256];   /* a block has fewer than 2^32 rows */
+    uint64_t counts[256];
+    uint8_t bytes[MR__ROW_BYTES] __attribute__((aligned(64)));
 } mr_row_out;
 
 MR_ROW_FUNCTION void mr__row_begin(mr_row_out *out, mr_emitter *emitter)
@@ -36,6 +41,7 @@ MR_ROW_FUNCTION void mr__row_begin(mr_row_out *out, mr_emitter *emitter)
     out->keys = emitter->dense_keys;
     out->width = emitter->dense_width;
     out->f64_used = out->u64_used = 0;
+    out->bytes_used = 0;
     out->counted = false;
 }
 
@@ -53,15 +59,14 @@ MR_ROW_FUNCTION void mr__row_end(mr_row_out *out)
             for (int i = 0; i < MR__ROW_PHASES; i++)
                 u64[slot] += out->sums[slot].u64[i];
         }
-    for (uint64_t key = 0; out->counted && key < 256; key++) {
-        uint64_t count = 0;
-        for (int t = 0; t < MR__ROW_TABLES; t++)
-            count += out->counts[t][key];
+    if (!out->counted)
+        return;
+    mr__count_bytes(out->bytes, out->bytes_used, out->counts);
+    for (uint64_t key = 0; key < 256; key++)
         if (key < out->keys)
-            u64[key * out->width] += count;
-        else if (count > 0)
+            u64[key * out->width] += out->counts[key];
+        else if (out->counts[key] > 0)
             mr__emit_bad_dense(out->emitter, key);
-    }
 }
 
 /* ---- sums by key, lane by lane in the order of the rows ---------------------------------------------------------- */
@@ -216,19 +221,12 @@ MR_ROW_FUNCTION void mr_count_u8(mr_row_out *out, mr_u8 key)
         memset(out->counts, 0, sizeof out->counts);
         out->counted = true;
     }
-    uint8_t keys[MR_LANES];
-    memcpy(keys, &key, sizeof key);
-    if (MR_LANES < 8 || out->active < MR_LANES) {
-        for (uint32_t i = 0; i < out->active; i++)
-            out->counts[(out->phase + i) % MR__ROW_TABLES][keys[i]]++;
-        return;
+    if (__builtin_expect(out->bytes_used > MR__ROW_BYTES - MR_LANES, 0)) {
+        mr__count_bytes(out->bytes, out->bytes_used, out->counts);
+        out->bytes_used = 0;
     }
-    for (int i = 0; i + 8 <= MR_LANES; i += 8) {
-        uint64_t eight;
-        memcpy(&eight, keys + i, sizeof eight);
-        for (int t = 0; t < 8; t++)
-            out->counts[t][eight >> 8 * t & 255]++;
-    }
+    memcpy(out->bytes + out->bytes_used, &key, sizeof key);
+    out->bytes_used += out->active;
 }
 
 /* ---- sums without a key: reproducible ---------------------------------------------------------------------------- */
