@@ -2,12 +2,12 @@
  *
  *   append -> copy into the buffer -> full? it flies, the other one is filled meanwhile (after it has landed)
  *
- * Why O_DIRECT. What goes through here is large and is not read soon: spilled runs, results. Through the page cache each
- * byte would be copied once more into a page that pushes out the input, and beyond the kernel's dirty limit the writer
- * is stopped for whole seconds. On the reference machine (docs/storage.md): O_DIRECT 1.4 GB/s at 0.1 s of CPU time per
- * GiB; the page cache 0.1 to 1.0 GB/s at up to 4 s, because fresh pages are dear in a virtual machine. A file of less
- * than one buffer, and the last bytes that do not fill a page, do go through the cache: they are one short call. Where
- * O_DIRECT is not known (tmpfs, memfd), the same code writes through the cache.
+ * Why O_DIRECT. What goes through here is large and is not read soon: spilled runs, results. Through the page cache
+ * each byte would be copied once more into a page that pushes out the input, and beyond the kernel's dirty limit the
+ * writer is stopped for whole seconds. On the reference machine (docs/storage.md): O_DIRECT 1.4 GB/s at 0.1 s of CPU
+ * time per GiB; the page cache 0.1 to 1.0 GB/s at up to 4 s, because fresh pages are dear in a virtual machine. A file
+ * of less than one buffer, and the last bytes that do not fill a page, do go through the cache: they are one short
+ * call. Where O_DIRECT is not known (tmpfs, memfd), the same code writes through the cache.
  *
  * A write that fails in the background cannot fail the call that caused it. It is kept, and the caller asks. */
 #include "appender.h"

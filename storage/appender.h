@@ -1,9 +1,10 @@
 /* appender.h: bytes at the end of a file, written in the background.
- * Promise   Two buffers: one is filled while the other one flies. What was appended is in the file after finish or pad, or
- *           `failure` says why not.
+ * Promise   Two buffers: one is filled while the other one flies. What was appended is in the file after finish or pad,
+ *           or `failure` says why not.
  * Owner     The file is the caller's; it is not closed here.
  * Threads   One at a time.
- * Failure   The errno of the first failed write is kept in `failure`, with its offset; nothing is written any more then. */
+ * Failure   The errno of the first failed write is kept in `failure`, with its offset; nothing is written any more
+ *           then. */
 #ifndef MR__APPENDER_H
 #define MR__APPENDER_H
 

@@ -2,7 +2,8 @@
  *
  * The handler may run at any instruction, so it takes no lock: guards lie in a fixed array, and a range is two atomic
  * words. `start` is written last when a range appears and first when it goes, so a handler that sees a start sees its
- * size. In place of the page that is gone it maps a page of zeros and returns; the instruction is repeated and succeeds.
+ * size. In place of the page that is gone it maps a page of zeros and returns; the instruction is repeated and
+ * succeeds.
  *
  * The handler is installed with the first guard and taken out with the last one, if it is still ours by then: a
  * program that installs its own in between keeps it. */

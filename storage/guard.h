@@ -1,6 +1,6 @@
 /* guard.h: a mapped file may be cut short while it is read; touching what is gone raises SIGBUS, and the process dies.
- * Promise   While a guard watches a range, a SIGBUS inside it reads as zeros and is remembered, so that the reader can fail
- *           with a sentence. Any other SIGBUS goes to whoever had it before.
+ * Promise   While a guard watches a range, a SIGBUS inside it reads as zeros and is remembered, so that the reader can
+ *           fail with a sentence. Any other SIGBUS goes to whoever had it before.
  * Threads   A guard belongs to its reader; the signal may come on any thread.
  * Failure   acquire: NULL when too many are out; read in another way then. */
 #ifndef MR__GUARD_H

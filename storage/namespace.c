@@ -95,8 +95,8 @@ mr_status mr__namespace_load(const mr__namespace *names, const char *path, mr_sl
     int result = tier->ops->stat(tier, inside, &entry);
     if (result == 0)
         result = tier->ops->open(tier, inside, &file);
-    MR_CHECK(result == 0, mr__status_of_errno(-result, MR_BAD_INPUT), "could not open %s: %s%s", path, strerror(-result),
-             mr__errno_hint(result));
+    MR_CHECK(result == 0, mr__status_of_errno(-result, MR_BAD_INPUT), "could not open %s: %s%s", path,
+             strerror(-result), mr__errno_hint(result));
     MR_CHECK(entry.kind == MR__FILE, MR_BAD_INPUT, "could not read %s: it is not a file", path);
     for (ssize_t got = 1; got != 0; size += (size_t)got) {
         if (size == capacity) {

@@ -1,6 +1,6 @@
 /* namespace.h: one tree of paths over all tiers.
- * Promise   A path that begins with a mount's name ("/memory/x") belongs to that tier; every other path is a plain path of
- *           the host's file system. Resolving never fails: whether the file exists is the tier's answer.
+ * Promise   A path that begins with a mount's name ("/memory/x") belongs to that tier; every other path is a plain path
+ *           of the host's file system. Resolving never fails: whether the file exists is the tier's answer.
  * Owner     Mounted tiers are borrowed; they outlive the namespace and what was opened through it.
  * Threads   Mounting: one, before use. Resolving: any. */
 #ifndef MR__NAMESPACE_H

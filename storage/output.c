@@ -8,9 +8,9 @@
  *            drop the claim, with the old result in it
  *
  * O1  Without force the rename refuses a target that exists, whoever made it since open (RENAME_NOREPLACE).
- * O2  With force the old result and the new one change places in one step (RENAME_EXCHANGE): at every moment one of them
- *     has the name. On a file system that cannot do that the old one steps aside first; if the second rename fails, it
- *     steps back.
+ * O2  With force the old result and the new one change places in one step (RENAME_EXCHANGE): at every moment one of
+ *     them has the name. On a file system that cannot do that the old one steps aside first; if the second rename
+ *     fails, it steps back.
  * O3  Force replaces results only: a directory whose names are all part-*, or begin with _ or '.'. A mistyped -o never
  *     removes a home directory.
  *
@@ -52,7 +52,7 @@ struct mr__part {
     uint32_t index;
 };
 
-/* ---- open ---------------------------------------------------------------------------------------------------------- */
+/* ---- open -------------------------------------------------------------------------------------------------------- */
 
 static bool looks_like_a_result(const mr__entry *entry, void *context)
 {
@@ -78,10 +78,11 @@ static mr_status check_target(const mr__output *output, mr__error *error)
     const int listed = replaceable ? tier->ops->list(tier, output->target, looks_like_a_result, &replaceable) : 0;
     MR_CHECK(listed == 0, mr__status_of_errno(-listed, MR_IO_FAILED), "could not list output %s: %s%s", output->name,
              strerror(-listed), mr__errno_hint(listed));
-    MR_CHECK(replaceable, MR_EXISTS,
-             "output %s exists and is no result of a job, so it is not replaced\n  hint: choose another name, or remove it "
-             "yourself",
-             output->name);
+    MR_CHECK(
+        replaceable, MR_EXISTS,
+        "output %s exists and is no result of a job, so it is not replaced\n  hint: choose another name, or remove it "
+        "yourself",
+        output->name);
 done:
     return status;
 }
@@ -176,7 +177,7 @@ void mr__output_close(mr__output *output)
     mr__free(output);
 }
 
-/* ---- parts --------------------------------------------------------------------------------------------------------- */
+/* ---- parts ------------------------------------------------------------------------------------------------------- */
 
 static desk *take_desk(mr__output *output)
 {
@@ -301,7 +302,7 @@ void mr__part_abort(mr__part *part)
     mr__free(path);
 }
 
-/* ---- commit -------------------------------------------------------------------------------------------------------- */
+/* ---- commit ------------------------------------------------------------------------------------------------------ */
 
 /* The names in a directory of the host; other tiers keep theirs as they keep bytes. */
 static int sync_names(mr__output *output, const char *path)
@@ -368,8 +369,10 @@ mr_status mr__output_commit(mr__output *output, mr__error *error)
     MR_TRY(check_target(output, error));
     MR_TRY(mark_success(output, error));
     const int result = make_visible(output);
-    MR_CHECK(result != -EEXIST, MR_EXISTS, "output %s was made by somebody else while the job ran\n  hint: choose another "
-             "name, or replace it with --force", output->name);
+    MR_CHECK(result != -EEXIST, MR_EXISTS,
+             "output %s was made by somebody else while the job ran\n  hint: choose another "
+             "name, or replace it with --force",
+             output->name);
     MR_CHECK(result == 0, mr__status_of_errno(-result, MR_IO_FAILED), "could not commit output %s: %s%s", output->name,
              strerror(-result), mr__errno_hint(result));
     mr__claim_drop(output->tier, &output->claim);

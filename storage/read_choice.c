@@ -6,10 +6,10 @@
  *   else                                                 -> pread or mmap, whichever this machine is faster at
  *
  * Neither wins everywhere (2 threads, 1 GiB: AMD mmap 11.7-22 GB/s, pread 8.8-13.5; Intel mmap 4.1, pread 7.3), so the
- * last row asks a measurement: both paths read a scratch file of 32 MiB a few times in turn, with two threads where there
- * are two cores, because page faults of several threads get into each other's way. It takes about 0.2 s and is kept in the
- * cache directory, with the machine's name and kernel as the key; a home that several machines share has one line for the
- * machine that measured last. */
+ * last row asks a measurement: both paths read a scratch file of 32 MiB a few times in turn, with two threads where
+ * there are two cores, because page faults of several threads get into each other's way. It takes about 0.2 s and is
+ * kept in the cache directory, with the machine's name and kernel as the key; a home that several machines share has
+ * one line for the machine that measured last. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -29,7 +29,7 @@
 enum { PAGE = 4096, PROBE = 32 << 20, ROUNDS = 4, SAMPLES = 64, SMALL = 1 << 20, PATH = 4096, PROBE_BYTE = 0x5a };
 #define PROBE_WORD 0x5a5a5a5a5a5a5a5au
 
-/* ---- the measurement ----------------------------------------------------------------------------------------------- */
+/* ---- the measurement --------------------------------------------------------------------------------------------- */
 
 typedef struct probe {
     const mr__sources *sources;
@@ -123,7 +123,7 @@ static bool measure(const char *directory, mr__read_choice *choice)
     return choice->pread_gbs > 0 && choice->mmap_gbs > 0;
 }
 
-/* ---- where it is kept ---------------------------------------------------------------------------------------------- */
+/* ---- where it is kept -------------------------------------------------------------------------------------------- */
 
 /* Makes the directory; false if there is no place for it. */
 static bool cache_directory(char path[PATH])
@@ -194,7 +194,7 @@ static bool machine_rates(mr__read_choice *choice)
     return true;
 }
 
-/* ---- the page cache ------------------------------------------------------------------------------------------------ */
+/* ---- the page cache ---------------------------------------------------------------------------------------------- */
 
 static const mr__source *source_at(const mr__sources *sources, uint64_t offset)
 {
@@ -220,7 +220,8 @@ static bool is_resident(int fd, uint64_t offset)
     return resident;
 }
 
-/* How many of SAMPLES pages, spread evenly over all bytes, are in the page cache. A tier without descriptors has none. */
+/* How many of SAMPLES pages, spread evenly over all bytes, are in the page cache. A tier without descriptors has
+ * none. */
 static uint32_t count_resident(const mr__sources *sources)
 {
     uint32_t resident = 0;
@@ -243,7 +244,7 @@ static uint32_t count_resident(const mr__sources *sources)
     return resident;
 }
 
-/* ---- the choice ---------------------------------------------------------------------------------------------------- */
+/* ---- the choice -------------------------------------------------------------------------------------------------- */
 
 mr_status mr__read_choose(const mr__sources *sources, mr__read_choice *choice, mr__error *error)
 {
@@ -268,13 +269,13 @@ mr_status mr__read_choose(const mr__sources *sources, mr__read_choice *choice, m
     const uint32_t resident = count_resident(sources);
     if (resident < SAMPLES / 2) {
         made.path = MR__READ_URING;
-        snprintf(made.why, sizeof made.why, "%u of %d sampled pages are in the page cache: the disk reads ahead of the map",
-                 resident, SAMPLES);
+        snprintf(made.why, sizeof made.why,
+                 "%u of %d sampled pages are in the page cache: the disk reads ahead of the map", resident, SAMPLES);
         goto done;
     }
     if (!machine_rates(&made)) {
-        snprintf(made.why, sizeof made.why, "%u of %d sampled pages are in the page cache; mmap could not be measured here",
-                 resident, SAMPLES);
+        snprintf(made.why, sizeof made.why,
+                 "%u of %d sampled pages are in the page cache; mmap could not be measured here", resident, SAMPLES);
         goto done;
     }
     made.path = made.mmap_gbs > made.pread_gbs ? MR__READ_MMAP : MR__READ_PREAD;

@@ -3,9 +3,9 @@
  *   [ head: kept bytes ...|fresh bytes ..................|padding ]
  *                         ^ pread always lands here, on a page
  *
- * The kept bytes (a partial line) move in front of where the next read lands, so the copy is as small as they are, and the
- * read stays aligned. The buffer is small on purpose: at 256 KiB the kernel's copy lands in L2 and is read from there.
- * Sums over 1 GiB in the page cache, two threads, Intel: windows of 256-512 KiB 7.5 GB/s, 1 MiB 5.9, 4 MiB 4.7.
+ * The kept bytes (a partial line) move in front of where the next read lands, so the copy is as small as they are, and
+ * the read stays aligned. The buffer is small on purpose: at 256 KiB the kernel's copy lands in L2 and is read from
+ * there. Sums over 1 GiB in the page cache, two threads, Intel: windows of 256-512 KiB 7.5 GB/s, 1 MiB 5.9, 4 MiB 4.7.
  *
  * A record that fills the window (keep == all of it) doubles the window, so a line of n bytes costs O(n). The room is
  * given back at the start of the next range. */
@@ -27,10 +27,11 @@ const char *mr__read_path_name(mr__read_path path)
 
 mr_status mr__reader_truncated(const mr__source *source, uint64_t now, mr__error *error)
 {
-    return mr__fail(error, MR_BAD_INPUT,
-                    "%s was truncated while it was read: it had %llu bytes when it was listed and ends at offset %llu now"
-                    "\n  hint: run the job again when nothing writes to the file",
-                    source->path, (unsigned long long)source->size, (unsigned long long)now);
+    return mr__fail(
+        error, MR_BAD_INPUT,
+        "%s was truncated while it was read: it had %llu bytes when it was listed and ends at offset %llu now"
+        "\n  hint: run the job again when nothing writes to the file",
+        source->path, (unsigned long long)source->size, (unsigned long long)now);
 }
 
 mr_status mr__reader_failed(const mr__source *source, uint64_t offset, int number, mr__error *error)
@@ -39,7 +40,7 @@ mr_status mr__reader_failed(const mr__source *source, uint64_t offset, int numbe
                     source->path, (unsigned long long)offset, strerror(number));
 }
 
-/* ---- files --------------------------------------------------------------------------------------------------------- */
+/* ---- files ------------------------------------------------------------------------------------------------------- */
 
 static void close_slot(mr__slot *slot)
 {
@@ -81,7 +82,7 @@ static mr_status read_exactly(const mr__source *source, const mr__file *file, vo
     return MR_OK;
 }
 
-/* ---- the buffer ---------------------------------------------------------------------------------------------------- */
+/* ---- the buffer -------------------------------------------------------------------------------------------------- */
 
 static size_t rounded(size_t size, size_t unit)
 {
@@ -159,7 +160,7 @@ done:
     return status;
 }
 
-/* ---- ranges -------------------------------------------------------------------------------------------------------- */
+/* ---- ranges ------------------------------------------------------------------------------------------------------ */
 
 mr_status mr__reader_end(mr__reader *reader, mr__error *error)
 {
@@ -245,7 +246,7 @@ done:
     return status;
 }
 
-/* ---- files as a whole, bytes at a place ---------------------------------------------------------------------------- */
+/* ---- files as a whole, bytes at a place -------------------------------------------------------------------------- */
 
 mr_status mr__reader_whole(mr__reader *reader, uint32_t source, mr_slice *content, mr__error *error)
 {
@@ -281,7 +282,7 @@ done:
     return status;
 }
 
-/* ---- life ---------------------------------------------------------------------------------------------------------- */
+/* ---- life -------------------------------------------------------------------------------------------------------- */
 
 mr_status mr__reader_create(const mr__sources *sources, mr__read_path path, size_t window, mr__budget *budget,
                             mr__reader **reader, mr__error *error)

@@ -1,13 +1,14 @@
 /* reader.h: a worker's way through byte ranges of sources, with read-ahead.
- * Promise   After mr__reader_start(range) each mr__reader_next() gives a window: the last `keep` bytes of the window before,
- *           then fresh bytes. MR_BLOCK_PADDING bytes behind a window are readable. Reading ahead stops at the soft end;
- *           beyond it (the rest of a record that crosses it) small pieces are read. Of a file that grew, only the bytes
- *           that it had when it was listed are read.
+ * Promise   After mr__reader_start(range) each mr__reader_next() gives a window: the last `keep` bytes of the window
+ *           before, then fresh bytes. MR_BLOCK_PADDING bytes behind a window are readable. Reading ahead stops at the
+ *           soft end; beyond it (the rest of a record that crosses it) small pieces are read. Of a file that grew, only
+ *           the bytes that it had when it was listed are read.
  * Owner     The window belongs to the reader until the next call.
  * Threads   One thread per reader.
  * Cost      A small file (whole) costs an open, a read and a close. The last file stays open between ranges.
  * Failure   MR_BAD_INPUT: the file is gone, unreadable, or shorter than it was when it was listed (the sentence names
- *           path and offset). MR_NO_MEMORY: a record does not fit the memory (the sentence says so and names the offset). */
+ *           path and offset). MR_NO_MEMORY: a record does not fit the memory (the sentence says so and names the
+ *           offset). */
 #ifndef MR__READER_H
 #define MR__READER_H
 

@@ -4,13 +4,13 @@
  *   memory:       [ file pages                       ][ page of zeros: the padding behind the last byte ]
  *
  * Pages are populated a megabyte at a time (MADV_POPULATE_READ): one call instead of 256 page faults. A stretch is
- * unmapped when the next one is needed, so the resident set stays small and the kernel may have the pages back. Kept bytes
- * cost nothing: they lie in front of the fresh ones. A record that fills half a stretch goes on in the pread buffer, where
- * it is counted against the memory limit.
+ * unmapped when the next one is needed, so the resident set stays small and the kernel may have the pages back. Kept
+ * bytes cost nothing: they lie in front of the fresh ones. A record that fills half a stretch goes on in the pread
+ * buffer, where it is counted against the memory limit.
  *
- * A file that is cut short. Populating tells (EFAULT), the size is asked for with each window and at the end of the range,
- * and what is touched in between raises SIGBUS, which the guard turns into zeros and a note. mr__map_check() finds all
- * three, before the range counts as read. */
+ * A file that is cut short. Populating tells (EFAULT), the size is asked for with each window and at the end of the
+ * range, and what is touched in between raises SIGBUS, which the guard turns into zeros and a note. mr__map_check()
+ * finds all three, before the range counts as read. */
 #include <errno.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -80,7 +80,8 @@ static bool map_stretch(mr__reader *reader, uint64_t from)
                         : mmap(NULL, map->size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED)
         return false;
-    if (mmap(base, length, PROT_READ, MAP_SHARED | MAP_FIXED, reader->ranged.file.fd, (off_t)map->start) == MAP_FAILED) {
+    if (mmap(base, length, PROT_READ, MAP_SHARED | MAP_FIXED, reader->ranged.file.fd, (off_t)map->start) ==
+        MAP_FAILED) {
         munmap(base, map->size);
         return false;
     }
@@ -104,8 +105,8 @@ mr_status mr__map_check(mr__reader *reader, mr__error *error)
         look_at_size(reader);
     if (!map->cut && !mr__guard_hit(map->guard))
         return MR_OK;
-    return mr__reader_truncated(reader->source, fstat(reader->ranged.file.fd, &found) == 0 ? (uint64_t)found.st_size : 0,
-                                error);
+    return mr__reader_truncated(reader->source,
+                                fstat(reader->ranged.file.fd, &found) == 0 ? (uint64_t)found.st_size : 0, error);
 }
 
 /* Brings the pages up to `to` in, and some more, but none beyond the range. */

@@ -8,8 +8,8 @@
  * aligned in the file and in memory, so that they can be read with O_DIRECT: the disk writes into the chunk itself, and
  * half the memory traffic is saved. A record that is longer than the head goes through the reader's buffer.
  *
- * Whatever goes wrong here (no ring, no O_DIRECT, a short read) ends the reading ahead of this range, and pread goes on in
- * its place: it reads the same bytes and has the sentences. */
+ * Whatever goes wrong here (no ring, no O_DIRECT, a short read) ends the reading ahead of this range, and pread goes on
+ * in its place: it reads the same bytes and has the sentences. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>

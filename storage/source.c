@@ -72,7 +72,7 @@ static mr_status append_file(walk *w, const char *path, uint64_t size, mr__error
     return append(w, path, size, tier, inside, error);
 }
 
-/* ---- directories --------------------------------------------------------------------------------------------------- */
+/* ---- directories ------------------------------------------------------------------------------------------------- */
 
 static bool collect(const mr__entry *entry, void *context)
 {
@@ -145,7 +145,7 @@ done:
     return status;
 }
 
-/* ---- standard input and pipes -------------------------------------------------------------------------------------- */
+/* ---- standard input and pipes ------------------------------------------------------------------------------------ */
 
 static mr_status spool(walk *w, int fd, const char *path, mr__error *error)
 {
@@ -189,8 +189,8 @@ done:
 
 static mr_status add_standard_input(walk *w, mr__error *error)
 {
-    /* A file that the shell opened is read in place, unless something before us has read from it already or it cannot be
-     * opened a second time. */
+    /* A file that the shell opened is read in place, unless something before us has read from it already or it cannot
+     * be opened a second time. */
     static const char name[] = "/dev/stdin";
     struct stat input;
     const bool whole = fstat(STDIN_FILENO, &input) == 0 && S_ISREG(input.st_mode) &&
@@ -212,7 +212,7 @@ done:
     return status;
 }
 
-/* ---- arguments ----------------------------------------------------------------------------------------------------- */
+/* ---- arguments --------------------------------------------------------------------------------------------------- */
 
 /* Adds what matches front + pattern, where front needs no matching and ends with '/', or is "". */
 static mr_status add_matches(walk *w, const char *front, const char *pattern, mr__error *error)

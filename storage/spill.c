@@ -51,7 +51,7 @@ const char *mr__codec_name(mr__codec codec)
     return (size_t)codec < MR__COUNT(names) ? names[codec] : "?";
 }
 
-/* ---- the spill ----------------------------------------------------------------------------------------------------- */
+/* ---- the spill --------------------------------------------------------------------------------------------------- */
 
 mr_status mr__spill_create(mr__burst *burst, mr__codec codec, mr__spill **spill, mr__error *error)
 {
@@ -147,8 +147,8 @@ static mr_status add_file(mr__spill *spill, mr__file *file, uint32_t *index, mr_
     MR_CHECK(made->path != NULL, MR_NO_MEMORY, "no memory for a spill file in %s", directory);
     snprintf(made->path, size, "%s/%s", directory, made->name);
     const int result = tier->ops->create(tier, made->name, &made->file);
-    MR_CHECK(result == 0, mr__status_of_errno(-result, MR_IO_FAILED), "could not create spill file %s: %s%s", made->path,
-             strerror(-result), mr__errno_hint(result));
+    MR_CHECK(result == 0, mr__status_of_errno(-result, MR_IO_FAILED), "could not create spill file %s: %s%s",
+             made->path, strerror(-result), mr__errno_hint(result));
     listed = enlist(spill, made, index);
     MR_CHECK(listed, MR_NO_MEMORY, "no memory for spill file %s", made->path);
     *file = made->file;
@@ -164,7 +164,7 @@ done:
     return status;
 }
 
-/* ---- writing ------------------------------------------------------------------------------------------------------- */
+/* ---- writing ----------------------------------------------------------------------------------------------------- */
 
 mr_status mr__spill_writer_create(mr__spill *spill, mr__budget *budget, mr__spill_writer **writer, mr__error *error)
 {
@@ -194,11 +194,12 @@ static mr_status report_failure(mr__spill_writer *writer, mr__error *error)
 {
     mr__tier *tier = writer->out.file.tier;
     const int64_t left = tier->ops->free_bytes(tier, "");
-    return mr__fail(error, mr__status_of_errno(writer->out.failure, MR_IO_FAILED),
-                    "could not write spill file %s at offset %llu: %s; %lld MiB are free there\n  hint: name a directory "
-                    "with more room with MILLRACE_BURST, or raise --memory",
-                    mr__spill_file_path(writer->spill, writer->index), (unsigned long long)writer->out.failure_offset,
-                    strerror(writer->out.failure), (long long)((left < 0 ? 0 : left) >> 20));
+    return mr__fail(
+        error, mr__status_of_errno(writer->out.failure, MR_IO_FAILED),
+        "could not write spill file %s at offset %llu: %s; %lld MiB are free there\n  hint: name a directory "
+        "with more room with MILLRACE_BURST, or raise --memory",
+        mr__spill_file_path(writer->spill, writer->index), (unsigned long long)writer->out.failure_offset,
+        strerror(writer->out.failure), (long long)((left < 0 ? 0 : left) >> 20));
 }
 
 static mr_status first_write(mr__spill_writer *writer, mr__error *error)
@@ -262,7 +263,10 @@ mr_status mr__spill_write(mr__spill_writer *writer, const void *bytes, size_t si
         stored_size = size;
     }
     mr__extent_seal(header, stored, (uint32_t)stored_size, (uint32_t)size, codec);
-    const mr__extent made = {.file = writer->index, .stored = (uint32_t)stored_size, .size = (uint32_t)size, .note = note,
+    const mr__extent made = {.file = writer->index,
+                             .stored = (uint32_t)stored_size,
+                             .size = (uint32_t)size,
+                             .note = note,
                              .offset = mr__appender_offset(&writer->out)};
     const uint64_t footprint = mr__extent_footprint((uint32_t)stored_size);
     mr__appender_write(&writer->out, header, sizeof header);

@@ -1,10 +1,11 @@
 /* spill.h: chunks of bytes that memory has no room for, in the burst directory, checked when they come back.
- * Promise   What is read back is what was written, or MR_IO_FAILED with file and offset (XXH3 per extent). Writes go out in
- *           the background (io_uring; pwrite as a fallback) and overlap with computing; so do reads of a known list.
+ * Promise   What is read back is what was written, or MR_IO_FAILED with file and offset (XXH3 per extent). Writes go
+ *           out in the background (io_uring; pwrite as a fallback) and overlap with computing; so do reads of a known
+ *           list.
  * Layout    extent.h.
  * Threads   A writer belongs to one thread; any number of writers (a file each) and readers share a spill.
- * Failure   MR_NO_SPACE, MR_IO_FAILED, with the file's name. A write that fails later is reported by the next call of its
- *           writer, at the latest by flush; from then on every call of that writer fails. */
+ * Failure   MR_NO_SPACE, MR_IO_FAILED, with the file's name. A write that fails later is reported by the next call of
+ *           its writer, at the latest by flush; from then on every call of that writer fails. */
 #ifndef MR__SPILL_H
 #define MR__SPILL_H
 

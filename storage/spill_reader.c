@@ -6,7 +6,8 @@
  * A caller gets extents one by one out of the first buffer; when it asks for one of the next batch, the first buffer is
  * read into again. Reads begin and end at pages (O_DIRECT), so a read is a little larger than its extents.
  *
- * Every byte is checked here, when the caller asks for it: it is in the cache then, and a failure has file and offset. */
+ * Every byte is checked here, when the caller asks for it: it is in the cache then, and a failure has file and
+ * offset. */
 #include <errno.h>
 #include <string.h>
 
@@ -121,7 +122,8 @@ static mr_status finish_reading(mr__spill_reader *reader, batch *one, mr__error 
     MR_CHECK(got >= 0, mr__status_of_errno((int)-got, MR_IO_FAILED), "could not read spill file %s at offset %llu: %s",
              mr__spill_file_path(reader->spill, extent->file), (unsigned long long)one->offset, strerror((int)-got));
     one->got = (size_t)got;
-    MR_CHECK(got > 0, MR_IO_FAILED, "spill file %s is damaged at offset %llu: the file ends before it\n  hint: something "
+    MR_CHECK(got > 0, MR_IO_FAILED,
+             "spill file %s is damaged at offset %llu: the file ends before it\n  hint: something "
              "else wrote to it, or the disk fails; run the job again",
              mr__spill_file_path(reader->spill, extent->file), (unsigned long long)one->offset);
 done:
@@ -145,12 +147,14 @@ mr_status mr__spill_reader_next(mr__spill_reader *reader, const uint8_t **bytes,
     const mr__extent *wanted = &reader->extents[reader->next];
     const size_t at = (size_t)(wanted->offset - one->offset);
     const uint8_t *content = NULL;
-    const char *wrong = at > one->got ? "the file ends before it"
-                                      : mr__extent_open(one->bytes + at, one->got - at, wanted, reader->unpacked, &content);
-    MR_CHECK(wrong == NULL, MR_IO_FAILED,
-             "spill file %s is damaged at offset %llu: %s\n  hint: something else wrote to it, or the disk or the memory "
-             "of this machine fails; run the job again",
-             mr__spill_file_path(reader->spill, wanted->file), (unsigned long long)wanted->offset, wrong);
+    const char *wrong = at > one->got
+                            ? "the file ends before it"
+                            : mr__extent_open(one->bytes + at, one->got - at, wanted, reader->unpacked, &content);
+    MR_CHECK(
+        wrong == NULL, MR_IO_FAILED,
+        "spill file %s is damaged at offset %llu: %s\n  hint: something else wrote to it, or the disk or the memory "
+        "of this machine fails; run the job again",
+        mr__spill_file_path(reader->spill, wanted->file), (unsigned long long)wanted->offset, wrong);
     *bytes = content;
     *extent = *wanted;
     reader->next++;

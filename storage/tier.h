@@ -4,8 +4,8 @@
  * Result    0 (or a count) or -errno: the sentence is worded by the caller, who knows what the file is for.
  * Units     Bytes.
  * Threads   Any thread may call. A file is written by one thread at a time, read by any.
- * Capacity  A tier with a capacity answers -ENOSPC beyond it. write_at charges; who writes through fd charges itself with
- *           mr__tier_charge(). Files are written once: a byte is charged once, and given back by remove. */
+ * Capacity  A tier with a capacity answers -ENOSPC beyond it. write_at charges; who writes through fd charges itself
+ *           with mr__tier_charge(). Files are written once: a byte is charged once, and given back by remove. */
 #ifndef MR__TIER_H
 #define MR__TIER_H
 

@@ -8,8 +8,8 @@
  * can be locked has no living owner and is removed.
  *     maker:   mkdir -> open -> lock -> is it still there?  no: another name
  *     sweeper: open -> lock (held: leave it) -> remove
- * Why the last question: between mkdir and lock the directory looks dead. A sweeper that came in between has the lock, or
- * has removed the directory; the maker sees either and begins again, so that no maker works in a directory that is
+ * Why the last question: between mkdir and lock the directory looks dead. A sweeper that came in between has the lock,
+ * or has removed the directory; the maker sees either and begins again, so that no maker works in a directory that is
  * gone. Rejected: looking whether the PID lives; PIDs are reused, and another container's are not seen. */
 #include <dirent.h>
 #include <errno.h>
@@ -161,8 +161,8 @@ static int directory_rename(mr__tier *tier, const char *from, const char *to, mr
         return 0;
     if (errno != EINVAL && errno != ENOSYS)
         return -errno;
-    /* A file system without these flags (NFS): rename() itself refuses a target that is a directory with content, and an
-     * empty one is asked for here; the moment between is the best such a file system offers. */
+    /* A file system without these flags (NFS): rename() itself refuses a target that is a directory with content, and
+     * an empty one is asked for here; the moment between is the best such a file system offers. */
     if (how == MR__RENAME_SWAP)
         return -ENOTSUP;
     if (faccessat(root, to, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
@@ -202,7 +202,7 @@ static int64_t directory_free_bytes(mr__tier *tier, const char *path)
     return (int64_t)(there < allowed ? there : allowed);
 }
 
-/* ---- claims -------------------------------------------------------------------------------------------------------- */
+/* ---- claims ------------------------------------------------------------------------------------------------------ */
 
 static int lock_directory(int root, const char *path, int *lock)
 {
@@ -310,7 +310,7 @@ static int directory_claim(mr__tier *tier, const char *parent, const char *prefi
     return result;
 }
 
-/* ---- the two tiers of this kind ------------------------------------------------------------------------------------ */
+/* ---- the two tiers of this kind ---------------------------------------------------------------------------------- */
 
 static void directory_destroy(mr__tier *tier)
 {

@@ -2,7 +2,8 @@
  *
  * A file is a memfd under a name in a list, so it has a descriptor, and pread, mmap and io_uring work on it as on any
  * other. Directories are entries of the list too; the root always exists. The list is short (parts of results), so a
- * search goes through all of it. An open file is a duplicate of the descriptor: removing the name does not disturb it. */
+ * search goes through all of it. An open file is a duplicate of the descriptor: removing the name does not disturb
+ * it. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>

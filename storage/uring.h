@@ -1,8 +1,8 @@
 /* uring.h: reads and writes in the background. uring.c is the only file that knows liburing.
  * Promise   What is queued is done at some time; the buffer stays the kernel's until its completion was waited for.
  * Threads   A ring belongs to one thread.
- * Failure   create: NULL where io_uring is not to be had (an old kernel, a container's filter, MILLRACE_IO_URING=0); the
- *           caller reads and writes in the foreground then. queue: -errno, nothing was queued. */
+ * Failure   create: NULL where io_uring is not to be had (an old kernel, a container's filter, MILLRACE_IO_URING=0);
+ *           the caller reads and writes in the foreground then. queue: -errno, nothing was queued. */
 #ifndef MR__URING_H
 #define MR__URING_H
 

@@ -3,7 +3,8 @@
  *
  *     bench_output DIRECTORY [MEGABYTES [COMPUTING_THREADS]]
  *
- * The computing threads count how much they get done, with and without the writing: what the writing takes from them. */
+ * The computing threads count how much they get done, with and without the writing: what the writing takes from
+ * them. */
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>

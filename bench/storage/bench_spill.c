@@ -36,8 +36,8 @@ static void fill_with_words(uint8_t *bytes, size_t size)
 static void show(const char *what, uint64_t bytes, uint64_t begin, double cpu, const char *more)
 {
     const double seconds = (double)(mr__now_ns() - begin) * 1e-9;
-    printf("  %-24s %6.2f GB/s   cpu %.2f s of %.2f s   %s\n", what, (double)bytes * 1e-9 / seconds, cpu_seconds() - cpu,
-           seconds, more);
+    printf("  %-24s %6.2f GB/s   cpu %.2f s of %.2f s   %s\n", what, (double)bytes * 1e-9 / seconds,
+           cpu_seconds() - cpu, seconds, more);
 }
 
 static int plain(const char *directory, const uint8_t *bytes, size_t piece, uint64_t total, int flag, const char *what)

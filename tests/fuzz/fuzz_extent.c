@@ -1,6 +1,6 @@
 /* fuzz_extent.c: any bytes where an extent of a spill file should be; and any bytes packed, sealed and opened again.
- * Holds: what is accepted has the size that was written and lies in readable memory; what is refused has words for it; a
- * sealed extent gives its content back, and with one bit flipped it is refused. */
+ * Holds: what is accepted has the size that was written and lies in readable memory; what is refused has words for it;
+ * a sealed extent gives its content back, and with one bit flipped it is refused. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /* fuzz_reader.c: any file, read through any path in any steps, perhaps cut short on the way.
  *   input: [path and cut u8][window u8][start u8][soft end u8][keep u8 ...16][the file]
- * Holds: every window is what the file held, in order and without a gap, with readable padding; the walk ends; a file that
- * was cut short is an error with a sentence and never a signal. */
+ * Holds: every window is what the file held, in order and without a gap, with readable padding; the walk ends; a file
+ * that was cut short is an error with a sentence and never a signal. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -83,7 +83,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     make_file(bytes, size);
     mr__budget_init(&budget, 64 << 20);
     check(mr__sources_open_in(names, &path, 1, NULL, &sources, &error) == MR_OK);
-    check(mr__reader_create(sources, (mr__read_path)(data[0] % 3), 1 + data[1] * 8u, &budget, &reader, &error) == MR_OK);
+    check(mr__reader_create(sources, (mr__read_path)(data[0] % 3), 1 + data[1] * 8u, &budget, &reader, &error) ==
+          MR_OK);
     const mr_status status = walk(reader, data, bytes, size, &error);
     check(status == MR_OK || (status == MR_BAD_INPUT && error.text[0] != '\0' && (data[0] & 4)));
     mr__reader_destroy(reader);

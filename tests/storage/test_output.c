@@ -155,7 +155,8 @@ static void force_replaces_a_result_when_the_new_one_is_whole(void **state)
     mr__output *output = NULL;
     char target[PATH_MAX];
     snprintf(target, sizeof target, "%s", scratch_file("out"));
-    assert_int_equal(scratch_run("mkdir '%s'; echo old > '%s/part-00007'; : > '%s/_SUCCESS'", target, target, target), 0);
+    assert_int_equal(scratch_run("mkdir '%s'; echo old > '%s/part-00007'; : > '%s/_SUCCESS'", target, target, target),
+                     0);
     assert_int_equal(mr__output_open(target, true, &output, NULL), MR_OK);
     assert_int_equal(write_parts(output, NULL), MR_OK);
     assert_int_equal(scratch_run("test \"$(cat '%s/part-00007')\" = old", target), 0);
@@ -344,7 +345,8 @@ static mr_status attempt(mr__error *error)
     if (status == MR_OK)
         assert_complete(target);
     else if (swept_force)
-        assert_int_equal(scratch_run("test \"$(cat '%s/part-00000')\" = old && test ! -e '%s/_SUCCESS'", target, target), 0);
+        assert_int_equal(
+            scratch_run("test \"$(cat '%s/part-00000')\" = old && test ! -e '%s/_SUCCESS'", target, target), 0);
     else
         assert_int_equal(stat(target, &found), -1);
     assert_int_equal(scratch_run("rm -rf '%s'", target), 0);

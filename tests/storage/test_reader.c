@@ -175,7 +175,8 @@ static void without_memory_for_one_buffer_there_is_no_reader(void **state)
 
 static void small_files_are_read_as_a_whole(void **state)
 {
-    const char *const names[] = {scratch_file("empty"), scratch_file("one"), scratch_file("big"), scratch_file("exact")};
+    const char *const names[] = {scratch_file("empty"), scratch_file("one"), scratch_file("big"),
+                                 scratch_file("exact")};
     static const size_t sizes[] = {0, 1, BIG, 8192};
     mr__sources *sources = NULL;
     assert_int_equal(mr__sources_open(names, 4, NULL, &sources, NULL), MR_OK);

@@ -36,13 +36,14 @@ static int make_tree(void **state)
 {
     if (scratch_make(state) != 0)
         return -1;
-    return scratch_run("cd '%s' && mkdir -p t/a t/a.b/c t/a-b t/deep/1/2/3/4 t/empty t/.hidden && "
-                       "echo one > t/a/x.c && echo three > t/a.c && echo 22 > t/a.b/c/y.h && echo > t/a-b/z.c && "
-                       "echo h > t/.hidden/f && echo d > t/.dot && echo 4 > t/deep/1/2/3/4/leaf.c && : > t/nothing && "
-                       "printf 'x' > 't/with blank' && printf 'y' > t/$(printf '\\303\\244') && printf 'z' > 't/[q]' && "
-                       "ln -s a.c t/link-to-file && ln -s a t/link-to-directory && ln -s gone t/link-to-nothing && "
-                       "mkfifo t/pipe && seq 1 300 | while read i; do echo $i > t/deep/n$i; done",
-                       scratch_path);
+    return scratch_run(
+        "cd '%s' && mkdir -p t/a t/a.b/c t/a-b t/deep/1/2/3/4 t/empty t/.hidden && "
+        "echo one > t/a/x.c && echo three > t/a.c && echo 22 > t/a.b/c/y.h && echo > t/a-b/z.c && "
+        "echo h > t/.hidden/f && echo d > t/.dot && echo 4 > t/deep/1/2/3/4/leaf.c && : > t/nothing && "
+        "printf 'x' > 't/with blank' && printf 'y' > t/$(printf '\\303\\244') && printf 'z' > 't/[q]' && "
+        "ln -s a.c t/link-to-file && ln -s a t/link-to-directory && ln -s gone t/link-to-nothing && "
+        "mkfifo t/pipe && seq 1 300 | while read i; do echo $i > t/deep/n$i; done",
+        scratch_path);
 }
 
 static void a_directory_is_walked_in_byte_order_of_the_paths(void **state)
@@ -142,8 +143,9 @@ static void a_directory_without_permission_gets_a_sentence(void **state)
         skip();
     if (geteuid() == 65534)
         assert_int_equal(seteuid(0), 0);
-    assert_int_equal(scratch_run("chmod 755 '%s'; mkdir -p '%s/shut/in'; chmod 700 '%s/shut'", scratch_path, scratch_path,
-                                 scratch_path), 0);
+    assert_int_equal(scratch_run("chmod 755 '%s'; mkdir -p '%s/shut/in'; chmod 700 '%s/shut'", scratch_path,
+                                 scratch_path, scratch_path),
+                     0);
     const bool root = geteuid() == 0;
     if (!root)
         chmod(scratch_file("shut"), 0);

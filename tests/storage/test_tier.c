@@ -176,7 +176,8 @@ static void removing_a_tree_follows_no_link(void **state)
 {
     mr__tier *tier = tiers[0];
     assert_int_equal(scratch_run("mkdir '%s/kept' && echo x > '%s/kept/f'", scratch_path, scratch_path), 0);
-    assert_int_equal(scratch_run("mkdir '%s/tier/t' && ln -s ../../kept '%s/tier/t/link'", scratch_path, scratch_path), 0);
+    assert_int_equal(scratch_run("mkdir '%s/tier/t' && ln -s ../../kept '%s/tier/t/link'", scratch_path, scratch_path),
+                     0);
     assert_int_equal(scratch_run("ln -s ../kept '%s/tier/top'", scratch_path), 0);
     assert_int_equal(mr__tier_remove_tree(tier, "t"), 0);
     assert_int_equal(mr__tier_remove_tree(tier, "top"), 0);
