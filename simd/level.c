@@ -1,8 +1,8 @@
 /* level.c: the levels are ordered, and the best one that the machine has is the preset.
  *
  * avx512 means Ice Lake, Zen 4 and later: besides F, BW, DQ and VL it asks for VBMI and VBMI2, whose byte permute and
- * byte compress carry the transpose and the tokeniser, and for VPOPCNTDQ and GFNI, which count bytes. The older AVX-512 machines, which also clock down at 512 bits,
- * run avx2. (simdjson draws the line at the same place.)
+ * byte compress carry the transpose and the tokeniser, and for VPOPCNTDQ and GFNI, which count bytes. The older AVX-512
+ * machines, which also clock down at 512 bits, run avx2. (simdjson draws the line at the same place.)
  * __builtin_cpu_supports asks CPUID, and XGETBV for what the system saves: libgcc's cpuinfo.c. */
 #include "level.h"
 

@@ -5,6 +5,7 @@
 
 #include <millrace/row.h>
 
+#include "black_scholes.h"
 #include "cpu_clock.h"
 #include "kernels.h"
 #include "rows.h"
@@ -14,6 +15,7 @@ MR_ROW_TABLE(rows_add_row);
 MR_ROW_TABLE(rows_math);
 MR_ROW_TABLE(rows_regression);
 MR_ROW_TABLE(rows_histogram);
+MR_ROW_TABLE(black_scholes_price);
 
 enum { BLOCK_ROWS = 32768, BLOCKS = 8, KEYS = 256, WIDTH = 8, REPEATS = 25 };
 
@@ -29,7 +31,7 @@ static mr_row_fn entry(const mr_row_kernel *kernel, int level)
     return mr__level_supported((mr__level)level) ? entries[level] : NULL;
 }
 
-static void run(const mr_row_kernel *kernel, const float *columns, const struct nearest_params *params, uint32_t width)
+static void run(const mr_row_kernel *kernel, const float *columns, const void *params, uint32_t width)
 {
     static uint64_t want[KEYS * WIDTH], table[KEYS * WIDTH];
     double scalar_rate = 0;
@@ -78,6 +80,7 @@ int main(void)
         params.centre[i] = columns[i * 17];
     run(&rows_add_row_rows, columns, &params, 4);
     run(&rows_add_rows, columns, &params, 4);
+    run(&black_scholes_price_rows, columns, &(struct black_scholes_params){.rate = 0.02, .volatility = 0.3}, SUMS);
     run(&rows_math_rows, columns, NULL, 8);
     run(&rows_regression_rows, columns, NULL, 6);
     run(&rows_histogram_rows, columns, NULL, 1);

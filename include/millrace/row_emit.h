@@ -18,31 +18,32 @@ enum {
 /* counts[byte] += how often it occurs; at the vector level chosen at run time. */
 MR_API void mr__count_bytes(const uint8_t *bytes, size_t size, uint64_t counts[256]);
 
-typedef struct mr_row_out {
-    mr_emitter *emitter;
-    uint64_t keys;
-    uint32_t width;
-    uint32_t active;        /* lanes of this group that are rows */
-    uint32_t phase;         /* of its first row */
-    uint32_t f64_used, u64_used;    /* one bit a slot */
-    uint32_t bytes_used;
-    bool counted;           /* counts is in use */
+typedef struct mr__row_memory {
     union {
         double f64[MR__ROW_PHASES];
         uint64_t u64[MR__ROW_PHASES];
     } sums[MR__ROW_SLOTS] __attribute__((aligned(64)));
+    uint8_t bytes[MR__ROW_BYTES];
     uint64_t counts[256];
-    uint8_t bytes[MR__ROW_BYTES] __attribute__((aligned(64)));
+} mr__row_memory;
+
+/* Nothing but plain fields, whose address is not passed on: the compiler keeps them in registers. */
+typedef struct mr_row_out {
+    mr_emitter *emitter;
+    mr__row_memory *memory;
+    uint64_t keys;
+    uint32_t width;
+    uint32_t active;        /* lanes of this group that are rows */
+    uint32_t phase;         /* of its first row */
+    uint32_t f64_used, u64_used;    /* one bit a slot: sums is in use */
+    uint32_t bytes_used;
+    bool counted;           /* bytes and counts are in use */
 } mr_row_out;
 
-MR_ROW_FUNCTION void mr__row_begin(mr_row_out *out, mr_emitter *emitter)
+MR_ROW_FUNCTION void mr__row_begin(mr_row_out *out, mr_emitter *emitter, mr__row_memory *memory)
 {
-    out->emitter = emitter;
-    out->keys = emitter->dense_keys;
-    out->width = emitter->dense_width;
-    out->f64_used = out->u64_used = 0;
-    out->bytes_used = 0;
-    out->counted = false;
+    *out = (mr_row_out){
+        .emitter = emitter, .memory = memory, .keys = emitter->dense_keys, .width = emitter->dense_width};
 }
 
 MR_ROW_FUNCTION void mr__row_end(mr_row_out *out)
@@ -53,19 +54,19 @@ MR_ROW_FUNCTION void mr__row_end(mr_row_out *out)
         if (out->f64_used >> slot & 1) {
             double total = 0;
             for (int i = 0; i < MR__ROW_PHASES; i++)
-                total += out->sums[slot].f64[i];
+                total += out->memory->sums[slot].f64[i];
             f64[slot] += total;
         } else if (out->u64_used >> slot & 1) {
             for (int i = 0; i < MR__ROW_PHASES; i++)
-                u64[slot] += out->sums[slot].u64[i];
+                u64[slot] += out->memory->sums[slot].u64[i];
         }
     if (!out->counted)
         return;
-    mr__count_bytes(out->bytes, out->bytes_used, out->counts);
+    mr__count_bytes(out->memory->bytes, out->bytes_used, out->memory->counts);
     for (uint64_t key = 0; key < 256; key++)
         if (key < out->keys)
-            u64[key * out->width] += out->counts[key];
-        else if (out->counts[key] > 0)
+            u64[key * out->width] += out->memory->counts[key];
+        else if (out->memory->counts[key] > 0)
             mr__emit_bad_dense(out->emitter, key);
 }
 
@@ -218,14 +219,14 @@ MR_ROW_FUNCTION void mr_add_row_f32(mr_row_out *out, mr_i32 key, uint32_t count,
 MR_ROW_FUNCTION void mr_count_u8(mr_row_out *out, mr_u8 key)
 {
     if (__builtin_expect(!out->counted, 0)) {
-        memset(out->counts, 0, sizeof out->counts);
+        memset(out->memory->counts, 0, sizeof out->memory->counts);
         out->counted = true;
     }
     if (__builtin_expect(out->bytes_used > MR__ROW_BYTES - MR_LANES, 0)) {
-        mr__count_bytes(out->bytes, out->bytes_used, out->counts);
+        mr__count_bytes(out->memory->bytes, out->bytes_used, out->memory->counts);
         out->bytes_used = 0;
     }
-    memcpy(out->bytes + out->bytes_used, &key, sizeof key);
+    memcpy(out->memory->bytes + out->bytes_used, &key, sizeof key);
     out->bytes_used += out->active;
 }
 
@@ -238,9 +239,9 @@ MR_ROW_FUNCTION void mr_count_u8(mr_row_out *out, mr_u8 key)
             mr__emit_bad_dense(out->emitter, slot);                                                                    \
             return;                                                                                                    \
         }                                                                                                              \
-        element *sums = out->sums[slot].T + out->phase;                                                                \
+        element *sums = out->memory->sums[slot].T + out->phase;                                                        \
         if (__builtin_expect(!(out->T##_used >> slot & 1), 0)) {                                                       \
-            memset(&out->sums[slot], 0, sizeof out->sums[slot]);                                                       \
+            memset(&out->memory->sums[slot], 0, sizeof out->memory->sums[slot]);                                       \
             out->T##_used |= 1u << slot;                                                                               \
         }                                                                                                              \
         mr_##T sum;                                                                                                    \
@@ -273,8 +274,9 @@ MR_ROW_FUNCTION void mr_sum_i64(mr_row_out *out, uint32_t slot, mr_i64 value)
     void MR__PASTE(name##_, MR_ROW_LEVEL)(const mr_block *block, mr_emitter *emitter, const void *params)              \
     {                                                                                                                  \
         const size_t whole = block->rows / MR_LANES * MR_LANES;                                                        \
+        mr__row_memory memory;                                                                                         \
         mr_row_out out;                                                                                                \
-        mr__row_begin(&out, emitter);                                                                                  \
+        mr__row_begin(&out, emitter, &memory);                                                                         \
         out.active = MR_LANES;                                                                                         \
         for (size_t at = 0; at < whole; at += MR_LANES) {                                                              \
             out.phase = at % MR__ROW_PHASES;                                                                           \
