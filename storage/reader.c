@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "memory.h"
 #include "reader_parts.h"
@@ -79,6 +80,15 @@ static mr_status read_exactly(const mr__source *source, const mr__file *file, vo
         return mr__reader_failed(source, offset, (int)-got, error);
     if ((size_t)got < size)
         return mr__reader_truncated(source, offset + (uint64_t)got, error);
+    return MR_OK;
+}
+
+mr_status mr__reader_check_size(const mr__reader *reader, mr__error *error)
+{
+    struct stat found;
+    if (reader->ranged.file.fd >= 0 && fstat(reader->ranged.file.fd, &found) == 0 &&
+        (uint64_t)found.st_size < reader->source->size)
+        return mr__reader_truncated(reader->source, (uint64_t)found.st_size, error);
     return MR_OK;
 }
 
@@ -167,8 +177,7 @@ mr_status mr__reader_end(mr__reader *reader, mr__error *error)
     mr_status status = MR_OK;
     if (reader->source == NULL)
         return MR_OK;
-    if (reader->path == MR__READ_MMAP)
-        status = mr__map_check(reader, error);
+    status = reader->path == MR__READ_MMAP ? mr__map_check(reader, error) : mr__reader_check_size(reader, error);
     if (reader->map != NULL)
         mr__map_end(reader->map);
     if (reader->ahead != NULL)

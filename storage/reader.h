@@ -53,8 +53,8 @@ mr_status mr__reader_start(mr__reader *reader, uint32_t source, uint64_t offset,
  * window->size == keep only at the end of the source. */
 mr_status mr__reader_next(mr__reader *reader, size_t keep, mr_slice *window, uint64_t *offset, bool *at_end,
                           mr__error *error);
-/* Call it after the last window of a range was used: says whether all windows held what was in the file. (A mapped file
- * that is cut short under a window reads as zeros; start and next ask this for the windows before them.) */
+/* Call it after the last window of a range was used: says whether all windows held what was in the file. (What is cut
+ * off while it is mapped or in flight reads as zeros; start and whole ask this for the windows before them.) */
 mr_status mr__reader_end(mr__reader *reader, mr__error *error);
 /* One small file as a whole, without start/next: the cheapest way through 80,000 of them. */
 mr_status mr__reader_whole(mr__reader *reader, uint32_t source, mr_slice *content, mr__error *error);

@@ -13,7 +13,6 @@
  * finds all three, before the range counts as read. */
 #include <errno.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 
 #include "fault.h"
 #include "guard.h"
@@ -90,23 +89,13 @@ static bool map_stretch(mr__reader *reader, uint64_t from)
     return true;
 }
 
-static void look_at_size(mr__reader *reader)
-{
-    struct stat found;
-    if (fstat(reader->ranged.file.fd, &found) == 0 && (uint64_t)found.st_size < reader->source->size)
-        reader->map->cut = true;
-}
-
 mr_status mr__map_check(mr__reader *reader, mr__error *error)
 {
-    struct stat found;
     const mr__map *map = reader->map;
-    if (!map->cut && !mr__guard_hit(map->guard))
-        look_at_size(reader);
-    if (!map->cut && !mr__guard_hit(map->guard))
-        return MR_OK;
-    return mr__reader_truncated(reader->source,
-                                fstat(reader->ranged.file.fd, &found) == 0 ? (uint64_t)found.st_size : 0, error);
+    const mr_status status = mr__reader_check_size(reader, error);
+    if (status != MR_OK || (!map->cut && !mr__guard_hit(map->guard)))
+        return status;
+    return mr__reader_truncated(reader->source, map->start, error);     /* and it grew again since */
 }
 
 /* Brings the pages up to `to` in, and some more, but none beyond the range. */

@@ -43,6 +43,8 @@ enum { MR__READER_HEAD = 64 << 10 };    /* room for kept bytes in front of where
  * reader->data point at them. The fresh bytes belong behind them. */
 mr_status mr__reader_make_room(mr__reader *reader, size_t keep, size_t want, mr__error *error);
 mr_status mr__reader_truncated(const mr__source *source, uint64_t now, mr__error *error);
+/* Is the file of the range as long as it was when it was listed? */
+mr_status mr__reader_check_size(const mr__reader *reader, mr__error *error);
 mr_status mr__reader_failed(const mr__source *source, uint64_t offset, int number, mr__error *error);
 
 /* Each fill brings up to `want` fresh bytes (at least one): reader->data has keep + *got bytes afterwards. */

@@ -198,6 +198,10 @@ mr_status mr__ahead_fill(mr__reader *reader, size_t keep, size_t want, size_t *g
     chunk *one = ready(reader);
     if (one == NULL)
         return mr__pread_fill(reader, keep, want, got, error);
+    /* a chunk that was in flight while the file was cut may be whole and hold zeros */
+    const mr_status status = mr__reader_check_size(reader, error);
+    if (status != MR_OK)
+        return status;
     const size_t before = (size_t)(reader->position - one->offset);
     const size_t size = usable(reader, one);
     if (keep > MR__READER_HEAD + before || want > reader->window) {
