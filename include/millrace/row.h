@@ -55,7 +55,7 @@
 #define MR__PASTE_(a, b) a##b
 #define MR__PASTE(a, b) MR__PASTE_(a, b)
 
-#ifdef __OPENCL_VERSION__
+#if defined(__OPENCL_VERSION__) || defined(__OPENCL_C_VERSION__)
 #include <millrace/row_opencl.h>
 #else
 

@@ -28,8 +28,8 @@ MR_ROW_FUNCTION mr_f32 mr_exp_f32(mr_f32 x)
     series = series * r + 1.6666665459e-1f;
     series = series * r + 5.0000001201e-1f;
     series = series * (r * r) + r + 1.0f;
-    mr_i32 power = mr_i32_from_f32(n), half = power >> 1;
-    mr_f32 result = series * mr_f32_bits((half + 127) << 23) * mr_f32_bits((power - half + 127) << 23);
+    mr_i32 power = mr_i32_from_f32(n), first = power >> 1;
+    mr_f32 result = series * mr_f32_bits((first + 127) << 23) * mr_f32_bits((power - first + 127) << 23);
     return mr_sel_f32(mr_eq_f32(x, x), result, x);
 }
 
