@@ -38,7 +38,8 @@ mr_status mr__lane_begin(mr__worker *worker, mr__error *error)
         lane->array.full = mr__shuffle_full;
         lane->array.need_room = mr__shuffle_need_room;
         if (job->combines)
-            mr__combine_buffer_init(&lane->combine, &job->layout, &job->rule, &job->budget, job->lane_cap, false);
+            mr__combine_buffer_init(&lane->combine, &job->layout, &job->rule, &job->budget, job->lane_cap, false,
+                                    job->layout.key_suffix != 0 ? MR__PARTITION_BITS : 0);
     }
     if (job->dataset != NULL)
         MR_TRY(mr__reader_create(job->dataset->sources, job->read.path, job->window, &job->budget, &lane->reader,
@@ -57,6 +58,7 @@ void mr__lane_fini(mr__lane *lane)
     mr__free(out->dense);
     mr__free(lane->hashes);
     mr__combine_buffer_fini(&lane->combine);
+    mr__combine_buffer_fini(&lane->table);
     mr__array_buffer_fini(&lane->array);
     mr__reader_destroy(lane->reader);
     mr__spill_writer_destroy(lane->spill_writer);

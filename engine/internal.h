@@ -97,7 +97,8 @@ typedef struct mr__lane {
     struct mr__job *job;
     uint32_t index;
     mr__error error;            /* of a failed emit, until map returns */
-    mr__combine_buffer combine; /* while it maps; then the table of the partition that it reduces */
+    mr__combine_buffer combine; /* while it maps; reduce tasks of all lanes read it then */
+    mr__combine_buffer table;   /* of the partition that it reduces; kept from one to the next */
     mr__array_buffer array;
     mr__reader *reader;
     mr__spill_writer *spill_writer;
@@ -210,6 +211,7 @@ mr_status mr__merge_task(mr__task *task, mr__worker *worker, mr__error *error);
 mr_status mr__flush_task(mr__task *task, mr__worker *worker, mr__error *error);
 mr_status mr__lane_spill_writer(mr__lane *lane, mr__spill_writer **writer, mr__error *error);
 /* Adds the pairs in [at, end) to a table; *stopped: the first that it did not accept, or end. */
+void mr__partition_table_init(mr__job *job, mr__combine_buffer *table, uint64_t cap);
 mr_status mr__table_add(mr__combine_buffer *table, const uint8_t *at, const uint8_t *end, const uint8_t **stopped,
                         mr__error *error);
 /* reduce.c */

@@ -4,10 +4,10 @@
  *     -> share out the memory -> partitions, parts, chunk size
  *
  * How the memory (the limit, less what the process holds already, less a fixed overhead) is shared out:
- *     1/2   combine buffers of the workers        freed when a worker has mapped its last task
+ *     1/2   combine buffers of the workers; the reduce tasks read them where they are
  *     1/4   tables of the partitions (pipelined reduce)
  *     1/4   chunks on their way, readers, writers
- * and in the reduce stage 3/4 for the tasks that run at once. The number of partitions follows from that: one partition
+ * and in the reduce stage 3/8 for the tasks that run at once, 3/4 where there are no combine buffers. The number of partitions follows from that: one partition
  * of the largest thinkable shuffle fits a reduce task; what is larger still is sorted externally. */
 #include "internal.h"
 
@@ -385,7 +385,7 @@ static mr_status share_memory(mr__job *job, mr__error *error)
     mr__budget_force(&job->budget, pinned);
     const uint64_t share = job->budget.limit;
     job->lane_cap = share / 2 / job->worker_count;
-    job->reduce_cap = share / 4 * 3 / job->worker_count;
+    job->reduce_cap = share / 8 * (job->combines && job->layout.key_suffix == 0 ? 3 : 6) / job->worker_count;
     const uint64_t volume = job->plan.input_bytes;
     uint64_t partitions = power_of_two_above(2 * volume / job->reduce_cap);
     uint64_t least_partitions = PARTITIONS;

@@ -241,13 +241,61 @@ done:
     return status;
 }
 
-static mr_status fill_table(mr__job *job, mr__partition *partition, mr__combine_buffer *table, mr__chunk *chunks,
+/* Offers a staged batch; at its cap the table empties into the sorter. */
+static mr_status add_batch(mr__combine_buffer *table, mr__sorter *sorter, const mr__staged *staged,
+                           const uint64_t *hashes, const uint8_t *values, uint32_t count, mr__error *error)
+{
+    mr_status status = MR_OK;
+    for (uint32_t begin = 0; begin < count;) {
+        uint32_t accepted;
+        MR_TRY(mr__combine_batch(table, staged + begin, hashes + begin,
+                                 values + (size_t)begin * table->layout.value_size, count - begin, &accepted, error));
+        begin += accepted;
+        if (begin < count) {
+            MR_TRY(table_to_sorter(table, sorter, error));
+            mr__combine_buffer_clear(table, true);
+        }
+    }
+done:
+    return status;
+}
+
+/* What the workers' combine buffers hold of this partition. */
+static mr_status add_lanes(mr__job *job, mr__lane *lane, uint32_t partition, mr__combine_buffer *table,
+                           mr__sorter *sorter, mr__error *error)
+{
+    mr_status status = MR_OK;
+    const uint32_t value_size = job->layout.value_size;
+    mr__staged *staged = lane->emitter.staged;      /* no map runs now: the lane's own batch is free */
+    uint8_t *values = lane->emitter.values;
+    for (uint32_t w = 0; w < job->worker_count; w++) {
+        const mr__combine_buffer *from = &job->lanes[w].combine;
+        size_t cursor = SIZE_MAX;
+        for (bool more = from->used > 0; more;) {
+            uint32_t count = 0;
+            mr__pair pair;
+            while (count < MR_BATCH &&
+                   (more = mr__combine_buffer_next_of(from, partition, job->partition_bits, &cursor, &pair))) {
+                mr__stage_in_place(&staged[count], pair.key, pair.key_size);
+                lane->hashes[count] = mr__hash_staged(&staged[count], 0);
+                memcpy(values + (size_t)count * value_size, pair.value, value_size);
+                count++;
+            }
+            MR_TRY(add_batch(table, sorter, staged, lane->hashes, values, count, error));
+        }
+    }
+done:
+    return status;
+}
+
+static mr_status fill_table(mr__job *job, mr__lane *lane, uint32_t index, mr__combine_buffer *table, mr__chunk *chunks,
                             mr__sorter *overflow, mr__error *error)
 {
     mr_status status = MR_OK;
+    mr__partition *partition = &job->partition[index];
     mr__spill_reader *reader = NULL;
     table->cap = job->reduce_cap / 2;
-    table->always_grow = true;
+    MR_TRY(add_lanes(job, lane, index, table, overflow, error));
     while (chunks != NULL) {
         mr__chunk *chunk = chunks;
         MR_TRY(add_bytes(table, overflow, chunk->data, chunk->data + chunk->size, error));
@@ -274,15 +322,19 @@ done:
     return status;
 }
 
-static mr_status reduce_combined(mr__job *job, mr__lane *lane, mr__partition *partition, mr__chunk *chunks,
-                                 mr__sink *sink, mr__error *error)
+static mr_status reduce_combined(mr__job *job, mr__lane *lane, uint32_t index, mr__chunk *chunks, mr__sink *sink,
+                                 mr__error *error)
 {
     mr_status status = MR_OK;
     mr__sorter sorter;
-    /* the lane's own table has its memory already; one that merged while maps ran has the partition's pairs */
-    mr__combine_buffer *table = partition->table.budget != NULL ? &partition->table : &lane->combine;
+    mr__partition *partition = &job->partition[index];
+    /* one that merged while maps ran has pairs of the partition; else the lane's table, whose memory is warm */
+    const bool merged = partition->table.budget != NULL;
+    mr__combine_buffer *table = merged ? &partition->table : &lane->table;
+    if (table->budget == NULL)
+        mr__partition_table_init(job, table, job->reduce_cap / 2);
     mr__sorter_init(&sorter, lane, &job->order, job->reduce_cap / 2);
-    MR_TRY(fill_table(job, partition, table, chunks, &sorter, error));
+    MR_TRY(fill_table(job, lane, index, table, chunks, &sorter, error));
     const bool overflowed = sorter.pairs > 0 || sorter.run_count > 0;
     if (!overflowed && !job->reduces && !job->sorts) {
         size_t cursor = 0;
@@ -294,11 +346,11 @@ static mr_status reduce_combined(mr__job *job, mr__lane *lane, mr__partition *pa
     if (!overflowed && !job->reduces)
         sorter.order = &job->result_order;      /* the pairs are final: sort them once, as the result wants them */
     MR_TRY(table_to_sorter(table, &sorter, error));
-    mr__combine_buffer_clear(table, table == &lane->combine);
+    mr__combine_buffer_clear(table, !merged);
     MR_TRY(drain(job, lane, &sorter, overflowed, sink, error));
 done:
     mr__sorter_fini(&sorter);
-    mr__combine_buffer_clear(table, table == &lane->combine);
+    mr__combine_buffer_clear(table, !merged);
     return status;
 }
 
@@ -348,7 +400,7 @@ static mr_status reduce_partition(mr__job *job, mr__lane *lane, uint32_t index, 
     mr__chunk *chunks = mr__exchange_take(job->exchange, index);
     mr__sorter sorter = {0};
     if (job->combines) {
-        status = reduce_combined(job, lane, partition, chunks, sink, error);
+        status = reduce_combined(job, lane, index, chunks, sink, error);
         goto done;
     }
     if (!job->reduces && !job->sorts && !job->by_range) {

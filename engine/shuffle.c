@@ -5,10 +5,13 @@
  *                                                                                            +--> spill, when the pool
  *                                                                                                 has no chunk left
  *
- * Pipelined reduce: when chunks of a partition wait, the next free worker merges them into the partition's table before
- * it maps more. What was just written is still in a cache, the chunks are free again at once, and equal keys of different
- * flushes meet in memory instead of on disk. A table that is at its cap is marked full; its chunks wait, and go to the
- * spill when room is needed. With MILLRACE_REDUCE=barrier no merge runs before the last map: for comparison.
+ * A combine buffer that never reached its cap takes no part in this: it stays where it is, in the order of the partitions,
+ * and each reduce task reads its own stretch of every worker's buffer.
+ *
+ * Pipelined reduce: when what waits takes a share of the memory, the next free worker merges the chunks of a partition
+ * into the partition's table before it maps more. The chunks are free again at once, and equal keys of different flushes
+ * meet in memory instead of on disk. A table that is at its cap is marked full; its chunks wait, and go to the spill when
+ * room is needed. With MILLRACE_REDUCE=barrier no merge runs before the last map: for comparison.
  *
  * Making room spills the partition with the most bytes waiting: the fewest, largest writes for the room gained.
  *
@@ -18,7 +21,7 @@
 
 #include "memory.h"
 
-enum { MERGE_AT_CHUNKS = 2 };
+enum { MERGE_AT_CHUNKS = 2, MERGE_AT_SHARE = 16 };
 
 mr_status mr__lane_spill_writer(mr__lane *lane, mr__spill_writer **writer, mr__error *error)
 {
@@ -38,6 +41,7 @@ mr_status mr__shuffle_full(void *context, mr__chunk *chunk, mr__error *error)
     const uint32_t partition = chunk->partition;
     const uint64_t waiting = mr__exchange_give(job->exchange, chunk);
     if (job->pipelined && job->combines && waiting >= (uint64_t)job->pool.capacity * MERGE_AT_CHUNKS &&
+        mr__exchange_waiting_total(job->exchange) >= job->budget.limit / MERGE_AT_SHARE &&
         !atomic_load_explicit(&job->partition[partition].full, memory_order_relaxed))
         mr__schedule_merge(&job->schedule, partition);
     return MR_OK;
@@ -156,6 +160,12 @@ done:
     return status;
 }
 
+void mr__partition_table_init(mr__job *job, mr__combine_buffer *table, uint64_t cap)
+{
+    mr__combine_buffer_init(table, &job->layout, &job->rule, &job->budget, cap, true,
+                            job->layout.key_suffix != 0 ? MR__PARTITION_BITS : job->partition_bits);
+}
+
 /* What of a chunk did not fit becomes a chunk of its own again: the pairs move to its front. */
 static void keep_rest(const mr__pair_layout *layout, mr__chunk *chunk, const uint8_t *from)
 {
@@ -195,7 +205,7 @@ mr_status mr__merge_task(mr__task *task, mr__worker *worker, mr__error *error)
     if (!claim(partition))
         return MR_OK;       /* whoever merges it now takes what waits */
     if (partition->table.budget == NULL)
-        mr__combine_buffer_init(&partition->table, &job->layout, &job->rule, &job->budget, job->table_cap, true);
+        mr__partition_table_init(job, &partition->table, job->table_cap);
     chunks = mr__exchange_take(job->exchange, task->partition);
     while (chunks != NULL) {
         const uint8_t *stopped;
@@ -228,9 +238,9 @@ mr_status mr__flush_task(mr__task *task, mr__worker *worker, mr__error *error)
     mr__lane *lane = worker->engine;
     if (lane->job->dense)
         return MR_OK;
-    if (lane->job->combines) {
+    if (lane->job->combines && lane->job->layout.key_suffix != 0) {    /* its slots are not in the order of partitions */
         MR_TRY(mr__lane_flush_combine(lane, error));
-        mr__combine_buffer_shrink(&lane->combine, lane->job->reduce_cap / 8);
+        mr__combine_buffer_clear(&lane->combine, false);
     }
     MR_TRY(mr__array_buffer_flush(&lane->array, error));
     if (lane->spill_writer != NULL)

@@ -28,20 +28,23 @@ typedef struct mr__combine_buffer {
     mr__budget *budget;
     uint64_t cap;               /* bytes of slots and arena that it may grow to */
     bool always_grow;           /* up to the cap even if combining does not pay: it is nobody's filter but the result */
+    uint32_t skip_bits;         /* top bits of the hash that all its keys share, or that must not order the slots */
     uint8_t *slots;
-    uint8_t *spare;             /* one slot: an entry on its way while the table grows */
-    size_t slot_count, stride;
-    size_t mapped;              /* bytes behind slots, reserved in budget; at least slot_count * stride */
+    uint8_t *cluster;           /* the entries of one cluster, on their way while the table grows */
+    size_t cluster_room;        /* slots */
+    size_t slot_count, stride, tail;
+    size_t mapped;              /* bytes behind slots, reserved in budget; at least (slot_count + tail) * stride */
     size_t used, grow_at;
     uint64_t offered;           /* pairs since the last clear */
     mr__arena arena;
     size_t arena_reserved;      /* bytes of the arena that are reserved in budget */
 } mr__combine_buffer;
 
-/* cap: bytes. The first table is small (L2-sized at most) and doubles. layout->value_size: bytes of a value; for MR_COUNT
- * it is 8 here, though staged values are absent. */
+/* cap: bytes. The first table is small (L2-sized at most) and grows. layout->value_size: bytes of a value; for MR_COUNT it
+ * is 8 here, though staged values are absent. skip_bits: 0 for a table over all partitions, whose slots then lie in the
+ * order of the partitions (mr__combine_buffer_next_of); the bits of the partition for a table of one. */
 void mr__combine_buffer_init(mr__combine_buffer *buffer, const mr__pair_layout *layout, const mr__combine_rule *rule,
-                             mr__budget *budget, uint64_t cap, bool always_grow);
+                             mr__budget *budget, uint64_t cap, bool always_grow, uint32_t skip_bits);
 void mr__combine_buffer_fini(mr__combine_buffer *buffer);
 
 /* Offers `count` <= MR_BATCH staged pairs with their hashes. values: count * value_size bytes, NULL to count 1 each
@@ -58,6 +61,10 @@ void mr__combine_buffer_shrink(mr__combine_buffer *buffer, size_t keep);
 
 /* Walks all pairs in the order of the slots. *cursor: 0 at first. false at the end. */
 bool mr__combine_buffer_next(const mr__combine_buffer *buffer, size_t *cursor, mr__pair *pair);
+/* Walks the pairs of one partition of 2^partition_bits, of a table with skip_bits 0. *cursor: SIZE_MAX at first. Any
+ * number of threads may walk a table that nobody writes to. Cost: the slots of that partition only. */
+bool mr__combine_buffer_next_of(const mr__combine_buffer *buffer, uint32_t partition, uint32_t partition_bits,
+                                size_t *cursor, mr__pair *pair);
 
 /* Is combining worth while? false when a table that has grown past the caches took in hardly more pairs than keys. */
 bool mr__combine_buffer_pays(const mr__combine_buffer *buffer);

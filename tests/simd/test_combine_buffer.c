@@ -94,7 +94,7 @@ static void every_rule_equals_plain_counters(void **state)
         mr__budget_init(&budget, (uint64_t)1 << 30);
         mr__combine_buffer_init(&buffer, &(mr__pair_layout){.value_size = 8},
                                 &(mr__combine_rule){rules[rule].combine, rules[rule].value, NULL, NULL}, &budget,
-                                (uint64_t)1 << 30, true);
+                                (uint64_t)1 << 30, true, 0);
         memset(want, 0, sizeof want);
         memset(seen, 0, sizeof seen);
         for (uint32_t done = 0; done < PAIRS;) {
@@ -139,7 +139,7 @@ static void at_its_cap_it_accepts_what_fits_and_keeps_it(void **state)
     uint64_t total = 0, offered = 0;
     mr__budget_init(&budget, 1 << 30);
     mr__combine_buffer_init(&buffer, &(mr__pair_layout){.value_size = 8}, &(mr__combine_rule){MR_COUNT, MR_U64, NULL, NULL},
-                            &budget, 512 << 10, true);
+                            &budget, 512 << 10, true, 0);
     uint32_t flushes = 0;
     for (uint32_t n = 0; n < PAIRS; n += MR_BATCH) {
         uint32_t numbers[MR_BATCH];
@@ -162,7 +162,7 @@ static void at_its_cap_it_accepts_what_fits_and_keeps_it(void **state)
             mr__combine_buffer_clear(&buffer, true);
             flushes++;
         }
-        assert_true(buffer.slot_count * buffer.stride + buffer.arena_reserved <= 512 << 10);
+        assert_true(buffer.mapped + buffer.arena_reserved <= 512 << 10);
     }
     size_t cursor = 0;
     mr__pair pair;
@@ -183,7 +183,7 @@ static void it_stops_growing_when_combining_does_not_pay(void **state)
     mr__combine_buffer buffer;
     mr__budget_init(&budget, (uint64_t)1 << 32);
     mr__combine_buffer_init(&buffer, &(mr__pair_layout){.value_size = 8}, &(mr__combine_rule){MR_COUNT, MR_U64, NULL, NULL},
-                            &budget, (uint64_t)1 << 32, false);
+                            &budget, (uint64_t)1 << 32, false, 0);
     uint32_t next = 1, refused = 0;
     while (refused == 0 && next < 4000000) {
         uint32_t numbers[MR_BATCH];
@@ -207,7 +207,7 @@ static void vectors_and_user_functions_combine(void **state)
     const double values[2][3] = {{1, 2, 3}, {10, 20, 30}}, want[3] = {11, 22, 33};
     mr__budget_init(&budget, 1 << 30);
     mr__combine_buffer_init(&buffer, &(mr__pair_layout){.value_size = 24},
-                            &(mr__combine_rule){MR_SUM, MR_F64_VECTOR, NULL, NULL}, &budget, 1 << 30, true);
+                            &(mr__combine_rule){MR_SUM, MR_F64_VECTOR, NULL, NULL}, &budget, 1 << 30, true, 6);
     for (int i = 0; i < 2; i++) {
         mr__stage_in_place(&staged[i], (const uint8_t *)"the same key, a long one", 24);
         hashes[i] = mr__hash_staged(&staged[i], 0);
@@ -233,7 +233,7 @@ static void a_failed_allocation_gives_a_sentence_and_loses_nothing(void **state)
         uint32_t in = 0;
         mr__budget_init(&budget, 1 << 30);
         mr__combine_buffer_init(&buffer, &(mr__pair_layout){.value_size = 8},
-                                &(mr__combine_rule){MR_COUNT, MR_U64, NULL, NULL}, &budget, 1 << 30, true);
+                                &(mr__combine_rule){MR_COUNT, MR_U64, NULL, NULL}, &budget, 1 << 30, true, 6);
         mr__fault_arm(MR__FAULT_PAGES, nth);
         for (uint32_t i = 0; i < 10000 && status == MR_OK; i++) {
             char text[64];
