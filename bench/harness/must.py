@@ -32,20 +32,19 @@ def _hashed(_report, out):
 
 
 class Must:
-    def __init__(self, context, limits):
-        self.context, self.limits = context, limits
-        self.verdicts, self.outcomes, self.held = [], [], {}
+    def __init__(self, context, journal):
+        self.context, self.journal = context, journal
+        self.held = {}                      # (app, peer) -> outcome: several claims use the same contest
 
     # ---- what the claims are made of --------------------------------------------------------------------------------
 
     def verdict(self, claim, wanted, got, passed, note=""):
-        self.verdicts.append(Verdict(claim, wanted, got, bool(passed), note))
+        self.journal.add(self.journal.verdicts, Verdict(claim, wanted, got, bool(passed), note))
         say(f"{'PASS' if passed else 'FAIL'}  {claim}: wanted {wanted}; got {got}{'; ' + note if note else ''}")
 
     def hold(self, each, pairs=None):
         outcome = contest.hold(each, pairs or self.context.pairs, self.context.budget)
-        self.outcomes.append(outcome)
-        return outcome
+        return self.journal.add(self.journal.outcomes, outcome)
 
     def against(self, app, peer, pairs=None):
         """The contest of an app with one peer, held once. None: the reason is in self.reason."""
@@ -179,7 +178,7 @@ class Must:
         """Two workers against one. Judged where the app computes; the others are shown beside them. The machine's own
         gain, in the limits, says what there is to gain."""
         context, read = self.context, apps.named_numbers(())
-        ceiling = self.limits.get("compute, all threads against one", {}).get("ratio", 0)
+        ceiling = self.journal.limits.get("compute, all threads against one", {}).get("ratio", 0)
         a, b = context.data.matrices(context.sizes["matrix"], "f64")
         near = functools.partial(apps.close, 1e-9)
         runs = [

@@ -64,48 +64,67 @@ def _verdict_lines(verdicts):
         yield f"| {word} | {verdict.claim} | {verdict.wanted} | {verdict.got}{note} |"
 
 
-def _page(machine, invocation, made, limits, outcomes, skips, verdicts):
+def _page(journal):
+    machine, outcomes = journal.machine, journal.outcomes
     memory = machine["memory_bytes"] / (1 << 30)
-    yield f"# Benchmarks of {datetime.date.today()}, {machine['kind']}"
-    yield ""
     changed = f" and {machine['changed_files']} changed files" if machine["changed_files"] else ""
+    yield f"# Benchmarks of {journal.date}, {machine['kind']}"
+    yield ""
     yield f"Machine: {machine['cpu']} (family/model {machine['family']}), {machine['cores']} cores, " \
           f"{memory:.0f} GiB, Linux {machine['kernel']}."
     yield f"Commit: {machine['commit']}{changed}. Compiler: {machine['compiler']}."
-    yield f"Command: `{invocation}`."
+    yield f"Command: `{journal.invocation}`."
     yield "Inputs lie in the page cache. Median (min..max) of runs A B A B; a ratio is of pairs, above 1 Millrace is"
     yield "faster. docs/benchmarks.md says what counts as time and memory on each side."
-    if verdicts:
-        yield from ("", "## Claims", "", *_verdict_lines(verdicts))
-    if limits:
-        yield from ("", "## Limits of the machine", "", *_limit_lines(limits))
+    if journal.verdicts:
+        yield from ("", "## Claims", "", *_verdict_lines(journal.verdicts))
+    yield from ("", "## Limits of the machine", "", *_limit_lines(journal.limits))
     if outcomes:
-        yield from ("", "## Comparisons", "", *_contest_lines(outcomes, limits))
+        yield from ("", "## Comparisons", "", *_contest_lines(outcomes, journal.limits))
     failed = [outcome for outcome in outcomes if outcome.skipped]
-    if skips or failed:
+    if journal.skips or failed:
         yield from ("", "## Not run", "")
-        yield from (f"- {skip.app} against {skip.peer}: {skip.reason}" for skip in skips)
+        yield from (f"- {skip.app} against {skip.peer}: {skip.reason}" for skip in journal.skips)
         yield from (f"- {outcome.app} against {outcome.peer}: failed: {outcome.skipped}" for outcome in failed)
     yield from ("", "## Commands", "")
-    yield from (f"- `{command}`" for command in made)
+    yield from (f"- `{command}`" for command in journal.generated)
     yield from dict.fromkeys(
         f"- {side}: `{command}`" for outcome in outcomes
         for side, command in (("millrace", outcome.ours_command), (outcome.peer, outcome.peer_command)))
 
 
-def write(folder, machine, invocation, made, limits, outcomes, skips, verdicts, swept, clean):
-    """clean: takes this machine's paths out of a text. Returns the path of the JSON; the page lies beside it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    stem = folder / f"{datetime.date.today()}-{machine['kind']}"
-    content = {"machine": machine, "command": invocation, "data": made, "limits": limits,
-               "must": [dataclasses.asdict(verdict) for verdict in verdicts],
-               "contests": [to_dict(outcome) for outcome in outcomes],
-               "not_run": [dataclasses.asdict(skip) for skip in skips], "sweeps": swept}
-    results = stem.with_suffix(".json")
-    for path, text in ((results, json.dumps(content, indent=1)),
-                       (stem.with_suffix(".md"), "\n".join(
-                           _page(machine, invocation, made, limits, outcomes, skips, verdicts)))):
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(clean(text) + "\n")
-        temporary.rename(path)
-    return results
+class Journal:
+    """All that was found so far. Each addition is written at once: a run of an hour that is cut off leaves what it had.
+
+    stem: path of the files without ending; clean: takes this machine's paths out of a text; generated: the commands
+    that made the inputs, a list that grows."""
+
+    def __init__(self, stem, machine, invocation, generated, clean):
+        self.stem, self.machine, self.invocation = stem, machine, invocation
+        self.generated, self.clean = generated, clean
+        self.date = str(datetime.date.today())
+        self.limits, self.outcomes, self.skips, self.verdicts, self.sweeps = {}, [], [], [], {}
+        stem.parent.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def results(self):
+        return self.stem.with_name(self.stem.name + ".json")
+
+    @property
+    def page(self):
+        return self.stem.with_name(self.stem.name + ".md")
+
+    def add(self, to, what):
+        to.append(what)
+        self.save()
+        return what
+
+    def save(self):
+        content = {"date": self.date, "machine": self.machine, "command": self.invocation, "data": self.generated,
+                   "limits": self.limits, "must": [dataclasses.asdict(verdict) for verdict in self.verdicts],
+                   "contests": [to_dict(outcome) for outcome in self.outcomes],
+                   "not_run": [dataclasses.asdict(skip) for skip in self.skips], "sweeps": self.sweeps}
+        for path, text in ((self.results, json.dumps(content, indent=1)), (self.page, "\n".join(_page(self)))):
+            temporary = path.with_name(path.name + ".tmp")
+            temporary.write_text(self.clean(text) + "\n")
+            temporary.rename(path)

@@ -79,7 +79,7 @@ class PerRound:
     and writing are in both and cancel."""
     few: Command
     many: Command
-    rounds: int                                 # how many more rounds `many` does
+    rounds: int                                 # how many more rounds `many` is asked for; it may need fewer
 
     name = property(lambda self: self.few.name)
     only = property(lambda self: self.few.only)
@@ -92,7 +92,8 @@ class PerRound:
         sample = self.many.run()
         if sample.seconds <= few.seconds:
             raise process.Failed(f"{self.rounds} rounds more took no longer: too little input to measure a round")
-        sample.seconds = (sample.seconds - few.seconds) / self.rounds
+        done = sample.report.get("rounds", self.rounds) - few.report.get("rounds", 0)
+        sample.seconds = (sample.seconds - few.seconds) / done
         return sample
 
     def clean(self):

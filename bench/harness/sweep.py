@@ -76,15 +76,14 @@ def memory_limit(context):
 SWEEPS = {sweep.__name__: sweep for sweep in (workers, input_size, memory_limit)}
 
 
-def run_all(context):
-    swept = {}
+def run_all(context, journal):
     for name, sweep in SWEEPS.items():
         say(f"\nsweep: {name.replace('_', ' ')}")
         try:
-            swept[name] = list(sweep(context))
+            for series in sweep(context):
+                journal.add(journal.sweeps.setdefault(name, []), series)
         except Missing as reason:
             say(f"  skipped: {reason}")
-    return swept
 
 
 def plot(context, results, folder):
