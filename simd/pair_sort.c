@@ -1,7 +1,8 @@
 /* pair_sort.c: radix on eight bytes of prefix, then comparisons.
  *
  *   refs (prefix, address)  --counting pass on the highest byte that differs-->  256 buckets  --same again-->  ...
- *     a small bucket: insertion sort on (prefix, pair)        an equal prefix: comparison sort on the whole pairs
+ *     a small bucket: insertion sort on (prefix, pair)        an equal prefix: comparison sort on the whole pairs,
+ *                                                             but one group with key suffixes: radix on the suffixes
  *
  * The address of a pair follows its prefix through the passes, so the pairs themselves are touched once, when they are
  * written out. The first byte to sort on is found from the smallest and the largest prefix: partitions by range share
@@ -19,7 +20,13 @@ static uint64_t big_endian_prefix(const uint8_t *key, uint32_t size)
     return __builtin_bswap64(prefix);
 }
 
-static uint64_t key_prefix(mr__order_kind kind, const mr__pair *pair)
+/* Of the key without its suffix. */
+static uint32_t group_size(const mr__pair_layout *layout, const mr__pair *pair)
+{
+    return pair->key_size > layout->key_suffix ? pair->key_size - layout->key_suffix : 0;
+}
+
+static uint64_t key_prefix(const mr__pair_layout *layout, mr__order_kind kind, const mr__pair *pair)
 {
     uint64_t u64;
     uint32_t u32;
@@ -31,7 +38,7 @@ static uint64_t key_prefix(mr__order_kind kind, const mr__pair *pair)
         memcpy(&u64, pair->key, 8);
         return u64;
     default:
-        return big_endian_prefix(pair->key, pair->key_size);
+        return big_endian_prefix(pair->key, group_size(layout, pair));
     }
 }
 
@@ -49,7 +56,8 @@ static uint64_t value_prefix(mr_type type, const uint8_t *value)
 
 uint64_t mr__order_prefix(const mr__order *order, const mr__pair *pair)
 {
-    return order->kind == MR__BY_VALUE ? value_prefix(order->value, pair->value) : key_prefix(order->kind, pair);
+    return order->kind == MR__BY_VALUE ? value_prefix(order->value, pair->value)
+                                       : key_prefix(&order->layout, order->kind, pair);
 }
 
 static int compare_numbers(uint64_t a, uint64_t b)
@@ -63,11 +71,17 @@ static int compare_bytes(const uint8_t *a, uint32_t a_size, const uint8_t *b, ui
     return first != 0 ? first : compare_numbers(a_size, b_size);
 }
 
-static int compare_keys(mr__order_kind kind, const mr__pair *a, const mr__pair *b)
+static int compare_keys(const mr__pair_layout *layout, mr__order_kind kind, const mr__pair *a, const mr__pair *b)
 {
     if (kind != MR__BY_BYTES)
-        return compare_numbers(key_prefix(kind, a), key_prefix(kind, b));
-    return compare_bytes(a->key, a->key_size, b->key, b->key_size);
+        return compare_numbers(key_prefix(layout, kind, a), key_prefix(layout, kind, b));
+    if (layout->key_suffix == 0)
+        return compare_bytes(a->key, a->key_size, b->key, b->key_size);
+    /* the suffix only after the rest is equal: "a" + "zz" must not come between "az" + "aa" and "az" + "zz" */
+    const uint32_t a_group = group_size(layout, a), b_group = group_size(layout, b);
+    const int groups = compare_bytes(a->key, a_group, b->key, b_group);
+    return groups != 0 ? groups
+                       : compare_bytes(a->key + a_group, a->key_size - a_group, b->key + b_group, b->key_size - b_group);
 }
 
 int mr__order_compare(const mr__order *order, const mr__pair *a, const mr__pair *b, bool with_value)
@@ -76,7 +90,7 @@ int mr__order_compare(const mr__order *order, const mr__pair *a, const mr__pair 
     if (order->kind == MR__BY_VALUE)
         result = compare_numbers(value_prefix(order->value, a->value), value_prefix(order->value, b->value));
     if (result == 0)
-        result = compare_keys(order->kind == MR__BY_VALUE ? order->key_kind : order->kind, a, b);
+        result = compare_keys(&order->layout, order->kind == MR__BY_VALUE ? order->key_kind : order->kind, a, b);
     if (result == 0 && with_value)
         result = compare_bytes(a->value, a->value_size, b->value, b->value_size);
     return result;
@@ -108,7 +122,28 @@ static void insertion_sort(const mr__order *order, mr__ref *refs, size_t count)
     }
 }
 
-static void sort_from(const mr__order *order, mr__ref *refs, size_t count, mr__ref *scratch)
+/* Pairs of one group: what orders them begins with their suffixes. false, and nothing changed, if they are not. */
+static bool prefix_by_suffix(const mr__order *order, mr__ref *refs, size_t count)
+{
+    const mr__pair_layout *layout = &order->layout;
+    mr__pair first, pair;
+    if (layout->key_suffix == 0 || order->kind != MR__BY_BYTES)
+        return false;
+    mr__pair_read(layout, refs[0].pair, &first);
+    const uint32_t group = group_size(layout, &first);
+    for (size_t i = 1; i < count; i++) {
+        mr__pair_read(layout, refs[i].pair, &pair);
+        if (pair.key_size != first.key_size || memcmp(pair.key, first.key, group) != 0)
+            return false;
+    }
+    for (size_t i = 0; i < count; i++) {
+        mr__pair_read(layout, refs[i].pair, &pair);
+        refs[i].prefix = big_endian_prefix(pair.key + group, pair.key_size - group);
+    }
+    return true;
+}
+
+static void sort_from(const mr__order *order, mr__ref *refs, size_t count, mr__ref *scratch, bool by_suffix)
 {
     if (count <= SMALL) {
         insertion_sort(order, refs, count);
@@ -117,6 +152,10 @@ static void sort_from(const mr__order *order, mr__ref *refs, size_t count, mr__r
     uint64_t differ = 0;
     for (size_t i = 1; i < count; i++)
         differ |= refs[i].prefix ^ refs[0].prefix;
+    if (differ == 0 && !by_suffix && prefix_by_suffix(order, refs, count)) {
+        sort_from(order, refs, count, scratch, true);
+        return;
+    }
     if (differ == 0) {
         qsort_r(refs, count, sizeof *refs, compare_for_qsort, (void *)order);
         return;
@@ -135,11 +174,11 @@ static void sort_from(const mr__order *order, mr__ref *refs, size_t count, mr__r
     memcpy(refs, scratch, count * sizeof *refs);
     for (size_t digit = 0, begin = 0; digit < RADIX; begin += sizes[digit], digit++) {
         if (sizes[digit] > 1)
-            sort_from(order, refs + begin, sizes[digit], scratch + begin);
+            sort_from(order, refs + begin, sizes[digit], scratch + begin, by_suffix);
     }
 }
 
 void mr__sort_refs(const mr__order *order, mr__ref *refs, size_t count, mr__ref *scratch)
 {
-    sort_from(order, refs, count, scratch);
+    sort_from(order, refs, count, scratch, false);
 }

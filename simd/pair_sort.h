@@ -1,7 +1,8 @@
 /* pair_sort.h: the order of pairs, and sorting references to them.
  * Order     bytes: by key like memcmp, a prefix before what it begins; u32, u64: by the number; value: descending by the
  *           value, then ascending by the key. Equal keys are ordered by their values' bytes, so the order of a set of
- *           pairs is the same however many workers made it.
+ *           pairs is the same however many workers made it. A key suffix counts only among keys that are equal
+ *           without it, so the pairs of a group lie side by side.
  * Threads   Pure functions on the caller's memory.
  * Cost      A most-significant-digit radix sort on the first 8 bytes of the key (P. McIlroy, K. Bostic, D. McIlroy,
  *           "Engineering Radix Sort", 1993), comparisons only inside equal prefixes. */
@@ -31,7 +32,7 @@ uint64_t mr__order_prefix(const mr__order *order, const mr__pair *pair);
 int mr__order_compare(const mr__order *order, const mr__pair *a, const mr__pair *b, bool with_value);
 /* Compares by prefix first. */
 int mr__order_compare_refs(const mr__order *order, const mr__ref *a, const mr__ref *b);
-/* Sorts; scratch: room for `count` references. */
+/* Sorts; scratch: room for `count` references. Afterwards the prefixes may no longer be those of mr__order_prefix(). */
 void mr__sort_refs(const mr__order *order, mr__ref *refs, size_t count, mr__ref *scratch);
 
 #endif
