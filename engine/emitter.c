@@ -68,6 +68,7 @@ void mr__lane_fini(mr__lane *lane)
     mr__arena_fini(&lane->sample_arena);
     mr__free(lane->samples);
     mr__pages_free(lane->sort.refs, lane->sort.bytes);
+    mr__pages_free(lane->resort.refs, lane->resort.bytes);
 }
 
 mr_status mr__lane_flush_combine(mr__lane *lane, mr__error *error)

@@ -116,7 +116,7 @@ typedef struct mr__lane {
     struct mr__refs_memory {    /* for sorting, kept between partitions */
         mr__ref *refs;          /* 2 * room: the references, and scratch space behind them */
         size_t room, bytes;
-    } sort;
+    } sort, resort;             /* of a sorter, and of one that takes what another gives out */
 } mr__lane;
 
 typedef struct mr__job {

@@ -180,8 +180,10 @@ static mr_status drain(mr__job *job, mr__lane *lane, mr__sorter *sorter, bool co
         MR_TRY(reduce_groups(job, &s, sink, error));
         goto done;
     }
-    if (resort)
+    if (resort) {
         mr__sorter_init(&by_result, lane, &job->result_order, job->reduce_cap / 2);
+        by_result.memory = &lane->resort;       /* the other one still reads from its references */
+    }
     for (;;) {
         mr__pair pair;
         bool more;

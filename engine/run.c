@@ -42,13 +42,31 @@ done:
     return status;
 }
 
+/* Copies stay in memory: of pairs that a chunk hardly holds there must be none, or they would be all the data. */
+static bool worth_copying(const mr__run *run, size_t size)
+{
+    return size <= 1024 || size <= run->pool->capacity / 16;
+}
+
+/* What a cursor finds the segment by: its first pair, or, if that is large, that of the segment before. */
+static mr_status copy_first(mr__run *run, size_t index, mr__error *error)
+{
+    mr__segment *segment = &run->segments[index];
+    mr__pair pair;
+    const size_t size = (size_t)(mr__pair_read(&run->layout, segment->chunk->data, &pair) - segment->chunk->data);
+    if (worth_copying(run, size))
+        return copy_pair(run, segment->chunk->data, &segment->first, error);
+    segment->first = index > 0 ? run->segments[index - 1].first : NULL;
+    return MR_OK;
+}
+
 static mr_status write_segment(mr__run *run, mr__lane *lane, size_t index, mr__error *error)
 {
     mr_status status = MR_OK;
     mr__segment *segment = &run->segments[index];
     mr__spill_writer *writer;
     MR_TRY(mr__lane_spill_writer(lane, &writer, error));
-    MR_TRY(copy_pair(run, segment->chunk->data, &segment->first, error));
+    MR_TRY(copy_first(run, index, error));
     MR_TRY(mr__spill_write(writer, segment->chunk->data, segment->chunk->size, segment->chunk->pairs,
                            &run->extents[index], error));
     mr__chunk_release(run->pool, segment->chunk);
@@ -120,7 +138,7 @@ mr_status mr__run_append(mr__run *run, mr__lane *lane, const mr__pair *pair, mr_
         MR_TRY(open_chunk(run, lane, size, error));
     uint8_t *at = run->open->data + run->open->size;
     mr__pair_write(&run->layout, at, pair);
-    if (run->pairs % MR__SAMPLE_EVERY == 0) {
+    if (run->pairs % MR__SAMPLE_EVERY == 0 && worth_copying(run, size)) {
         if (run->sample_count == run->sample_room) {
             const size_t room = run->sample_room != 0 ? run->sample_room * 2 : 64;
             const uint8_t **samples = mr__realloc(run->samples, room * sizeof *samples);
@@ -155,20 +173,25 @@ done:
 
 /* ---- cursors ------------------------------------------------------------------------------------------------------- */
 
-/* The last segment whose first pair is below `from`: pairs equal to `from` may begin inside it. */
+/* The last segment whose first pair is known to be below `from`: pairs equal to `from` may begin inside it. */
 static size_t first_segment(const mr__run *run, const mr__order *order, const mr__pair *from)
 {
     size_t low = 0, high = run->count;
     while (low < high) {
         const size_t middle = low + (high - low) / 2;
+        const uint8_t *known = run->segments[middle].first;
         mr__pair first;
-        mr__pair_read(&run->layout, run->segments[middle].first, &first);
-        if (mr__order_compare(order, &first, from, true) < 0)
+        if (known != NULL)
+            mr__pair_read(&run->layout, known, &first);
+        if (known == NULL || mr__order_compare(order, &first, from, true) < 0)
             low = middle + 1;
         else
             high = middle;
     }
-    return low > 0 ? low - 1 : 0;
+    low -= low > 0;
+    while (low > 0 && run->segments[low - 1].first == run->segments[low].first)
+        low--;
+    return low;
 }
 
 mr_status mr__run_cursor_open(mr__run_cursor *cursor, const mr__run *run, const mr__order *order, const mr__pair *from,

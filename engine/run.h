@@ -19,7 +19,7 @@ enum { MR__SAMPLE_EVERY = 256 };
 typedef struct mr__segment {
     mr__chunk *chunk;           /* in memory; NULL: spilled */
     uint64_t first_pair;
-    const uint8_t *first;       /* a copy of its first pair (spilled), or its own data */
+    const uint8_t *first;       /* a copy of its first pair or an earlier one (spilled), or its own data; NULL: unknown */
 } mr__segment;
 
 typedef struct mr__run {
@@ -31,7 +31,7 @@ typedef struct mr__run {
     size_t count, room;
     uint64_t pairs, bytes;
     bool spilled;
-    const uint8_t **samples;    /* every MR__SAMPLE_EVERYth pair: copies */
+    const uint8_t **samples;    /* every MR__SAMPLE_EVERYth pair, unless it is large: copies */
     size_t sample_count, sample_room;
     mr__arena copies;
 } mr__run;

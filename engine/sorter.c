@@ -14,7 +14,7 @@ enum { MERGE_AHEAD = 1 << 20, PREFETCH = 8 };
 
 void mr__sorter_init(mr__sorter *sorter, mr__lane *lane, const mr__order *order, uint64_t cap)
 {
-    *sorter = (mr__sorter){.job = lane->job, .lane = lane, .order = order, .cap = cap};
+    *sorter = (mr__sorter){.job = lane->job, .lane = lane, .order = order, .memory = &lane->sort, .cap = cap};
 }
 
 static void release_slabs(mr__sorter *sorter)
@@ -42,21 +42,21 @@ void mr__sorter_fini(mr__sorter *sorter)
     sorter->job = NULL;
 }
 
-/* The lane's memory for references; it only grows. */
-static mr_status refs_of(mr__lane *lane, size_t count, mr__error *error)
+/* Memory for references; it only grows. */
+static mr_status reserve_refs(mr__lane *lane, struct mr__refs_memory *memory, size_t count, mr__error *error)
 {
     mr_status status = MR_OK;
-    if (count <= lane->sort.room)
+    if (count <= memory->room)
         return MR_OK;
-    mr__budget_release(&lane->job->budget, lane->sort.bytes);
-    mr__pages_free(lane->sort.refs, lane->sort.bytes);
+    mr__budget_release(&lane->job->budget, memory->bytes);
+    mr__pages_free(memory->refs, memory->bytes);
     const size_t room = count + count / 8 + 1024;
-    lane->sort.room = lane->sort.bytes = 0;
-    lane->sort.refs = mr__pages_alloc(room * 2 * sizeof *lane->sort.refs);
-    MR_CHECK(lane->sort.refs != NULL, MR_NO_MEMORY, "no memory to sort %zu pairs\n  hint: lower --memory", count);
-    lane->sort.room = room;
-    lane->sort.bytes = room * 2 * sizeof *lane->sort.refs;
-    mr__budget_force(&lane->job->budget, lane->sort.bytes);
+    memory->room = memory->bytes = 0;
+    memory->refs = mr__pages_alloc(room * 2 * sizeof *memory->refs);
+    MR_CHECK(memory->refs != NULL, MR_NO_MEMORY, "no memory to sort %zu pairs\n  hint: lower --memory", count);
+    memory->room = room;
+    memory->bytes = room * 2 * sizeof *memory->refs;
+    mr__budget_force(&lane->job->budget, memory->bytes);
 done:
     return status;
 }
@@ -65,8 +65,8 @@ static mr_status sort_slabs(mr__sorter *sorter, mr__error *error)
 {
     mr_status status = MR_OK;
     const mr__order *order = sorter->order;
-    MR_TRY(refs_of(sorter->lane, sorter->pairs, error));
-    mr__ref *refs = sorter->lane->sort.refs;
+    MR_TRY(reserve_refs(sorter->lane, sorter->memory, sorter->pairs, error));
+    mr__ref *refs = sorter->memory->refs;
     size_t count = 0;
     for (const mr__chunk *slab = sorter->slabs; slab != NULL; slab = slab->next) {
         const uint8_t *const end = slab->data + slab->size;
@@ -78,7 +78,7 @@ static mr_status sort_slabs(mr__sorter *sorter, mr__error *error)
         }
     }
     MR_CHECK(count == sorter->pairs, MR_INTERNAL, "a sorter counted %zu pairs and found %zu", sorter->pairs, count);
-    mr__sort_refs(order, refs, count, refs + sorter->lane->sort.room);
+    mr__sort_refs(order, refs, count, refs + sorter->memory->room);
     sorter->refs = refs;
 done:
     return status;

@@ -13,6 +13,7 @@ typedef struct mr__sorter {
     mr__job *job;
     mr__lane *lane;
     const mr__order *order;
+    struct mr__refs_memory *memory;     /* of the lane; one sorter at a time */
     uint64_t cap;
     mr__chunk *slabs;           /* pairs in memory; the newest is written to */
     mr__chunk *open;            /* the slab that mr__sorter_add fills, also in the list */
