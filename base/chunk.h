@@ -20,24 +20,33 @@ typedef struct mr__chunk {
     uint32_t partition;
     uint32_t size, capacity;    /* bytes of data; MR__CHUNK_PADDING more may be read */
     uint32_t pairs;
+    bool in_slab;
     uint8_t data[];
 } mr__chunk;
+
+struct mr__slab;
 
 typedef struct mr__chunk_pool {
     mr__budget *budget;
     uint32_t capacity;          /* of each chunk's data */
     pthread_mutex_t mutex;
-    mr__chunk *free;            /* guarded by mutex; memory stays reserved while it lies here */
+    /* guarded by mutex */
+    mr__chunk *free;            /* memory stays reserved while it lies here */
+    struct mr__slab *slabs;
+    uint64_t singles;           /* bytes of chunks allocated one by one */
 } mr__chunk_pool;
 
 void mr__chunk_pool_init(mr__chunk_pool *pool, mr__budget *budget, uint32_t capacity);
 void mr__chunk_pool_fini(mr__chunk_pool *pool);
+/* `to` (not initialised) takes over everything, chunks that are out too, with a budget of its own; `from` is then as
+ * after fini. */
+void mr__chunk_pool_move(mr__chunk_pool *to, mr__chunk_pool *from, mr__budget *budget);
 /* An empty chunk. capacity of at least `least` bytes: a pair larger than the pool's chunks gets one of its own. */
 mr__chunk *mr__chunk_acquire(mr__chunk_pool *pool, uint32_t partition, size_t least);
 /* The same, beyond the budget: for the chunk without which a worker cannot even spill. */
 mr__chunk *mr__chunk_acquire_forced(mr__chunk_pool *pool, uint32_t partition, size_t least);
 void mr__chunk_release(mr__chunk_pool *pool, mr__chunk *chunk);
-/* Gives the free list's memory back to the system and the budget. */
+/* Gives the free list's memory back to the system and the budget, slabs excepted: they stay until fini. */
 void mr__chunk_pool_trim(mr__chunk_pool *pool);
 
 #endif

@@ -36,12 +36,9 @@ done:
 void mr__pinned_drop(mr_dataset *dataset)
 {
     mr__pinned *pinned = &dataset->pinned;
-    for (uint64_t b = 0; pinned->data != NULL && pinned->sizes != NULL && b < pinned->blocks; b++)
-        mr__pages_free(pinned->data[b], pinned->sizes[b]);
+    mr__pages_free(pinned->memory, pinned->blocks * pinned->stride);
     mr__free(pinned->data);
-    mr__free(pinned->sizes);
     *pinned = (mr__pinned){0};
-    dataset->pinned_bytes = 0;
 }
 
 void mr_dataset_close(mr_dataset *dataset)

@@ -136,8 +136,11 @@ static mr_status combine_batch(mr__lane *lane, uint32_t count, mr__error *error)
     mr__job *job = lane->job;
     const mr_emitter *out = &lane->emitter;
     const uint32_t suffix = job->layout.key_suffix;
-    for (uint32_t i = 0; i < count; i++)
-        lane->hashes[i] = mr__hash_staged(&out->staged[i], suffix);
+    for (uint32_t i = 0; i < count; i++) {
+        const mr__staged *staged = &out->staged[i];
+        lane->hashes[i] = suffix == 0 && staged->data == NULL ? mr__hash_short(staged->head, staged->size)
+                                                              : mr__hash_staged(staged, suffix);
+    }
     const bool counting = job->rule.combine == MR_COUNT;
     for (uint32_t begin = 0; begin < count;) {
         uint32_t accepted;

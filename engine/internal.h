@@ -64,8 +64,10 @@ typedef struct mr__pinned {
     uint64_t columns_hash;
     size_t block_rows;
     uint64_t blocks;
-    uint8_t **data;             /* [blocks]; NULL: not in memory (yet) */
-    size_t *sizes;
+    uint8_t **data;             /* [blocks], into memory; NULL: not in memory (yet) */
+    uint8_t *memory;            /* blocks * stride bytes of address space; a page costs nothing before it is touched */
+    size_t stride;
+    _Atomic uint64_t bytes;     /* of the blocks that are in memory */
 } mr__pinned;
 
 struct mr_dataset {
@@ -75,7 +77,6 @@ struct mr_dataset {
     uint32_t input_count;
     bool pin;
     mr__pinned pinned;
-    uint64_t pinned_bytes;
 };
 
 void mr__pinned_drop(mr_dataset *dataset);
@@ -196,6 +197,7 @@ void mr__lane_fini(mr__lane *lane);
 mr_status mr__lane_flush_combine(mr__lane *lane, mr__error *error);
 /* map.c, map_rows.c */
 mr_status mr__map_task(mr__task *task, mr__worker *worker, mr__error *error);
+size_t mr__pinned_stride(const mr__job *job);
 mr_status mr__map_rows(mr__job *job, mr__lane *lane, const mr__task *task, mr__error *error);
 mr_status mr__map_block(mr__job *job, mr__lane *lane, const mr_block *block, mr__error *error);
 /* sample.c */

@@ -232,11 +232,6 @@ done:
     if (status != MR_OK && job.app != NULL && job.stats.seconds == 0)
         fill_stats(&job);
     job.stats.seconds = (double)(mr__now_ns() - job.started_ns) * 1e-9;
-    if (job.dataset != NULL && job.dataset->pinned.data != NULL) {
-        job.dataset->pinned_bytes = 0;
-        for (uint64_t b = 0; b < job.dataset->pinned.blocks; b++)
-            job.dataset->pinned_bytes += job.dataset->pinned.sizes[b];
-    }
     if (job.app != NULL)
         keep_record(&job, status, started, error);
     if (status == MR_OK && result != NULL)

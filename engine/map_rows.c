@@ -58,20 +58,23 @@ static bool is_column(const mr__job *job)
            mr__column_width(job->plan.columns[0].type) == job->plan.record_size;
 }
 
-/* Memory for a pinned block, or NULL when there is none to spare. */
+/* Bytes of address space for a pinned block. */
+size_t mr__pinned_stride(const mr__job *job)
+{
+    const size_t rows = job->block_rows * job->plan.record_size + MR_BLOCK_PADDING;
+    const size_t bytes = job->app->layout == MR_COLUMNS ? columns_bytes(job, job->block_rows) : rows;
+    return (bytes + MR_COLUMN_ALIGNMENT - 1) & ~(size_t)(MR_COLUMN_ALIGNMENT - 1);
+}
+
+/* Memory for a pinned block, or NULL when there is none to spare. All blocks lie in one area, so that huge pages back it:
+ * with small ones each round of k-means walked 65,000 of them. */
 static uint8_t *pin_block(mr__job *job, uint64_t index, size_t bytes)
 {
     mr__pinned *pinned = &job->dataset->pinned;
-    if (!job->dataset->pin || pinned->data == NULL || !mr__budget_reserve(&job->budget, bytes))
+    if (!job->dataset->pin || pinned->data == NULL || job->lanes[0].sampling || !mr__budget_reserve(&job->budget, bytes))
         return NULL;
-    uint8_t *memory = mr__pages_alloc(bytes);
-    if (memory == NULL) {
-        mr__budget_release(&job->budget, bytes);
-        return NULL;
-    }
-    pinned->data[index] = memory;
-    pinned->sizes[index] = bytes;
-    return memory;
+    atomic_fetch_add_explicit(&pinned->bytes, bytes, memory_order_relaxed);
+    return pinned->data[index] = pinned->memory + index * pinned->stride;
 }
 
 /* Runs one block. With floating dense sums it gets a table of its own, which is kept for the fold. */
@@ -130,6 +133,8 @@ done:
     return status;
 }
 
+enum { SAMPLE_ROWS = 1024 };     /* of a block, while the engine looks for splitters */
+
 static size_t rows_of_block(const mr__job *job, uint32_t source, uint64_t index)
 {
     const uint64_t rows = job->dataset->sources->items[source].size / job->plan.record_size;
@@ -166,6 +171,9 @@ static mr_status map_file_blocks(mr__job *job, mr__lane *lane, uint32_t source, 
     uint64_t end = (last - job->block_starts[source]) * block_bytes;
     if (end > size)
         end = size;
+    const size_t most_rows = lane->sampling ? SAMPLE_ROWS : job->block_rows;
+    if (lane->sampling && end - begin > (uint64_t)most_rows * job->plan.record_size)
+        end = begin + (uint64_t)most_rows * job->plan.record_size;
     uint64_t at = begin;
     size_t keep = 0;
     MR_TRY(mr__reader_start(lane->reader, source, begin, end, error));
@@ -176,7 +184,9 @@ static mr_status map_file_blocks(mr__job *job, mr__lane *lane, uint32_t source, 
         MR_TRY(mr__reader_next(lane->reader, keep, &window, &offset, &at_end, error));
         size_t used = 0;
         while (at < end) {
-            const size_t rows = rows_of_block(job, source, first);
+            size_t rows = rows_of_block(job, source, first);
+            if (rows > most_rows)
+                rows = most_rows;
             const size_t bytes = rows * job->plan.record_size;
             if (window.size - used < bytes)
                 break;

@@ -291,15 +291,16 @@ static mr_status plan_pinned(mr__job *job, mr__error *error)
         mr__pinned_drop(job->dataset);
     if (!job->dataset->pin || same)
         return MR_OK;
+    pinned->blocks = job->blocks;
+    pinned->stride = mr__pinned_stride(job);
     pinned->data = mr__alloc_zero(job->blocks, sizeof *pinned->data);
-    pinned->sizes = mr__alloc_zero(job->blocks, sizeof *pinned->sizes);
-    MR_CHECK(pinned->data != NULL && pinned->sizes != NULL, MR_NO_MEMORY, "no memory to pin %llu blocks",
-             (unsigned long long)job->blocks);
+    pinned->memory = job->blocks > 0 ? mr__pages_alloc(job->blocks * pinned->stride) : NULL;
+    MR_CHECK(pinned->data != NULL && (pinned->memory != NULL || job->blocks == 0), MR_NO_MEMORY,
+             "no memory to pin %llu blocks", (unsigned long long)job->blocks);
     pinned->record_size = job->plan.record_size;
     pinned->column_count = job->plan.column_count;
     pinned->columns_hash = job->columns_hash;
     pinned->block_rows = job->block_rows;
-    pinned->blocks = job->blocks;
 done:
     if (status != MR_OK)
         mr__pinned_drop(job->dataset);
@@ -373,7 +374,7 @@ static uint64_t power_of_two_above(uint64_t number)
 static mr_status share_memory(mr__job *job, mr__error *error)
 {
     mr_status status = MR_OK;
-    const uint64_t pinned = job->dataset != NULL ? job->dataset->pinned_bytes : 0;
+    const uint64_t pinned = job->dataset != NULL ? atomic_load(&job->dataset->pinned.bytes) : 0;
     const uint64_t held = mr__rss_bytes();
     const uint64_t fixed = (held > pinned ? held - pinned : 0) + OVERHEAD + (uint64_t)job->worker_count * OVERHEAD_WORKER;
     const uint64_t least = fixed + (uint64_t)job->worker_count * LEAST_PER_WORKER;

@@ -37,7 +37,10 @@ mr_status mr__result_create(mr__job *job, mr_result **out, mr__error *error)
         result->cursors = mr__alloc_zero(job->partitions, sizeof *result->cursors);
         MR_CHECK(result->runs != NULL && result->cursors != NULL, MR_NO_MEMORY, "no memory for the result");
         mr__budget_init(&result->budget, UINT64_MAX);
-        mr__chunk_pool_init(&result->pool, &result->budget, job->pool.capacity);
+        for (uint32_t w = 0; w < job->worker_count; w++)    /* what only the job needed */
+            mr__lane_fini(&job->lanes[w]);
+        job->worker_count = 0;
+        mr__chunk_pool_move(&result->pool, &job->pool, &result->budget);
         for (uint32_t p = 0; p < job->partitions; p++) {
             mr__run *run = &job->partition[p].result;
             if (run->pool == NULL)
@@ -46,7 +49,6 @@ mr_status mr__result_create(mr__job *job, mr_result **out, mr__error *error)
             result->runs[result->run_count++].pool = &result->pool;
             run->pool = NULL;
         }
-        mr__budget_force(&result->budget, (uint64_t)1 << 62);   /* what the runs hold is released here, uncounted */
         result->order = job->result_order;
         result->sorted = job->sorts;
         result->limit = job->limit;

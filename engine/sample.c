@@ -61,8 +61,26 @@ done:
     return status;
 }
 
+/* The app knows its keys: every partition gets an equal share of the range. */
+static mr_status splitters_from_range(mr__job *job, mr__error *error)
+{
+    mr_status status = MR_OK;
+    mr__pair *shares = mr__arena_alloc(&job->arena, job->partitions * sizeof *shares, 8);
+    uint64_t *keys = mr__arena_alloc(&job->arena, job->partitions * sizeof *keys, 8);
+    MR_CHECK(shares != NULL && keys != NULL, MR_NO_MEMORY, "no memory for the splitters");
+    for (uint32_t i = 0; i < job->partitions; i++) {
+        keys[i] = (uint64_t)((unsigned __int128)job->plan.key_range * i / job->partitions);
+        shares[i] = (mr__pair){.key = (uint8_t *)&keys[i], .key_size = sizeof keys[i], .value = (uint8_t *)""};
+    }
+    MR_TRY(mr__splitters_from(job, &job->order, shares, job->partitions, job->partitions, error));
+done:
+    return status;
+}
+
 mr_status mr__sample_splitters(mr__job *job, mr__error *error)
 {
+    if (job->plan.key_range > 0 && job->app->key == MR_U64)
+        return splitters_from_range(job, error);
     mr_status status = MR_OK;
     mr__worker *worker = &job->workers[0];
     mr__lane *lane = &job->lanes[0];

@@ -51,6 +51,7 @@ static mr_status matmul_plan(mr_plan *plan)
     plan->record_size = (uint32_t)row;
     plan->value_size = params->p * (uint32_t)element;
     plan->block_rows = BLOCK_ROWS;
+    plan->key_range = plan->input_bytes / row;
     openblas_set_num_threads(1);
     return MR_OK;
 }

@@ -145,6 +145,8 @@ typedef struct mr_plan {
     uint32_t key_size, value_size, value_width;
     mr_sort sort;
     uint64_t limit;         /* keep only the first so many pairs of the sorted result; 0: all */
+    uint64_t key_range;     /* MR_U64 keys in order: they lie evenly in 0 .. key_range - 1; 0: find out by mapping some
+                             * blocks beforehand, which costs where a map is expensive */
     struct mr__plan_private *internal;
 } mr_plan;
 
