@@ -4,7 +4,7 @@
 
 #include "kernels.h"
 
-void mr__count_bytes_scalar(const uint8_t *data, size_t size, uint64_t counts[256]);
-void mr__count_bytes_avx512(const uint8_t *data, size_t size, uint64_t counts[256]);
+void mr__count_bytes_scalar(const uint8_t *data, size_t size, const uint8_t *ahead, uint64_t counts[256]);
+void mr__count_bytes_avx512(const uint8_t *data, size_t size, const uint8_t *ahead, uint64_t counts[256]);
 
 #endif

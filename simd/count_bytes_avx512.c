@@ -153,15 +153,17 @@ static void finish(stream *from, uint64_t *counts)
     counts[0] -= padding;       /* the zeros are the stream's value 0 */
 }
 
-void mr__count_bytes_avx512(const uint8_t *data, size_t size, uint64_t counts[256])
+void mr__count_bytes_avx512(const uint8_t *data, size_t size, const uint8_t *ahead, uint64_t counts[256])
 {
     stream streams[STREAMS];
     size_t at = 0;
     for (int s = 0; s < STREAMS; s++)
         streams[s].used = 0;
     for (; size - at >= CHUNK; at += CHUNK) {
-        for (size_t i = 0; i < CHUNK; i += 64)
+        for (size_t i = 0; i < CHUNK; i += 64) {
+            __builtin_prefetch(ahead + at + i);
             split(streams, _mm512_loadu_si512(data + at + i), ~(__mmask64)0);
+        }
         for (int s = 0; s < STREAMS; s++)
             drain(&streams[s], counts + s * 64);
     }

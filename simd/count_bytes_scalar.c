@@ -6,11 +6,13 @@
 
 enum { TABLES = 8 };
 
-void mr__count_bytes_scalar(const uint8_t *data, size_t size, uint64_t counts[256])
+void mr__count_bytes_scalar(const uint8_t *data, size_t size, const uint8_t *ahead, uint64_t counts[256])
 {
     uint32_t table[TABLES][256] = {{0}};
     size_t at = 0;
     for (; at + 8 <= size; at += 8) {
+        if (at % 64 == 0)
+            __builtin_prefetch(ahead + at);
         uint64_t eight;
         memcpy(&eight, data + at, sizeof eight);
         for (int i = 0; i < TABLES; i++)

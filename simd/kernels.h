@@ -23,8 +23,8 @@ typedef struct mr__kernels {
     size_t (*last_boundary)(const uint8_t *data, size_t size, mr_unit unit);
     /* A-Z to a-z; to may equal from. */
     void (*fold)(uint8_t *to, const uint8_t *from, size_t size);
-    /* counts[byte] += how often it occurs. size < 2^32. */
-    void (*count_bytes)(const uint8_t *data, size_t size, uint64_t counts[256]);
+    /* counts[byte] += how often it occurs. size < 2^32. ahead: an address to prefetch from, any. */
+    void (*count_bytes)(const uint8_t *data, size_t size, const uint8_t *ahead, uint64_t counts[256]);
     /* Rows to columns; columns[c] is aligned and has room for rows rounded up to MR_ROW_PADDING, which are zeroed. */
     void (*transpose)(const uint8_t *records, size_t rows, uint32_t record_size, const mr_column *columns,
                       uint32_t column_count, void *const *out);

@@ -73,7 +73,7 @@ static uint64_t fold(void)
 static uint64_t count(const uint8_t *bytes)
 {
     uint64_t counts[256] = {0}, sum = 0;
-    mr__kernels_current()->count_bytes(bytes, BLOCK, counts);
+    mr__kernels_current()->count_bytes(bytes, BLOCK, bytes, counts);
     for (uint64_t byte = 0; byte < 256; byte++)
         sum += counts[byte] * (byte + 1);
     return sum;

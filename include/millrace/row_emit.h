@@ -15,8 +15,9 @@ enum {
     MR__ROW_BYTES = 16384   /* keys of one byte that are counted at a time */
 };
 
-/* counts[byte] += how often it occurs; at the vector level chosen at run time. */
-MR_API void mr__count_bytes(const uint8_t *bytes, size_t size, uint64_t counts[256]);
+/* counts[byte] += how often it occurs; at the vector level chosen at run time. ahead: bytes that will be read next; they are
+ * fetched meanwhile (counting is bound by instructions, reading by memory), and need not be readable. */
+MR_API void mr__count_bytes(const uint8_t *bytes, size_t size, const uint8_t *ahead, uint64_t counts[256]);
 
 typedef struct mr__row_memory {
     union {
@@ -37,6 +38,7 @@ typedef struct mr_row_out {
     uint32_t phase;         /* of its first row */
     uint32_t f64_used, u64_used;    /* one bit a slot: sums is in use */
     uint32_t bytes_used;
+    const uint8_t *ahead;   /* where the rows behind this group lie: fetched while bytes are counted */
     bool counted;           /* bytes and counts are in use */
 } mr_row_out;
 
@@ -62,7 +64,7 @@ MR_ROW_FUNCTION void mr__row_end(mr_row_out *out)
         }
     if (!out->counted)
         return;
-    mr__count_bytes(out->memory->bytes, out->bytes_used, out->memory->counts);
+    mr__count_bytes(out->memory->bytes, out->bytes_used, out->ahead, out->memory->counts);
     for (uint64_t key = 0; key < 256; key++)
         if (key < out->keys)
             u64[key * out->width] += out->memory->counts[key];
@@ -223,7 +225,7 @@ MR_ROW_FUNCTION void mr_count_u8(mr_row_out *out, mr_u8 key)
         out->counted = true;
     }
     if (__builtin_expect(out->bytes_used > MR__ROW_BYTES - MR_LANES, 0)) {
-        mr__count_bytes(out->memory->bytes, out->bytes_used, out->memory->counts);
+        mr__count_bytes(out->memory->bytes, out->bytes_used, out->ahead, out->memory->counts);
         out->bytes_used = 0;
     }
     memcpy(out->memory->bytes + out->bytes_used, &key, sizeof key);
@@ -280,6 +282,8 @@ MR_ROW_FUNCTION void mr_sum_i64(mr_row_out *out, uint32_t slot, mr_i64 value)
         out.active = MR_LANES;                                                                                         \
         for (size_t at = 0; at < whole; at += MR_LANES) {                                                              \
             out.phase = at % MR__ROW_PHASES;                                                                           \
+            if (MR_ROW_BITS == 8 && block->column_count > 0)                                                           \
+                out.ahead = (const uint8_t *)block->columns[0] + at + MR_LANES;                                        \
             name##_row((mr_row){block, at}, &out, params);                                                             \
         }                                                                                                              \
         out.active = (uint32_t)(block->rows - whole);                                                                  \

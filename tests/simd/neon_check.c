@@ -60,8 +60,8 @@ static void check_text(const mr__kernels *scalar, const mr__kernels *neon, text_
     neon->fold(folded[1], text->data, text->size);
     expect(memcmp(folded[0], folded[1], text->size) == 0, "fold", texture, text->size);
     uint64_t counts[2][256] = {{0}};
-    scalar->count_bytes(text->data, text->size, counts[0]);
-    neon->count_bytes(text->data, text->size, counts[1]);
+    scalar->count_bytes(text->data, text->size, text->data, counts[0]);
+    neon->count_bytes(text->data, text->size, text->data, counts[1]);
     expect(memcmp(counts[0], counts[1], sizeof counts[0]) == 0, "count_bytes", texture, text->size);
 }
 

@@ -20,7 +20,7 @@ static void check(const uint8_t *data, size_t size)
             continue;
         for (uint64_t byte = 0; byte < 256; byte++)
             counts[byte] = byte * 1000;
-        mr__kernel_rows[level]->count_bytes(data, size, counts);
+        mr__kernel_rows[level]->count_bytes(data, size, data, counts);
         assert_memory_equal(counts, want, sizeof want);
     }
 }
