@@ -9,6 +9,8 @@
 
 #include "memory.h"
 
+enum { VALUE_BYTES = 1 << 20 };     /* of a staging batch, unless one value alone is larger */
+
 mr_status mr__lane_begin(mr__worker *worker, mr__error *error)
 {
     mr_status status = MR_OK;
@@ -17,7 +19,10 @@ mr_status mr__lane_begin(mr__worker *worker, mr__error *error)
     if (lane->ready)
         return MR_OK;
     mr_emitter *out = &lane->emitter;
-    const size_t value_bytes = (size_t)MR_BATCH * job->layout.value_size + 64;
+    out->batch = MR_BATCH;
+    while (out->batch > 1 && (uint64_t)out->batch * job->layout.value_size > VALUE_BYTES)
+        out->batch /= 2;
+    const size_t value_bytes = (size_t)out->batch * job->layout.value_size + 64;
     out->value_size = job->rule.combine == MR_COUNT || job->dense ? 0 : job->layout.value_size;
     out->staged = mr__alloc_zero(MR_BATCH, sizeof *out->staged);
     out->values = mr__alloc(value_bytes);
@@ -167,6 +172,7 @@ mr_status mr__emit_flush(mr_emitter *out)
     out->long_used = 0;
     if (status != MR_OK)
         return status;
+    MR_CHECK(!lane->job->dense, MR_APP_FAILED, "the app emits pairs, but declares dense keys: they are added to with mr_add_dense_*");
     lane->pairs += count;
     const uint32_t fixed = lane->job->layout.key_size;
     for (uint32_t i = 0; fixed != 0 && i < count; i++)
@@ -202,10 +208,10 @@ mr_status mr__emit_long(mr_emitter *out, const void *key, size_t size, const voi
         staged->data = out->long_keys + out->long_used;
         out->long_used += (uint32_t)size;
     }
-    if (out->value_size != 0)
+    if (value != NULL && out->value_size != 0)
         memcpy(out->values + (size_t)out->count * out->value_size, value, out->value_size);
     out->count++;
-    if (out->count == MR_BATCH || size > MR__STAGED_LONG)   /* a key that was not copied must be used at once */
+    if (out->count == out->batch || size > MR__STAGED_LONG)   /* a key that was not copied must be used at once */
         MR_TRY(mr__emit_flush(out));
 done:
     out->status = status;

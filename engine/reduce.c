@@ -24,7 +24,7 @@ typedef struct stream {
     const uint8_t *ahead;               /* read, not yet given out */
     uint8_t *key;
     size_t key_room;
-    uint8_t *value;
+    uint8_t *value, *other;             /* aligned, as the app's combine_with() may expect it */
 } stream;
 
 static mr_status remember_key(uint8_t **copy, size_t *room, const mr__pair *pair, mr__error *error)
@@ -70,7 +70,8 @@ static mr_status stream_next(stream *s, mr__pair *pair, bool *more, mr__error *e
             s->ahead = at;
             break;
         }
-        mr__combine_values(s->combine, pair->value_size, s->value, other.value);
+        memcpy(s->other, other.value, other.value_size);
+        mr__combine_values(s->combine, pair->value_size, s->value, s->other);
     }
 done:
     return status;
@@ -173,8 +174,9 @@ static mr_status drain(mr__job *job, mr__lane *lane, mr__sorter *sorter, bool co
     stream s = {.sorter = sorter, .combine = combine ? &job->rule : NULL};
     mr__sorter by_result = {0};
     const bool resort = !job->reduces && job->sort == MR_SORT_VALUE && sorter->order != &job->result_order;
-    s.value = mr__alloc((size_t)job->layout.value_size + 1);
-    MR_CHECK(s.value != NULL, MR_NO_MEMORY, "no memory for a value");
+    s.value = mr__alloc(job->layout.value_size);
+    s.other = mr__alloc(job->layout.value_size);
+    MR_CHECK(s.value != NULL && s.other != NULL, MR_NO_MEMORY, "no memory for a value");
     MR_TRY(mr__sorter_finish(sorter, error));
     if (job->reduces) {
         MR_TRY(reduce_groups(job, &s, sink, error));
@@ -213,6 +215,7 @@ done:
     mr__sorter_fini(&by_result);
     mr__free(s.key);
     mr__free(s.value);
+    mr__free(s.other);
     return status;
 }
 
@@ -276,7 +279,7 @@ static mr_status add_lanes(mr__job *job, mr__lane *lane, uint32_t partition, mr_
         for (bool more = from->used > 0; more;) {
             uint32_t count = 0;
             mr__pair pair;
-            while (count < MR_BATCH &&
+            while (count < lane->emitter.batch &&
                    (more = mr__combine_buffer_next_of(from, partition, job->partition_bits, &cursor, &pair))) {
                 mr__stage_in_place(&staged[count], pair.key, pair.key_size);
                 lane->hashes[count] = mr__hash_staged(&staged[count], 0);

@@ -122,21 +122,27 @@ mr_status mr__table_add(mr__combine_buffer *table, const uint8_t *at, const uint
     mr__staged staged[MR_BATCH];
     uint64_t hashes[MR_BATCH];
     const uint8_t *begins[MR_BATCH];
-    uint8_t values[MR_BATCH * 64];
+    _Alignas(16) uint8_t values[MR_BATCH * 64];     /* as the app's combine_with() may expect it */
+    uint8_t *large = NULL;
     const uint32_t batch = layout->value_size <= 64 ? MR_BATCH : MR_BATCH * 64 / layout->value_size;
+    if (batch == 0) {
+        large = mr__alloc(layout->value_size);
+        MR_CHECK(large != NULL, MR_NO_MEMORY, "no memory for a value of %u bytes", layout->value_size);
+    }
     while (at < end) {
         uint32_t count = 0;
-        if (batch == 0) {       /* values larger than the staging area: one at a time, where they lie */
+        if (batch == 0) {       /* values larger than the staging area: one at a time */
             mr__pair pair;
             begins[0] = at;
             at = mr__pair_read(layout, at, &pair);
             mr__stage_in_place(&staged[0], pair.key, pair.key_size);
             hashes[0] = mr__hash_staged(&staged[0], layout->key_suffix);
+            memcpy(large, pair.value, layout->value_size);
             uint32_t accepted;
-            MR_TRY(mr__combine_batch(table, staged, hashes, pair.value, 1, &accepted, error));
+            MR_TRY(mr__combine_batch(table, staged, hashes, large, 1, &accepted, error));
             if (accepted == 0) {
                 *stopped = begins[0];
-                return MR_OK;
+                goto done;
             }
             continue;
         }
@@ -152,11 +158,12 @@ mr_status mr__table_add(mr__combine_buffer *table, const uint8_t *at, const uint
         MR_TRY(mr__combine_batch(table, staged, hashes, values, count, &accepted, error));
         if (accepted < count) {
             *stopped = begins[accepted];
-            return MR_OK;
+            goto done;
         }
     }
     *stopped = end;
 done:
+    mr__free(large);
     return status;
 }
 

@@ -38,6 +38,8 @@ void mr__sink_fini(mr__sink *sink)
     sink->part = NULL;
     mr__free(sink->writer.text);
     sink->writer.text = NULL;
+    mr__free(sink->value);
+    sink->value = NULL;
 }
 
 bool mr__sink_is_full(const mr__sink *sink)
@@ -126,22 +128,35 @@ static mr_status write_plain(const mr__job *job, mr__part *part, const mr__pair 
     return MR_OK;
 }
 
+static mr_status format_value(mr__sink *sink, const mr__pair *pair, mr__error *error)
+{
+    mr_status status = MR_OK;
+    const mr__job *job = sink->job;
+    const uint8_t *value = pair->value;
+    if ((uintptr_t)value % sizeof(uint64_t) != 0) {     /* pairs lie packed; a struct wants its alignment */
+        if (sink->value == NULL)
+            sink->value = mr__alloc(pair->value_size);
+        MR_CHECK(sink->value != NULL, MR_NO_MEMORY, "no memory for a value of %u bytes", pair->value_size);
+        value = memcpy(sink->value, value, pair->value_size);
+    }
+    sink->writer = (mr_writer){.sink = sink, .text = sink->writer.text, .room = sink->writer.room};
+    sink->error = error;
+    const mr_status formatted =
+        job->app->format((mr_slice){pair->key, pair->key_size}, value, &sink->writer, job->plan.params);
+    MR_TRY(sink->writer.status);
+    MR_CHECK(formatted == MR_OK, formatted, "format of app %s failed: %s", job->app_name, mr_status_meaning(formatted));
+done:
+    return status;
+}
+
 static mr_status write_value(mr__sink *sink, const mr__pair *pair, mr__error *error)
 {
     mr_status status = MR_OK;
     mr__job *job = sink->job;
     if (job->reduces)
         return mr__part_write(sink->part, pair->value, pair->value_size, error);
-    if (job->app->format != NULL) {
-        sink->writer = (mr_writer){.sink = sink, .text = sink->writer.text, .room = sink->writer.room};
-        sink->error = error;
-        const mr_status formatted =
-            job->app->format((mr_slice){pair->key, pair->key_size}, pair->value, &sink->writer, job->plan.params);
-        MR_TRY(sink->writer.status);
-        MR_CHECK(formatted == MR_OK, formatted, "format of app %s failed: %s", job->app_name,
-                 mr_status_meaning(formatted));
-        goto done;
-    }
+    if (job->app->format != NULL)
+        return format_value(sink, pair, error);
     for (uint32_t at = 0; at + 8 <= pair->value_size; at += 8) {
         uint8_t text[NUMBER_ROOM + 1] = {' '};
         const size_t size = 1 + put_number(job->app->value, pair->value + at, text + 1);
@@ -193,6 +208,23 @@ done:
     return status;
 }
 
+/* The key, before the first byte of its text. */
+static mr_status begin_value(const mr_writer *out)
+{
+    mr_status status = MR_OK;
+    mr__sink *sink = out->sink;
+    mr__error *error = sink->error;
+    const mr__pair key = {.key = out->key.data, .key_size = (uint32_t)out->key.size};
+    if (sink->job->app->output == MR_OUTPUT_BINARY)
+        MR_TRY(mr__part_write(sink->part, key.key, key.key_size, error));
+    if (sink->job->app->output == MR_OUTPUT_TSV) {
+        MR_TRY(write_key(sink->job, sink->part, &key, error));
+        MR_TRY(mr__part_write(sink->part, "\t", 1, error));
+    }
+done:
+    return status;
+}
+
 mr_status mr_write(mr_writer *out, const void *bytes, size_t size)
 {
     if (out->status != MR_OK || size == 0)
@@ -201,12 +233,8 @@ mr_status mr_write(mr_writer *out, const void *bytes, size_t size)
     if (out->capture) {
         out->status = capture(out, bytes, size);
     } else {
-        if (out->written == 0 && out->key.data != NULL && sink->job->app->output == MR_OUTPUT_TSV) {
-            const mr__pair key = {.key = out->key.data, .key_size = (uint32_t)out->key.size};
-            out->status = write_key(sink->job, sink->part, &key, sink->error);
-            if (out->status == MR_OK)
-                out->status = mr__part_write(sink->part, "\t", 1, sink->error);
-        }
+        if (out->written == 0 && out->key.data != NULL)
+            out->status = begin_value(out);
         if (out->status == MR_OK)
             out->status = mr__part_write(sink->part, bytes, size, sink->error);
     }

@@ -25,6 +25,7 @@ typedef struct mr__sink {
     mr__run *run;
     uint64_t pairs, limit;      /* limit: 0 for none */
     mr_writer writer;
+    uint8_t *value;             /* aligned, for the app's format() */
     mr__error *error;
 } mr__sink;
 

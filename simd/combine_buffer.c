@@ -36,7 +36,9 @@
 #include "memory.h"
 
 enum {
-    FIRST_SLOTS = 4096,
+    FIRST_SLOTS = 4096,         /* or as many as FIRST_BYTES hold: values may be large */
+    FIRST_BYTES = 1 << 20,
+    LEAST_SLOTS = 4,
     KEY_BYTES = 24,
     PAYS_FROM = 1 << 18,
     HUGE_PAGE = 2 << 20,
@@ -83,7 +85,10 @@ void mr__combine_buffer_init(mr__combine_buffer *buffer, const mr__pair_layout *
     *buffer = (mr__combine_buffer){.layout = *layout, .rule = *rule, .budget = budget, .cap = cap,
                                    .always_grow = always_grow, .skip_bits = skip_bits};
     buffer->stride = KEY_BYTES + (((size_t)layout->value_size + 7) & ~(size_t)7);
-    buffer->tail = TAIL_BYTES / buffer->stride < TAIL_MOST ? TAIL_BYTES / buffer->stride + 64 : TAIL_MOST;
+    buffer->tail = TAIL_BYTES / buffer->stride < TAIL_MOST ? TAIL_BYTES / buffer->stride + LEAST_SLOTS : TAIL_MOST;
+    buffer->first_slots = FIRST_SLOTS;
+    while (buffer->first_slots > LEAST_SLOTS && buffer->first_slots * buffer->stride > FIRST_BYTES)
+        buffer->first_slots /= 2;
     mr__arena_init(&buffer->arena);
 }
 
@@ -130,12 +135,12 @@ void mr__combine_buffer_clear(mr__combine_buffer *buffer, bool keep_slots)
 static void set_slot_count(mr__combine_buffer *buffer, size_t count)
 {
     buffer->slot_count = count;
-    buffer->grow_at = count / 16 * 11;
+    buffer->grow_at = count * 11 / 16;
 }
 
 void mr__combine_buffer_shrink(mr__combine_buffer *buffer, size_t keep)
 {
-    const size_t least = slot_bytes(buffer, FIRST_SLOTS);
+    const size_t least = slot_bytes(buffer, buffer->first_slots);
     release_arena(buffer);
     buffer->used = 0;
     buffer->offered = 0;
@@ -147,7 +152,7 @@ void mr__combine_buffer_shrink(mr__combine_buffer *buffer, size_t keep)
         mr__budget_release(buffer->budget, buffer->mapped - keep);
         buffer->mapped = keep;
     }
-    set_slot_count(buffer, FIRST_SLOTS);
+    set_slot_count(buffer, buffer->first_slots);
     memset(buffer->slots, 0, least);
 }
 
@@ -230,14 +235,14 @@ static size_t next_slot_count(const mr__combine_buffer *buffer)
 {
     const size_t count = buffer->slot_count;
     if (count == 0)
-        return FIRST_SLOTS;
+        return buffer->first_slots;
     size_t next = count * buffer->stride < DOUBLES_UP_TO ? count * 2 : count + count / 2;
     const uint64_t fits = buffer->cap > buffer->arena_reserved ? (buffer->cap - buffer->arena_reserved) / buffer->stride : 0;
     if (next + buffer->tail > fits)
         next = fits > buffer->tail ? (size_t)fits - buffer->tail : 0;
     if (next > SLOTS_MOST)
         next = SLOTS_MOST;
-    return next >= count + count / 8 ? next : 0;
+    return next > count + count / 8 ? next : 0;
 }
 
 /* Adds slots. *grown = false, and nothing changed, at the cap or when the budget is used up. */

@@ -32,7 +32,7 @@ typedef struct mr__combine_buffer {
     uint8_t *slots;
     uint8_t *cluster;           /* the entries of one cluster, on their way while the table grows */
     size_t cluster_room;        /* slots */
-    size_t slot_count, stride, tail;
+    size_t slot_count, stride, tail, first_slots;
     size_t mapped;              /* bytes behind slots, reserved in budget; at least (slot_count + tail) * stride */
     size_t used, grow_at;
     uint64_t offered;           /* pairs since the last clear */

@@ -170,7 +170,7 @@ MR_API mr_status mr_writef(mr_writer *out, const char *format, ...) __attribute_
 /* All values of one key, streamed in ascending order of their bytes; a key may have more values than memory holds. */
 typedef struct mr_values mr_values;
 /* The next value: key_suffix bytes of the key (if the app declares a suffix), then the value's bytes; valid until the
- * next call. false at the end. */
+ * next call, not aligned: copy numbers out with memcpy(). false at the end. */
 MR_API bool mr_values_next(mr_values *values, mr_slice *value);
 /* The name of source `index`, as blocks number them. */
 MR_API const char *mr_values_source_name(const mr_values *values, uint32_t index);
@@ -189,6 +189,7 @@ typedef struct mr_round {
 
 typedef mr_status (*mr_plan_fn)(mr_plan *plan);
 typedef mr_status (*mr_map_fn)(const mr_block *block, mr_emitter *out, const void *params);
+/* combine_with and format get values aligned to 8 bytes. */
 typedef void (*mr_combine_fn)(void *into, const void *value, const void *params);
 typedef mr_status (*mr_reduce_fn)(mr_slice key, mr_values *values, mr_writer *out, const void *params);
 typedef mr_status (*mr_format_fn)(mr_slice key, const void *value, mr_writer *out, const void *params);

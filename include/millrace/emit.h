@@ -18,7 +18,7 @@ extern "C" {
 #endif
 
 enum {
-    MR_BATCH = 256,         /* pairs in a staging batch */
+    MR_BATCH = 256,         /* pairs in a staging batch, at most */
     MR_INLINE_KEY = 16,     /* keys up to so many bytes are staged and stored without a pointer */
     MR__STAGED_LONG = 16384 /* bytes of longer keys that one batch holds */
 };
@@ -37,12 +37,13 @@ typedef struct mr_emitter {
     mr_status status;       /* sticky */
     uint32_t long_used;
     mr__staged *staged;     /* [MR_BATCH] */
-    uint8_t *values;        /* [MR_BATCH * value_size], 8-byte aligned */
+    uint8_t *values;        /* [batch * value_size], 8-byte aligned */
     uint8_t *long_keys;     /* [MR__STAGED_LONG] */
     /* array container of a job with dense keys, else NULL */
     void *dense;            /* dense_keys * dense_width values of 8 bytes */
     uint64_t dense_keys;
     uint32_t dense_width;   /* values per key: 1, or the length of the f64 vector */
+    uint32_t batch;         /* flushed at so many pairs: MR_BATCH, or fewer where values are large */
 } mr_emitter;
 
 /* Private ends of the inline functions below. */
@@ -100,14 +101,14 @@ static inline mr_status mr__stage_value(mr_emitter *out, const void *value)
         memcpy(out->values + (size_t)i * 8, value, 8);
     else if (value != NULL && out->value_size != 0)
         memcpy(out->values + (size_t)i * out->value_size, value, out->value_size);
-    if (__builtin_expect((out->count = i + 1) == MR_BATCH, 0))
+    if (__builtin_expect((out->count = i + 1) == out->batch, 0))
         return mr__emit_flush(out);
     return out->status;
 }
 
 /* Emits one pair of a job with byte keys (or fixed-size byte keys).
  * key: `size` bytes, may be 0 bytes long, at most 2^30; copied. value: the job's value size, copied; ignored (may be
- * NULL) when the job combines with MR_COUNT. Cost: a few ns; every MR_BATCH-th call probes the batch.
+ * NULL) when the job combines with MR_COUNT. Cost: a few ns; the call that fills the batch probes all of it.
  * Errors: MR_NO_MEMORY, MR_NO_SPACE, MR_IO_FAILED (from spilling), MR_BAD_INPUT (a key longer than 2^30). */
 static inline mr_status mr_emit(mr_emitter *out, const void *key, size_t size, const void *value)
 {
