@@ -87,14 +87,15 @@ mr_status mr__dense_result(mr__job *job, mr__lane *lane, mr__error *error)
                  mr_status_meaning(finished));
         MR_TRY(mr__sink_end_free_text(&sink, error));
     } else {
-        for (uint64_t key = 0; key < job->plan.dense_keys; key++) {
+        sink.limit = job->limit;
+        for (uint64_t key = 0; key < job->plan.dense_keys && !mr__sink_is_full(&sink); key++) {
             const mr__pair pair = {(const uint8_t *)&key,
                                    (const uint8_t *)job->dense_table + key * job->dense_width * 8, 8,
                                    job->dense_width * 8};
             MR_TRY(mr__sink_pair(&sink, &pair, error));
         }
     }
-    atomic_store(&job->keys, job->plan.dense_keys);
+    atomic_store(&job->keys, job->app->finish != NULL ? job->plan.dense_keys : sink.pairs);
     if (job->collect)
         MR_TRY(mr__run_finish(run, lane, false, error));
     else

@@ -34,9 +34,9 @@ static void explain_input(FILE *to, const mr__job *job)
 static void explain_workers(FILE *to, const mr__job *job)
 {
     const mr__topology *topology = &job->session->topology;
-    fprintf(to, "workers    %u CPU workers on %u physical cores (%u hardware threads), %u NUMA node%s; %s\n",
+    fprintf(to, "workers    %u CPU workers on %u physical cores (%u hardware threads), %u NUMA node%s%s%s\n",
             job->worker_count, topology->physical, topology->count, topology->nodes, topology->nodes == 1 ? "" : "s",
-            topology->note);
+            topology->note[0] != '\0' ? "; " : "", topology->note);
     fprintf(to, "simd       %s%s\n", mr__level_name(mr__level_current()),
             job->app->row != NULL ? ", row kernel in a version of its own" : "");
 }

@@ -68,12 +68,14 @@ size_t mr__pinned_stride(const mr__job *job)
 
 /* Memory for a pinned block, or NULL when there is none to spare. All blocks lie in one area, so that huge pages back it:
  * with small ones each round of k-means walked 65,000 of them. */
-static uint8_t *pin_block(mr__job *job, uint64_t index, size_t bytes)
+static uint8_t *pin_block(mr__job *job, uint64_t index)
 {
     mr__pinned *pinned = &job->dataset->pinned;
-    if (!job->dataset->pin || pinned->data == NULL || job->lanes[0].sampling || !mr__budget_reserve(&job->budget, bytes))
+    /* all of its stretch: the ends of small files lie alone on huge pages */
+    if (!job->dataset->pin || pinned->data == NULL || job->lanes[0].sampling ||
+        !mr__budget_reserve(&job->budget, pinned->stride))
         return NULL;
-    atomic_fetch_add_explicit(&pinned->bytes, bytes, memory_order_relaxed);
+    atomic_fetch_add_explicit(&pinned->bytes, pinned->stride, memory_order_relaxed);
     return pinned->data[index] = pinned->memory + index * pinned->stride;
 }
 
@@ -113,7 +115,7 @@ static mr_status run_records(mr__job *job, mr__lane *lane, uint32_t source, uint
         block.columns = columns;
         block.column_count = job->plan.column_count;
         const size_t bytes = columns_bytes(job, rows);
-        uint8_t *memory = pin_block(job, index, bytes);
+        uint8_t *memory = pin_block(job, index);
         if (memory == NULL && is_column(job) && (uintptr_t)records % MR_COLUMN_ALIGNMENT == 0) {
             columns[0] = records;
         } else {
@@ -124,7 +126,7 @@ static mr_status run_records(mr__job *job, mr__lane *lane, uint32_t source, uint
                                              job->plan.column_count, (void *const *)columns);
         }
     } else {
-        uint8_t *memory = pin_block(job, index, block.size + MR_BLOCK_PADDING);
+        uint8_t *memory = pin_block(job, index);
         if (memory != NULL)
             block.data = memcpy(memory, records, block.size);
     }
@@ -191,6 +193,7 @@ static mr_status map_file_blocks(mr__job *job, mr__lane *lane, uint32_t source, 
             if (window.size - used < bytes)
                 break;
             MR_TRY(run_records(job, lane, source, first, window.data + used, rows, error));
+            atomic_fetch_add_explicit(&job->mapped, 1, memory_order_relaxed);
             used += bytes;
             at += bytes;
             first++;
@@ -237,12 +240,12 @@ mr_status mr__map_rows(mr__job *job, mr__lane *lane, const mr__task *task, mr__e
         uint64_t last = index + 1;
         if (pinned != NULL && pinned[index] != NULL) {
             MR_TRY(run_pinned(job, lane, source, index, error));
+            atomic_fetch_add_explicit(&job->mapped, 1, memory_order_relaxed);
         } else {
             while (last < end && (pinned == NULL || pinned[last] == NULL))
                 last++;
             MR_TRY(map_file_blocks(job, lane, source, index, last, error));
         }
-        atomic_fetch_add_explicit(&job->mapped, last - index, memory_order_relaxed);
         index = last;
     }
 done:

@@ -27,6 +27,7 @@ enum {
     PARTITIONS = 64,
     PARTITIONS_MOST = 1024,
     PARTS = 16,
+    VALUE_MOST = 64 << 20,              /* bytes of a value */
     OVERHEAD = 12 << 20,
     OVERHEAD_WORKER = 4 << 20,
     LEAST_PER_WORKER = 6 << 20
@@ -209,9 +210,10 @@ static mr_status lay_out_pairs(mr__job *job, mr__error *error)
                                                            : 8;
     MR_CHECK(app->key != MR_FIXED || (plan->key_size > 0 && plan->key_size <= 1 << 20), MR_BAD_APP,
              "app %s: fixed keys may have 1 byte to 1 MiB, not %u", job->app_name, plan->key_size);
-    MR_CHECK(app->value != MR_F64_VECTOR || plan->value_width > 0, MR_BAD_APP, "app %s: a vector needs value_width",
-             job->app_name);
-    MR_CHECK(job->layout.value_size <= 64 << 20, MR_BAD_APP, "app %s: a value of %u bytes is too large (64 MiB)",
+    MR_CHECK(app->value != MR_F64_VECTOR || (plan->value_width > 0 && plan->value_width <= VALUE_MOST / 8), MR_BAD_APP,
+             "app %s: a vector may have a value_width of 1 to %d, not %u", job->app_name, VALUE_MOST / 8,
+             plan->value_width);
+    MR_CHECK(job->layout.value_size <= VALUE_MOST, MR_BAD_APP, "app %s: a value of %u bytes is too large (64 MiB)",
              job->app_name, job->layout.value_size);
     MR_CHECK(!job->dense || (plan->dense_keys > 0 && plan->dense_keys <= (uint64_t)1 << 32), MR_BAD_APP,
              "app %s: dense_keys must be 1 to 2^32", job->app_name);
@@ -225,7 +227,7 @@ static mr_status lay_out_pairs(mr__job *job, mr__error *error)
     job->sort = job->request->sort != MR_SORT_NONE ? job->request->sort : plan->sort;
     if (app->sort == MR_SORT_KEY)
         job->sort = MR_SORT_KEY;
-    job->limit = plan->limit;
+    job->limit = job->sort != MR_SORT_NONE || job->dense ? plan->limit : 0;
     if (job->limit > 0 && job->sort != plan->sort) {
         MR_CHECK(plan->sort == MR_SORT_NONE, MR_BAD_USAGE, "app %s keeps the first %llu results in its own order; leave --sort away",
                  job->app_name, (unsigned long long)job->limit);
@@ -233,7 +235,7 @@ static mr_status lay_out_pairs(mr__job *job, mr__error *error)
     const bool sortable = app->value == MR_U64 || app->value == MR_I64 || app->value == MR_F64;
     MR_CHECK(job->sort != MR_SORT_VALUE || (sortable && !job->reduces && !job->dense), MR_BAD_USAGE,
              "app %s cannot be sorted by value: its results are not single numbers", job->app_name);
-    job->by_range = !job->dense && !job->combines && !job->reduces && job->sort == MR_SORT_KEY;
+    job->by_range = !job->dense && !job->combines && !job->reduces && job->sort == MR_SORT_KEY && job->limit == 0;
     job->sorts = job->sort != MR_SORT_NONE && !job->by_range && !job->dense;
     job->collect = job->sorts || job->request->output == NULL;
     job->result_order = (mr__order){.layout = job->result_layout, .key_kind = key_kind(app->key), .value = app->value};
@@ -253,7 +255,7 @@ static mr_status check_columns(const mr__job *job, mr__error *error)
              MR_BAD_APP, "app %s declares %u columns; 1 to %d are possible", job->app_name, plan->column_count,
              MR__COLUMNS_MAX);
     for (uint32_t c = 0; c < plan->column_count; c++)
-        MR_CHECK(plan->columns[c].offset + mr__column_width(plan->columns[c].type) <= plan->record_size, MR_BAD_APP,
+        MR_CHECK((uint64_t)plan->columns[c].offset + mr__column_width(plan->columns[c].type) <= plan->record_size, MR_BAD_APP,
                  "app %s: column %u lies outside the record of %u bytes", job->app_name, c, plan->record_size);
 done:
     return status;
@@ -270,7 +272,7 @@ static mr_status count_blocks(mr__job *job, mr__error *error)
         job->block_starts[s] = job->blocks;
         job->row_starts[s] = rows;
         rows += here;
-        job->blocks += (here + job->block_rows - 1) / job->block_rows;
+        job->blocks += here / job->block_rows + (here % job->block_rows != 0);
     }
     job->block_starts[sources->count] = job->blocks;
     MR_CHECK(job->blocks < UINT64_MAX, MR_BAD_INPUT, "too many blocks");
@@ -326,7 +328,7 @@ static mr_status plan_rows(mr__job *job, mr__error *error)
         if (job->block_rows == 0)
             job->block_rows = FIRST_ROWS;
         bound_dense_results(job, plan->range);
-        job->blocks = (plan->range + job->block_rows - 1) / job->block_rows;
+        job->blocks = plan->range / job->block_rows + (plan->range % job->block_rows != 0);
     } else {
         MR_TRY(check_columns(job, error));
         const mr__sources *sources = job->dataset->sources;
@@ -340,6 +342,8 @@ static mr_status plan_rows(mr__job *job, mr__error *error)
         if (job->block_rows == 0)
             job->block_rows = MR_ROW_PADDING;
         bound_dense_results(job, sources->bytes / plan->record_size);
+        if (job->block_rows > sources->bytes / plan->record_size)
+            job->block_rows = sources->bytes > 0 ? (size_t)(sources->bytes / plan->record_size) : 1;
         job->block_starts = mr__arena_alloc(&job->arena, (sources->count + 1) * sizeof(uint64_t), 8);
         job->row_starts = mr__arena_alloc(&job->arena, (sources->count + 1) * sizeof(uint64_t), 8);
         MR_CHECK(job->block_starts != NULL && job->row_starts != NULL, MR_NO_MEMORY, "no memory for the list of blocks");
@@ -432,10 +436,12 @@ static mr_status copy_columns(mr__job *job, mr__error *error)
 {
     mr_status status = MR_OK;
     const size_t bytes = job->plan.column_count * sizeof(mr_column);
+    MR_CHECK(bytes == 0 || job->plan.columns != NULL, MR_BAD_APP, "app %s declares %u columns, but not which",
+             job->app_name, job->plan.column_count);
     mr_column *copy = mr__arena_copy(&job->arena, job->plan.columns, bytes);
-    MR_CHECK(copy != NULL || bytes == 0, MR_NO_MEMORY, "no memory for %u columns", job->plan.column_count);
+    MR_CHECK(copy != NULL, MR_NO_MEMORY, "no memory for %u columns", job->plan.column_count);
     job->plan.columns = copy;
-    job->columns_hash = mr__hash_bytes(copy, bytes);
+    job->columns_hash = mr__hash_bytes(copy, bytes) ^ (job->app->layout == MR_ROWS);
 done:
     return status;
 }

@@ -8,7 +8,7 @@
 
 #include "memory.h"
 
-enum { AHEAD = 256 << 10, PREFETCH = 8 };
+enum { AHEAD = 256 << 10, SHARE = 8 };
 
 mr_status mr__sort_begin(mr__job *job, mr__error *error)
 {
@@ -36,8 +36,10 @@ done:
 static mr_status open_cursors(mr__job *job, const mr__pair *from, mr__run_cursor *cursors, mr__error *error)
 {
     mr_status status = MR_OK;
+    const uint64_t share = job->budget.limit / SHARE / job->worker_count / job->partitions;
+    const size_t ahead = share < AHEAD ? (size_t)share : AHEAD;
     for (uint32_t p = 0; p < job->partitions; p++)
-        MR_TRY(mr__run_cursor_open(&cursors[p], &job->partition[p].result, &job->result_order, from, job->spill, AHEAD,
+        MR_TRY(mr__run_cursor_open(&cursors[p], &job->partition[p].result, &job->result_order, from, job->spill, ahead,
                                    &job->budget, error));
 done:
     return status;
