@@ -36,8 +36,8 @@ def measure(context, text):
         add(f"write {way}", "limit_write", way, scratch, size, workers)
     add("read direct", "limit_read", "direct", scratch, workers)
     scratch.unlink()
-    one = _measure([programs / "limit_memory", "compute", str(1 << 34), "1"])
-    all_ = _measure([programs / "limit_memory", "compute", str(1 << 34), workers])
+    amount = str(1 << (30 if context.quick else 33))
+    one, all_ = (_measure([programs / "limit_memory", "compute", amount, threads]) for threads in ("1", workers))
     limits["compute, all threads against one"] = {"ratio": one["seconds"] / all_["seconds"], "command": all_["command"]}
     say(f"  compute, {workers} threads against 1: {short(one['seconds'] / all_['seconds'])}x")
     return limits

@@ -17,6 +17,14 @@ def frame(title, x, y):
     return figure, axes
 
 
+def log_of_two(axes, all_series):
+    """Ticks at the points, as plain numbers."""
+    axes.set_xscale("log", base=2)
+    values = sorted({p["value"] for series in all_series for p in series["points"]})
+    axes.set_xticks(values, [f"{value:g}" for value in values], minor=False)
+    axes.set_ylim(bottom=0)
+
+
 def draw(axes, series, value):
     points = [p for p in series["points"] if p["seconds"] > 0]
     axes.plot([p["value"] for p in points], [value(p) for p in points], marker="o", label=series["label"])
@@ -39,8 +47,7 @@ def input_size(all_series):
     figure, axes = frame("Word count of Zipf text", "MiB of text", "MiB/s")
     for series in all_series:
         draw(axes, series, lambda p: p["value"] / p["seconds"])
-    axes.set_xscale("log", base=2)
-    axes.set_ylim(bottom=0)
+    log_of_two(axes, all_series)
     return figure, axes
 
 
@@ -48,8 +55,7 @@ def memory_limit(all_series):
     figure, axes = frame("Less memory", "--memory, MiB", "seconds")
     for series in all_series:
         draw(axes, series, lambda p: p["seconds"])
-    axes.set_xscale("log", base=2)
-    axes.set_ylim(bottom=0)
+    log_of_two(axes, all_series)
     return figure, axes
 
 
@@ -59,8 +65,7 @@ def memory_kept(all_series):
         draw(axes, series, lambda p: p["peak_rss_bytes"] / 2**20)
     limits = sorted({p["value"] for s in all_series for p in s["points"]})
     axes.plot(limits, limits, color="0.6", linestyle="--", label="the limit")
-    axes.set_xscale("log", base=2)
-    axes.set_ylim(bottom=0)
+    log_of_two(axes, all_series)
     return figure, axes
 
 
