@@ -40,6 +40,7 @@ enum {
     FIRST_BYTES = 1 << 20,
     LEAST_SLOTS = 4,
     KEY_BYTES = 24,
+    USUAL_STRIDE = KEY_BYTES + 8,
     PAYS_FROM = 1 << 18,
     HUGE_PAGE = 2 << 20,
     DOUBLES_UP_TO = 64 << 20,   /* bytes */
@@ -191,43 +192,51 @@ static uint64_t footprint(const mr__combine_buffer *buffer)
     return buffer->mapped + buffer->arena_reserved;
 }
 
-static void put(mr__combine_buffer *buffer, const slot *entry)
+static inline __attribute__((always_inline)) void put(mr__combine_buffer *buffer, const slot *entry, size_t stride)
 {
-    size_t index = home_of(buffer, entry->tag);
-    while (slot_at(buffer, index)->tag != 0)
-        index++;
-    memcpy(slot_at(buffer, index), entry, buffer->stride);
+    slot *to = (slot *)(buffer->slots + home_of(buffer, entry->tag) * stride);
+    while (to->tag != 0)
+        to = (slot *)((uint8_t *)to + stride);
+    memcpy(to, entry, stride);
 }
 
 /* After slots were added: every cluster of the first `old_total` slots goes to its new place, the last one first. When it
  * fails the table is lost. */
-static mr_status move_clusters(mr__combine_buffer *buffer, size_t old_total, mr__error *error)
+static inline __attribute__((always_inline)) mr_status move_clusters(mr__combine_buffer *buffer, size_t old_total,
+                                                                     size_t stride, mr__error *error)
 {
     mr_status status = MR_OK;
-    for (size_t end = old_total; end > 0;) {
-        if (slot_at(buffer, end - 1)->tag == 0) {
-            end--;
+    uint8_t *const slots = buffer->slots;
+    for (uint8_t *end = slots + old_total * stride; end > slots;) {
+        if (((slot *)(end - stride))->tag == 0) {
+            end -= stride;
             continue;
         }
-        size_t begin = end - 1;
-        while (begin > 0 && slot_at(buffer, begin - 1)->tag != 0)
-            begin--;
-        const size_t count = end - begin;
-        if (count > buffer->cluster_room) {
-            uint8_t *larger = mr__realloc(buffer->cluster, count * 2 * buffer->stride);
+        uint8_t *begin = end - stride;
+        while (begin > slots && ((slot *)(begin - stride))->tag != 0)
+            begin -= stride;
+        const size_t bytes = (size_t)(end - begin);
+        if (bytes > buffer->cluster_room) {
+            uint8_t *larger = mr__realloc(buffer->cluster, bytes * 2);
             MR_CHECK(larger != NULL, MR_NO_MEMORY, "no memory to grow a combine buffer");
             buffer->cluster = larger;
-            buffer->cluster_room = count * 2;
+            buffer->cluster_room = bytes * 2;
         }
-        memcpy(buffer->cluster, slot_at(buffer, begin), count * buffer->stride);
-        for (size_t i = begin; i < end; i++)
-            slot_at(buffer, i)->tag = 0;
-        for (size_t i = 0; i < count; i++)
-            put(buffer, (const slot *)(buffer->cluster + i * buffer->stride));
+        for (size_t at = 0; at < bytes; at += stride) {
+            memcpy(buffer->cluster + at, begin + at, stride);
+            ((slot *)(begin + at))->tag = 0;
+        }
+        for (size_t at = 0; at < bytes; at += stride)
+            put(buffer, (const slot *)(buffer->cluster + at), stride);
         end = begin;
     }
 done:
     return status;
+}
+
+static mr_status move_usual_clusters(mr__combine_buffer *buffer, size_t old_total, mr__error *error)
+{
+    return move_clusters(buffer, old_total, USUAL_STRIDE, error);
 }
 
 /* The slots after the next growth; 0 if the cap leaves no room that is worth it. */
@@ -273,7 +282,9 @@ static mr_status grow(mr__combine_buffer *buffer, bool *grown, mr__error *error)
     }
     set_slot_count(buffer, new_count);
     if (old_count != 0)
-        MR_TRY(move_clusters(buffer, old_count + buffer->tail, error));
+        MR_TRY(buffer->stride == USUAL_STRIDE
+                   ? move_usual_clusters(buffer, old_count + buffer->tail, error)
+                   : move_clusters(buffer, old_count + buffer->tail, buffer->stride, error));
     *grown = true;
 done:
     return status;
@@ -434,17 +445,17 @@ static inline __attribute__((always_inline)) mr_status probe_batch(mr__combine_b
 static mr_status probe_count(mr__combine_buffer *b, const mr__staged *k, const uint64_t *h, const uint8_t *v, uint32_t n,
                              uint32_t *accepted, mr__error *error)
 {
-    return probe_batch(b, k, h, v, 0, 32, n, accepted, OP_COUNT, error);
+    return probe_batch(b, k, h, v, 0, USUAL_STRIDE, n, accepted, OP_COUNT, error);
 }
 static mr_status probe_sum_u64(mr__combine_buffer *b, const mr__staged *k, const uint64_t *h, const uint8_t *v,
                                uint32_t n, uint32_t *accepted, mr__error *error)
 {
-    return probe_batch(b, k, h, v, 8, 32, n, accepted, OP_SUM_U64, error);
+    return probe_batch(b, k, h, v, 8, USUAL_STRIDE, n, accepted, OP_SUM_U64, error);
 }
 static mr_status probe_sum_f64(mr__combine_buffer *b, const mr__staged *k, const uint64_t *h, const uint8_t *v,
                                uint32_t n, uint32_t *accepted, mr__error *error)
 {
-    return probe_batch(b, k, h, v, 8, 32, n, accepted, OP_SUM_F64, error);
+    return probe_batch(b, k, h, v, 8, USUAL_STRIDE, n, accepted, OP_SUM_F64, error);
 }
 static mr_status probe_any(mr__combine_buffer *b, const mr__staged *k, const uint64_t *h, const uint8_t *v, uint32_t n,
                            uint32_t *accepted, mr__error *error)

@@ -31,7 +31,7 @@ typedef struct mr__combine_buffer {
     uint32_t skip_bits;         /* top bits of the hash that all its keys share, or that must not order the slots */
     uint8_t *slots;
     uint8_t *cluster;           /* the entries of one cluster, on their way while the table grows */
-    size_t cluster_room;        /* slots */
+    size_t cluster_room;        /* bytes */
     size_t slot_count, stride, tail, first_slots;
     size_t mapped;              /* bytes behind slots, reserved in budget; at least (slot_count + tail) * stride */
     size_t used, grow_at;
