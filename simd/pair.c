@@ -7,7 +7,8 @@ uint64_t mr__hash_bytes(const void *key, size_t size)
 {
     if (size <= MR_INLINE_KEY) {
         uint64_t head[2] = {0, 0};
-        memcpy(head, key, size);
+        if (size > 0)           /* an empty key may be NULL */
+            memcpy(head, key, size);
         return mr__hash_short(head, (uint32_t)size);
     }
     return XXH3_64bits(key, size);
