@@ -4,7 +4,7 @@
  *
  * Reads two N x N matrices, multiplies them with one call, writes the product: what a program does that needs just
  * this. Prints the seconds of all that, of the call alone, and its GFLOP/s. */
-#include "../limits/limit.h"
+#include "limit.h"
 
 #include <cblas.h>
 #include <errno.h>
