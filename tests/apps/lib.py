@@ -13,7 +13,8 @@ import tempfile
 import unittest
 
 MILLRACE = os.environ.get("MILLRACE", "millrace")
-LEVELS = {"scalar": "", "sse2": "sse2", "avx2": "avx2", "avx512": "avx512vl"}      # and the CPU flag that each needs
+PATIENCE = int(os.environ.get("MILLRACE_TEST_PATIENCE", "1"))      # sanitizers are slow
+LEVELS = {"scalar": "", "sse2": "sse2", "avx2": "avx2", "avx512": "avx512_bitalg"}  # and the CPU flag that each needs
 
 
 def simd_levels():
@@ -52,7 +53,7 @@ class AppTest(unittest.TestCase):
         if simd is not None:
             environment["MILLRACE_SIMD"] = simd
         command = [MILLRACE, "run", self.app, *inputs, "-o", self.path("out"), "--quiet", *self.flags, *flags, *params]
-        return subprocess.run(command, env=environment, input=stdin, capture_output=True, timeout=240)
+        return subprocess.run(command, env=environment, input=stdin, capture_output=True, timeout=240 * PATIENCE)
 
     def run_app(self, inputs, *params, **how):
         """The result of a run that must succeed: its parts, one after the other."""

@@ -10,6 +10,7 @@ import tempfile
 import unittest
 
 MILLRACE = os.environ.get("MILLRACE", "millrace")
+PATIENCE = int(os.environ.get("MILLRACE_TEST_PATIENCE", "1"))      # sanitizers are slow
 
 
 class CliTest(unittest.TestCase):
@@ -32,7 +33,7 @@ class CliTest(unittest.TestCase):
 
     def start(self, *arguments, stdin=b"", **environment):
         return subprocess.run([MILLRACE, *arguments], env=dict(self.environment, **environment), input=stdin,
-                              capture_output=True, cwd=self.folder, timeout=120)
+                              capture_output=True, cwd=self.folder, timeout=120 * PATIENCE)
 
     def succeed(self, *arguments, **how):
         """Standard output of a command that must succeed."""
