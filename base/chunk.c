@@ -13,6 +13,7 @@ struct mr__slab {
     struct mr__slab *next;
     uint8_t *memory;
     size_t reserved;
+    size_t count, free;         /* chunks, and how many of them lie on the free list */
 };
 
 void mr__chunk_pool_init(mr__chunk_pool *pool, mr__budget *budget, uint32_t capacity)
@@ -32,23 +33,65 @@ static void free_single(mr__chunk_pool *pool, mr__chunk *chunk)
     mr__pages_free(chunk, footprint(chunk->capacity));
 }
 
+static void free_slab(mr__chunk_pool *pool, struct mr__slab *slab)
+{
+    mr__budget_release(pool->budget, slab->reserved);
+    mr__pages_free(slab->memory, SLAB);
+    mr__free(slab);
+}
+
+/* With the mutex held. */
+static void push_free(mr__chunk_pool *pool, mr__chunk *chunk)
+{
+    chunk->next = pool->free;
+    pool->free = chunk;
+    if (chunk->slab != NULL)
+        chunk->slab->free++;
+}
+
+static mr__chunk *pop_free(mr__chunk_pool *pool)
+{
+    mr__chunk *chunk = pool->free;
+    pool->free = chunk->next;
+    if (chunk->slab != NULL)
+        chunk->slab->free--;
+    return chunk;
+}
+
 void mr__chunk_pool_trim(mr__chunk_pool *pool)
 {
     mr__chunk *singles = NULL, *kept = NULL;
+    struct mr__slab *slabs = NULL;
     pthread_mutex_lock(&pool->mutex);
     for (mr__chunk *chunk = pool->free, *next; chunk != NULL; chunk = next) {
         next = chunk->next;
-        mr__chunk **list = chunk->in_slab ? &kept : &singles;
+        if (chunk->slab != NULL && chunk->slab->free == chunk->slab->count)
+            continue;           /* goes with its slab */
+        mr__chunk **list = chunk->slab != NULL ? &kept : &singles;
         chunk->next = *list;
         *list = chunk;
-        if (!chunk->in_slab)
+        if (chunk->slab == NULL)
             pool->singles -= footprint(chunk->capacity);
     }
     pool->free = kept;
+    for (struct mr__slab **at = &pool->slabs; *at != NULL;) {
+        struct mr__slab *slab = *at;
+        if (slab->free < slab->count) {
+            at = &slab->next;
+            continue;
+        }
+        *at = slab->next;
+        slab->next = slabs;
+        slabs = slab;
+    }
     pthread_mutex_unlock(&pool->mutex);
     for (mr__chunk *next; singles != NULL; singles = next) {
         next = singles->next;
         free_single(pool, singles);
+    }
+    for (struct mr__slab *next; slabs != NULL; slabs = next) {
+        next = slabs->next;
+        free_slab(pool, slabs);
     }
 }
 
@@ -57,9 +100,7 @@ void mr__chunk_pool_fini(mr__chunk_pool *pool)
     mr__chunk_pool_trim(pool);
     for (struct mr__slab *slab = pool->slabs, *next; slab != NULL; slab = next) {
         next = slab->next;
-        mr__budget_release(pool->budget, slab->reserved);
-        mr__pages_free(slab->memory, SLAB);
-        mr__free(slab);
+        free_slab(pool, slab);
     }
     pthread_mutex_destroy(&pool->mutex);
     pool->budget = NULL;
@@ -88,14 +129,13 @@ static bool add_slab(mr__chunk_pool *pool)
         mr__budget_release(pool->budget, count * each);
         return false;
     }
-    *slab = (struct mr__slab){pool->slabs, memory, count * each};
+    *slab = (struct mr__slab){.next = pool->slabs, .memory = memory, .reserved = count * each, .count = count};
     pool->slabs = slab;
     for (size_t i = 0; i < count; i++) {
         mr__chunk *chunk = (mr__chunk *)(memory + i * each);
         chunk->capacity = pool->capacity;
-        chunk->in_slab = true;
-        chunk->next = pool->free;
-        pool->free = chunk;
+        chunk->slab = slab;
+        push_free(pool, chunk);
     }
     return true;
 }
@@ -106,10 +146,8 @@ static mr__chunk *acquire(mr__chunk_pool *pool, uint32_t partition, size_t least
     const uint32_t capacity = least > pool->capacity ? (uint32_t)least : pool->capacity;
     if (capacity == pool->capacity) {
         pthread_mutex_lock(&pool->mutex);
-        if (pool->free != NULL || add_slab(pool)) {
-            chunk = pool->free;
-            pool->free = chunk->next;
-        }
+        if (pool->free != NULL || add_slab(pool))
+            chunk = pop_free(pool);
         pthread_mutex_unlock(&pool->mutex);
     }
     if (chunk == NULL) {
@@ -154,7 +192,6 @@ void mr__chunk_release(mr__chunk_pool *pool, mr__chunk *chunk)
         return;
     }
     pthread_mutex_lock(&pool->mutex);
-    chunk->next = pool->free;
-    pool->free = chunk;
+    push_free(pool, chunk);
     pthread_mutex_unlock(&pool->mutex);
 }

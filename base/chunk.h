@@ -15,16 +15,16 @@
 
 enum { MR__CHUNK_PADDING = 64 };
 
+struct mr__slab;
+
 typedef struct mr__chunk {
     struct mr__chunk *next;     /* the holder's list */
+    struct mr__slab *slab;      /* that it was cut from; NULL: allocated by itself */
     uint32_t partition;
     uint32_t size, capacity;    /* bytes of data; MR__CHUNK_PADDING more may be read */
     uint32_t pairs;
-    bool in_slab;
     uint8_t data[];
 } mr__chunk;
-
-struct mr__slab;
 
 typedef struct mr__chunk_pool {
     mr__budget *budget;
@@ -46,7 +46,8 @@ mr__chunk *mr__chunk_acquire(mr__chunk_pool *pool, uint32_t partition, size_t le
 /* The same, beyond the budget: for the chunk without which a worker cannot even spill. */
 mr__chunk *mr__chunk_acquire_forced(mr__chunk_pool *pool, uint32_t partition, size_t least);
 void mr__chunk_release(mr__chunk_pool *pool, mr__chunk *chunk);
-/* Gives the free list's memory back to the system and the budget, slabs excepted: they stay until fini. */
+/* Gives the free list's memory back to the system and the budget: chunks allocated by themselves, and slabs of which all
+ * chunks are free. */
 void mr__chunk_pool_trim(mr__chunk_pool *pool);
 
 #endif

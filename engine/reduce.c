@@ -230,6 +230,22 @@ done:
     return status;
 }
 
+/* A table that accepts no more: chunks that nobody needs any longer may hold the memory that it wants to grow into; else
+ * it empties into the sorter, and its pairs meet again when they are sorted. */
+static mr_status make_room(mr__combine_buffer *table, mr__sorter *sorter, mr__error *error)
+{
+    mr_status status = MR_OK;
+    mr__budget *budget = &sorter->job->budget;
+    const uint64_t before = atomic_load_explicit(&budget->used, memory_order_relaxed);
+    mr__chunk_pool_trim(&sorter->job->pool);
+    if (atomic_load_explicit(&budget->used, memory_order_relaxed) < before)
+        goto done;
+    MR_TRY(table_to_sorter(table, sorter, error));
+    mr__combine_buffer_clear(table, true);
+done:
+    return status;
+}
+
 /* Adds bytes of pairs to the table; at its cap the table empties into the sorter. */
 static mr_status add_bytes(mr__combine_buffer *table, mr__sorter *sorter, const uint8_t *at, const uint8_t *end,
                            mr__error *error)
@@ -239,8 +255,7 @@ static mr_status add_bytes(mr__combine_buffer *table, mr__sorter *sorter, const 
         MR_TRY(mr__table_add(table, at, end, &at, error));
         if (at == end)
             break;
-        MR_TRY(table_to_sorter(table, sorter, error));
-        mr__combine_buffer_clear(table, true);
+        MR_TRY(make_room(table, sorter, error));
     }
 done:
     return status;
@@ -256,10 +271,8 @@ static mr_status add_batch(mr__combine_buffer *table, mr__sorter *sorter, const 
         MR_TRY(mr__combine_batch(table, staged + begin, hashes + begin,
                                  values + (size_t)begin * table->layout.value_size, count - begin, &accepted, error));
         begin += accepted;
-        if (begin < count) {
-            MR_TRY(table_to_sorter(table, sorter, error));
-            mr__combine_buffer_clear(table, true);
-        }
+        if (begin < count)
+            MR_TRY(make_room(table, sorter, error));
     }
 done:
     return status;
