@@ -228,7 +228,9 @@ mr_status mr__dense_result(mr__job *job, mr__lane *lane, mr__error *error);
 /* job.c */
 mr_status mr__job_spill(mr__job *job, mr__error *error);
 void mr__job_fini(mr__job *job);
-/* result.c: takes what the job holds of results; the job is empty afterwards. */
+/* result.c: room for the result of a job, before anything of it is visible; then take() cannot fail. It takes what the job
+ * holds of results. */
 mr_status mr__result_create(mr__job *job, mr_result **result, mr__error *error);
+void mr__result_take(mr_result *result, mr__job *job);
 
 #endif

@@ -207,6 +207,7 @@ mr_status mr_run(mr_session *session, const mr_job *request, mr_result **result)
     mr__error *error = &session->error;
     struct timespec now;
     mr__ticker *ticker = NULL;
+    mr_result *made = NULL;
     mr__job job = {.session = session, .request = request, .dataset = request->dataset, .started_ns = mr__now_ns(),
                    .worker_count = session->workers};
     mr__error_clear(error);
@@ -225,6 +226,8 @@ mr_status mr_run(mr_session *session, const mr_job *request, mr_result **result)
     MR_TRY(prepare(&job, error));
     MR_TRY(mr__ticker_start(&job, &ticker, error));
     MR_TRY(run_rounds(&job, error));
+    if (result != NULL)
+        MR_TRY(mr__result_create(&job, &made, error));
     fill_stats(&job);
     MR_TRY(commit(&job, error));
 done:
@@ -234,8 +237,12 @@ done:
     job.stats.seconds = (double)(mr__now_ns() - job.started_ns) * 1e-9;
     if (job.app != NULL)
         keep_record(&job, status, started, error);
-    if (status == MR_OK && result != NULL)
-        status = mr__result_create(&job, result, error);
+    if (status == MR_OK && made != NULL) {
+        mr__result_take(made, &job);
+        *result = made;
+        made = NULL;
+    }
+    mr_result_close(made);
     mr__job_fini(&job);
     return status;
 }

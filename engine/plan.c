@@ -78,22 +78,13 @@ mr_status mr_plan_read_file(mr_plan *plan, const char *path, mr_slice *content)
 {
     mr_status status = MR_OK;
     mr__error *error = plan->internal->error;
-    mr__sources *sources = NULL;
-    mr__reader *reader = NULL;
-    mr__budget unlimited;
-    mr__budget_init(&unlimited, UINT64_MAX);
-    MR_TRY(mr__sources_open(&path, 1, NULL, &sources, error));
-    MR_CHECK(sources->count == 1, MR_BAD_INPUT, "%s is not one file", path);
-    const size_t size = (size_t)sources->bytes;
-    uint8_t *bytes = mr__arena_alloc(&plan->internal->files, size + MR_BLOCK_PADDING, 64);
-    MR_CHECK(bytes != NULL, MR_NO_MEMORY, "no memory for %s (%zu bytes)", path, size);
-    MR_TRY(mr__reader_create(sources, MR__READ_PREAD, WINDOW_BYTES, &unlimited, &reader, error));
-    if (size > 0)
-        MR_TRY(mr__reader_at(reader, 0, 0, bytes, size, error));
-    *content = (mr_slice){bytes, size};
+    mr_slice loaded = {0};
+    MR_TRY(mr__namespace_load(mr__namespace_plain(), path, &loaded, error));
+    uint8_t *bytes = mr__arena_alloc(&plan->internal->files, loaded.size + MR_BLOCK_PADDING, 64);
+    MR_CHECK(bytes != NULL, MR_NO_MEMORY, "no memory for %s (%zu bytes)", path, loaded.size);
+    *content = (mr_slice){memcpy(bytes, loaded.data, loaded.size), loaded.size};
 done:
-    mr__reader_destroy(reader);
-    mr__sources_close(sources);
+    mr__free((void *)loaded.data);
     return status;
 }
 

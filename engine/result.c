@@ -20,6 +20,8 @@ struct mr_result {
     mr__merge merge;
     uint32_t run_index;
     bool open;
+    mr__error error;            /* of reading spilled pairs back */
+    mr__error *session_error;
 };
 
 mr_status mr__result_create(mr__job *job, mr_result **out, mr__error *error)
@@ -27,39 +29,46 @@ mr_status mr__result_create(mr__job *job, mr_result **out, mr__error *error)
     mr_status status = MR_OK;
     mr_result *result = mr__alloc_zero(1, sizeof *result);
     MR_CHECK(result != NULL, MR_NO_MEMORY, "no memory for the result");
-    result->stats = job->stats;
-    memcpy(result->run, job->run, sizeof result->run);
-    memcpy(result->record, job->record_path, sizeof result->record);
-    result->stats.run = result->run;
-    result->stats.record = result->record;
+    result->session_error = &job->session->error;
     if (job->output == NULL) {
         result->runs = mr__alloc_zero(job->partitions, sizeof *result->runs);
         result->cursors = mr__alloc_zero(job->partitions, sizeof *result->cursors);
         MR_CHECK(result->runs != NULL && result->cursors != NULL, MR_NO_MEMORY, "no memory for the result");
-        mr__budget_init(&result->budget, UINT64_MAX);
-        for (uint32_t w = 0; w < job->worker_count; w++)    /* what only the job needed */
-            mr__lane_fini(&job->lanes[w]);
-        job->worker_count = 0;
-        mr__chunk_pool_move(&result->pool, &job->pool, &result->budget);
-        for (uint32_t p = 0; p < job->partitions; p++) {
-            mr__run *run = &job->partition[p].result;
-            if (run->pool == NULL)
-                continue;
-            result->runs[result->run_count] = *run;
-            result->runs[result->run_count++].pool = &result->pool;
-            run->pool = NULL;
-        }
-        result->order = job->result_order;
-        result->sorted = job->sorts;
-        result->limit = job->limit;
-        result->spill = job->spill;
-        job->spill = NULL;
     }
     *out = result;
     result = NULL;
 done:
     mr_result_close(result);
     return status;
+}
+
+void mr__result_take(mr_result *result, mr__job *job)
+{
+    result->stats = job->stats;
+    memcpy(result->run, job->run, sizeof result->run);
+    memcpy(result->record, job->record_path, sizeof result->record);
+    result->stats.run = result->run;
+    result->stats.record = result->record;
+    if (job->output != NULL)
+        return;
+    mr__budget_init(&result->budget, UINT64_MAX);
+    for (uint32_t w = 0; w < job->worker_count; w++)    /* what only the job needed */
+        mr__lane_fini(&job->lanes[w]);
+    job->worker_count = 0;
+    mr__chunk_pool_move(&result->pool, &job->pool, &result->budget);
+    for (uint32_t p = 0; p < job->partitions; p++) {
+        mr__run *run = &job->partition[p].result;
+        if (run->pool == NULL)
+            continue;
+        result->runs[result->run_count] = *run;
+        result->runs[result->run_count++].pool = &result->pool;
+        run->pool = NULL;
+    }
+    result->order = job->result_order;
+    result->sorted = job->sorts;
+    result->limit = job->limit;
+    result->spill = job->spill;
+    job->spill = NULL;
 }
 
 const mr_stats *mr_result_stats(const mr_result *result)
@@ -76,12 +85,13 @@ void mr_result_rewind(mr_result *result)
     result->open = false;
     result->run_index = 0;
     result->given = 0;
+    mr__error_clear(&result->error);
 }
 
 static mr_status open_cursor(mr_result *result, uint32_t index)
 {
     return mr__run_cursor_open(&result->cursors[index], &result->runs[index], &result->order, NULL, result->spill,
-                               result->pool.capacity, &result->budget, NULL);
+                               result->pool.capacity, &result->budget, &result->error);
 }
 
 static mr_status next_sorted(mr_result *result, const uint8_t **at)
@@ -92,9 +102,9 @@ static mr_status next_sorted(mr_result *result, const uint8_t **at)
         result->merge = (mr__merge){.cursors = result->cursors, .count = result->run_count};
         for (uint32_t i = 0; i < result->run_count; i++)
             MR_TRY(open_cursor(result, i));
-        MR_TRY(mr__merge_open(&result->merge, &result->order, result->cursors, result->run_count, NULL));
+        MR_TRY(mr__merge_open(&result->merge, &result->order, result->cursors, result->run_count, &result->error));
     }
-    MR_TRY(mr__merge_next(&result->merge, at, NULL));
+    MR_TRY(mr__merge_next(&result->merge, at, &result->error));
 done:
     return status;
 }
@@ -106,7 +116,7 @@ static mr_status next_unsorted(mr_result *result, const uint8_t **at)
         if (!result->open)
             MR_TRY(open_cursor(result, result->run_index));
         result->open = true;
-        MR_TRY(mr__run_cursor_next(&result->cursors[result->run_index], at, NULL));
+        MR_TRY(mr__run_cursor_next(&result->cursors[result->run_index], at, &result->error));
         if (*at != NULL)
             break;
         mr__run_cursor_close(&result->cursors[result->run_index]);
@@ -120,9 +130,13 @@ done:
 bool mr_result_next(mr_result *result, mr_slice *key, mr_slice *value)
 {
     const uint8_t *at = NULL;
-    if (result->run_count == 0 || (result->limit != 0 && result->given == result->limit))
+    if (result->run_count == 0 || result->error.code != MR_OK || (result->limit != 0 && result->given == result->limit))
         return false;
-    if ((result->sorted ? next_sorted(result, &at) : next_unsorted(result, &at)) != MR_OK || at == NULL)
+    if ((result->sorted ? next_sorted(result, &at) : next_unsorted(result, &at)) != MR_OK) {
+        *result->session_error = result->error;
+        return false;
+    }
+    if (at == NULL)
         return false;
     mr__pair pair;
     mr__pair_read(&result->order.layout, at, &pair);

@@ -121,7 +121,8 @@ MR_API mr_status mr_explain(mr_session *session, const mr_job *job, char **text)
 /* What the run did and how long it took. Valid until the result is closed. */
 MR_API const mr_stats *mr_result_stats(const mr_result *result);
 /* Walks a result that stayed in memory, in its order. value: the bytes of the value; for a job with reduce the text that
- * reduce wrote. Valid until the result is closed. false at the end. */
+ * reduce wrote. Valid until the next call. false at the end, and when spilled pairs could not be read back: mr_error() of
+ * the session, which is "" after a job that succeeded, then has the sentence. */
 MR_API bool mr_result_next(mr_result *result, mr_slice *key, mr_slice *value);
 MR_API void mr_result_rewind(mr_result *result);
 MR_API void mr_result_close(mr_result *result);
