@@ -47,7 +47,8 @@ static void sweep(const mr_app_handle *app)
             mr__fault_disarm();
             hits += fired;
             if (status != MR_OK) {
-                assert_true(fired);
+                if (!fired)
+                    fail_msg("without a fault: %s", sentence);
                 assert_string_not_equal(sentence, "");
                 assert_int_not_equal(access(output, F_OK), 0);
             } else {
@@ -73,13 +74,27 @@ static void a_grouping_job_survives_every_fault(void **state)
     sweep(&mr_app_fixture_group);
 }
 
+/* The limit of a run is what the process holds before it, plus little: so what a first run adds for good (pages of
+ * libraries, heaps of threads) must be there by then, or the limit is too small for a reason that is no fault. */
+static void warm_up(void)
+{
+    for (int i = 0; i < 2; i++) {
+        char sentence[256];
+        if (run_once(&mr_app_fixture_count, sentence) == MR_OK)
+            fixture_remove(output);
+    }
+}
+
 static int set_up(void **state)
 {
     folder = strdup(fixture_folder());
     text = strdup(fixture_words(folder, "text", WORDS, DISTINCT, 1, NULL));
     snprintf(burst, sizeof burst, "%s/burst", folder);
     snprintf(output, sizeof output, "%s/out", folder);
-    return mkdir(burst, 0700);
+    setenv("MILLRACE_SYNC", "1", 1);        /* so that syncing can fail too */
+    const int result = mkdir(burst, 0700);
+    warm_up();
+    return result;
 }
 
 static int tear_down(void **state)
