@@ -42,9 +42,6 @@ mr_status mr__lane_begin(mr__worker *worker, mr__error *error)
         lane->array.context = lane;
         lane->array.full = mr__shuffle_full;
         lane->array.need_room = mr__shuffle_need_room;
-        if (job->combines)
-            mr__combine_buffer_init(&lane->combine, &job->layout, &job->rule, &job->budget, job->lane_cap, false,
-                                    job->layout.key_suffix != 0 ? MR__PARTITION_BITS : 0);
     }
     if (job->dataset != NULL)
         MR_TRY(mr__reader_create(job->dataset->sources, job->read.path, job->window, &job->budget, &lane->reader,

@@ -47,11 +47,16 @@ static mr_status make_workers(mr__job *job, mr__error *error)
     job->workers = mr__alloc_zero(job->worker_count, sizeof *job->workers);
     MR_CHECK(job->lanes != NULL && job->workers != NULL, MR_NO_MEMORY, "no memory for %u workers", job->worker_count);
     for (uint32_t w = 0; w < job->worker_count; w++) {
-        job->lanes[w].job = job;
-        job->lanes[w].index = w;
+        mr__lane *lane = &job->lanes[w];
+        lane->job = job;
+        lane->index = w;
+        /* here and not in lane_begin: reduce looks into it even if this worker's thread comes late and maps nothing */
+        if (job->combines)
+            mr__combine_buffer_init(&lane->combine, &job->layout, &job->rule, &job->budget, job->lane_cap, false,
+                                    job->layout.key_suffix != 0 ? MR__PARTITION_BITS : 0);
         job->workers[w] = (mr__worker){.ops = &mr__worker_cpu_ops, .topology = topology, .index = w,
                                        .core = topology->count > 0 ? w % topology->count : 0,
-                                       .engine = &job->lanes[w]};
+                                       .engine = lane};
     }
 done:
     return status;
