@@ -88,7 +88,6 @@ typedef struct mr__partition {
     uint64_t extent_bytes, extent_pairs;
     bool claimed;               /* a worker merges into the table now */
     bool queued;                /* in the schedule's list of merges (guarded by its mutex) */
-    _Atomic bool full;          /* the table is at its cap: what comes now waits or is spilled */
     mr__combine_buffer table;   /* pipelined reduce */
     mr__run result;             /* sorted, or kept in memory */
 } mr__partition;
@@ -144,9 +143,11 @@ typedef struct mr__job {
     mr_sort sort;
     uint64_t limit;
     bool pipelined;
+    _Atomic bool tables_full;       /* a partition's table was at its cap: what comes now waits or is spilled */
     /* memory */
     mr__budget budget;
     uint64_t lane_cap, table_cap, reduce_cap;
+    uint64_t headroom;              /* kept from the shuffle, so that tables can grow when the reduce begins */
     mr__chunk_pool pool;
     /* input */
     mr__read_choice read;

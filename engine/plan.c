@@ -6,7 +6,7 @@
  * How the memory (the limit, less what the process holds already, less a fixed overhead) is shared out:
  *     1/2   combine buffers of the workers; the reduce tasks read them where they are
  *     1/4   tables of the partitions (pipelined reduce)
- *     1/4   chunks on their way, readers, writers
+ *     1/4   chunks on their way, readers, writers; half of it is kept free for the tables of the reduce stage
  * and in the reduce stage 3/8 for the tasks that run at once, 3/4 where there are no combine buffers. The number of partitions follows from that: one partition
  * of the largest thinkable shuffle fits a reduce task; what is larger still is sorted externally. */
 #include "internal.h"
@@ -30,7 +30,8 @@ enum {
     VALUE_MOST = 64 << 20,              /* bytes of a value */
     OVERHEAD = 12 << 20,
     OVERHEAD_WORKER = 4 << 20,
-    LEAST_PER_WORKER = 6 << 20
+    LEAST_PER_WORKER = 6 << 20,
+    HEADROOM_SHARE = 8
 };
 #define DENSE_RESULTS_MOST ((uint64_t)256 << 20)
 #define BYTES_PER_PART ((uint64_t)32 << 20)
@@ -381,6 +382,9 @@ static mr_status share_memory(mr__job *job, mr__error *error)
     mr__budget_force(&job->budget, pinned);
     const uint64_t share = job->budget.limit;
     job->lane_cap = share / 2 / job->worker_count;
+    if (job->combines)
+        job->headroom = share / HEADROOM_SHARE;
+    mr__budget_force(&job->budget, job->headroom);
     job->reduce_cap = share / 8 * (job->combines && job->layout.key_suffix == 0 ? 3 : 6) / job->worker_count;
     const uint64_t volume = job->plan.input_bytes;
     uint64_t partitions = power_of_two_above(2 * volume / job->reduce_cap);

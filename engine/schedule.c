@@ -2,7 +2,7 @@
  *
  *          cursor < total            no task in flight,         all parts done          all parts done
  *   MAP ---------------------> MAP   no worker dirty       REDUCE ------------> SORT* ----------------> END
- *    |  map, or merge            ------------------------>
+ *    |  map; else merge          ------------------------>
  *    |  a dirty worker gets FLUSH when the cursor is at its end           * only when the output is sorted
  *   any --a task failed, or the job was cancelled--> END
  *
@@ -166,12 +166,11 @@ static bool pull_merge(mr__schedule *schedule, mr__task *task)
 
 static bool pull_map(mr__schedule *schedule, mr__task *task)
 {
-    if (!schedule->barrier && pull_merge(schedule, task))
+    if (schedule->cursor < schedule->total) {
+        cut(schedule, task);
         return true;
-    if (schedule->cursor >= schedule->total)
-        return false;
-    cut(schedule, task);
-    return true;
+    }
+    return !schedule->barrier && pull_merge(schedule, task);
 }
 
 /* With the lock held: a task, or false when there is none now. */
@@ -221,6 +220,8 @@ static void advance(mr__schedule *schedule)
         schedule->merge_count = 0;
         for (uint32_t p = 0; p < job->partitions; p++)
             job->partition[p].queued = false;
+        mr__budget_release(&job->budget, job->headroom);
+        job->headroom = 0;
         enter(schedule, job->dense ? MR__STAGE_END : MR__STAGE_REDUCE);
     } else if (schedule->stage == MR__STAGE_REDUCE && schedule->next_part >= job->reduce_tasks) {
         if (!job->sorts || job->output == NULL) {

@@ -133,30 +133,30 @@ static void test_threads_share_a_pool(void **state)
 
 static void a_grown_pool_takes_slabs_and_trim_gives_back_those_that_are_free(void **state)
 {
-    enum { COUNT = 330, CAPACITY = (256 << 10) - 128 };
+    enum { COUNT = 330, LARGE = (256 << 10) - 128 };
     static mr__chunk *chunks[COUNT];
     mr__budget budget;
     mr__chunk_pool pool;
     uint32_t in_slabs = 0;
     mr__budget_init(&budget, (uint64_t)1 << 30);
-    mr__chunk_pool_init(&pool, &budget, CAPACITY);
+    mr__chunk_pool_init(&pool, &budget, LARGE);
     for (uint32_t i = 0; i < COUNT; i++) {
         chunks[i] = mr__chunk_acquire(&pool, i, 1);
         assert_non_null(chunks[i]);
-        assert_true(chunks[i]->capacity >= CAPACITY);
-        chunks[i]->data[0] = chunks[i]->data[CAPACITY - 1] = (uint8_t)i;
+        assert_true(chunks[i]->capacity >= LARGE);
+        chunks[i]->data[0] = chunks[i]->data[LARGE - 1] = (uint8_t)i;
         in_slabs += chunks[i]->slab != NULL;
     }
     assert_in_range(in_slabs, 1, COUNT - 1);
     for (uint32_t i = 0; i < COUNT; i++) {      /* no two overlap */
         assert_int_equal(chunks[i]->data[0], (uint8_t)i);
-        assert_int_equal(chunks[i]->data[CAPACITY - 1], (uint8_t)i);
+        assert_int_equal(chunks[i]->data[LARGE - 1], (uint8_t)i);
     }
     for (uint32_t i = 0; i + 1 < COUNT; i++)
         mr__chunk_release(&pool, chunks[i]);
     mr__chunk_pool_trim(&pool);
     const uint64_t one_slab = atomic_load(&budget.used);
-    assert_in_range(one_slab, CAPACITY, 2 << 20);
+    assert_in_range(one_slab, LARGE, 2 << 20);
     assert_int_equal(chunks[COUNT - 1]->data[0], (uint8_t)(COUNT - 1));
     mr__chunk_release(&pool, chunks[COUNT - 1]);
     mr__chunk_pool_trim(&pool);
