@@ -1,5 +1,5 @@
-/* Keys and values at the edges of what an app may declare, over an index range: row i of each app emits what its test can
- * compute again. Every job runs with plenty of memory, then with so little that it spills. */
+/* Keys and values at the edges of what an app may declare, over an index range: row i of each app emits what its test
+ * can compute again. Every job runs with plenty of memory, then with so little that it spills. */
 #include "cmocka_all.h"
 
 #include <stdio.h>
@@ -41,7 +41,7 @@ static mr_result *run(mr_session *session, const mr_job *job)
     return result;
 }
 
-/* ---- keys of every length ------------------------------------------------------------------------------------------ */
+/* ---- keys of every length ---------------------------------------------------------------------------------------- */
 
 static const uint32_t lengths[] = {0, 1, 15, 16, 17, 255, 16384, 16385, 300000};
 enum { LENGTHS = sizeof lengths / sizeof lengths[0], SAME = 3 };
@@ -89,7 +89,7 @@ static void keys_of_every_length_are_counted(void **state)
     }
 }
 
-/* ---- numbers ------------------------------------------------------------------------------------------------------- */
+/* ---- numbers ----------------------------------------------------------------------------------------------------- */
 
 enum { GROUPS = 1000 };
 
@@ -165,7 +165,7 @@ static void smallest_largest_and_sum_of_numbers(void **state)
     }
 }
 
-/* ---- vectors and structs ------------------------------------------------------------------------------------------- */
+/* ---- vectors and structs ----------------------------------------------------------------------------------------- */
 
 static mr_status vector_map(const mr_block *block, mr_emitter *out, const void *params)
 {
@@ -284,8 +284,8 @@ static void structs_are_combined_by_the_app_and_formatted(void **state)
         for (const char *line = all, *end; (end = strchr(line, '\n')) != NULL; line = end + 1, lines++) {
             int low, high, n;
             unsigned key;
-            assert_int_equal(sscanf(line, *line == 'k' ? "k%u\t%d..%d %d" : "a rather long key %u\t%d..%d %d", &key, &low,
-                                    &high, &n), 4);
+            assert_int_equal(sscanf(line, *line == 'k' ? "k%u\t%d..%d %d" : "a rather long key %u\t%d..%d %d", &key,
+                                    &low, &high, &n), 4);
             assert_true(low <= high && n > 0);
             count += n;
         }
@@ -309,7 +309,7 @@ static void structs_are_combined_by_the_app_and_formatted(void **state)
     assert_true(aligned);
 }
 
-/* ---- values of megabytes ------------------------------------------------------------------------------------------- */
+/* ---- values of megabytes ----------------------------------------------------------------------------------------- */
 
 enum { LARGE = 2 << 20, LARGE_KEYS = 12 };
 
@@ -365,10 +365,11 @@ static void values_of_megabytes_stay_within_the_limit(void **state)
     }
 }
 
-/* ---- suffixes, and reduces that do not read everything ------------------------------------------------------------- */
+/* ---- suffixes, and reduces that do not read everything ----------------------------------------------------------- */
 
 enum { SUFFIXES = 600 };
-static const char *const groups[] = {"", "a", "az", "aza", "b", "a key that is rather long", "a key that is rather longer"};
+static const char *const groups[] = {"", "a", "az", "aza", "b", "a key that is rather long",
+                                     "a key that is rather longer"};
 
 /* Every group with every suffix of two letters: sorted as whole keys, the groups would lie among each other. */
 static mr_status suffix_map(const mr_block *block, mr_emitter *out, const void *params)

@@ -1,0 +1,475 @@
+/* What a job does beside mapping: limits, parts, results in memory that were spilled, pinned datasets, and being
+ * cancelled or refused in every stage. */
+#include "cmocka_all.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "budget.h"
+#include "check.h"
+#include "job_fixture.h"
+
+#define MIB ((uint64_t)1 << 20)
+
+static const char *folder;
+static uint64_t rows, limit;    /* plan() asks */
+static mr_session *to_cancel;   /* by the function named next */
+static const char *cancel_in;
+
+static void maybe_cancel(const char *function)
+{
+    if (cancel_in != NULL && strcmp(cancel_in, function) == 0)
+        mr_session_cancel(to_cancel);
+}
+
+static mr_status plan_range(mr_plan *plan)
+{
+    plan->range = rows;
+    plan->limit = limit;
+    plan->block_rows = rows / 16 + 1;
+    return MR_OK;
+}
+
+static mr_session *open_session(uint32_t workers, uint64_t extra_memory)
+{
+    mr_session *session;
+    const mr_session_options options = {
+        .workers = workers, .burst = folder, .records = "",
+        .memory = extra_memory != 0 ? mr__rss_bytes() + (14 + 10 * workers) * MIB + extra_memory : 0};
+    if (mr_session_open(&options, &session) != MR_OK)
+        fail_msg("%s", mr_error(NULL));
+    return session;
+}
+
+static mr_result *run(mr_session *session, const mr_job *job)
+{
+    mr_result *result = NULL;
+    if (mr_run(session, job, &result) != MR_OK)
+        fail_msg("%s", mr_error(session));
+    return result;
+}
+
+static uint64_t u64_of(mr_slice slice)
+{
+    uint64_t number;
+    assert_int_equal(slice.size, 8);
+    memcpy(&number, slice.data, 8);
+    return number;
+}
+
+static char *read_part(const char *output, uint32_t part, size_t *size)
+{
+    char path[4300], *all = NULL;
+    FILE *to = open_memstream(&all, size);
+    snprintf(path, sizeof path, "%s/part-%05u", output, part);
+    FILE *from = fopen(path, "r");
+    assert_non_null(from);
+    for (int c; (c = getc(from)) != EOF;)
+        putc(c, to);
+    fclose(from);
+    fclose(to);
+    return all;
+}
+
+/* ---- apps -------------------------------------------------------------------------------------------------------- */
+
+enum { KEYS = 1000 };
+
+/* Key i % KEYS, scattered; the value is the row. */
+static mr_status scatter_map(const mr_block *block, mr_emitter *out, const void *params)
+{
+    maybe_cancel("map");
+    for (uint64_t row = block->first_row; row < block->first_row + block->rows; row++)
+        mr_emit_u64(out, row * 387 % KEYS, &row);
+    return MR_OK;
+}
+
+static mr_status count_reduce(mr_slice key, mr_values *values, mr_writer *out, const void *params)
+{
+    uint64_t count = 0;
+    maybe_cancel("reduce");
+    for (mr_slice value; mr_values_next(values, &value);)
+        count++;
+    return mr_write(out, &count, sizeof count);
+}
+
+static mr_status number_format(mr_slice key, const void *value, mr_writer *out, const void *params)
+{
+    uint64_t number;
+    maybe_cancel("format");
+    memcpy(&number, value, sizeof number);
+    return mr_writef(out, "<%llu>", (unsigned long long)number);
+}
+
+MR_APP(counted) {
+    .input = MR_INPUT_RANGE, .key = MR_U64, .value = MR_U64, .combine = MR_COUNT, .format = number_format,
+    .plan = plan_range, .map = scatter_map,
+};
+MR_APP(kept) {
+    .input = MR_INPUT_RANGE, .key = MR_U64, .value = MR_U64, .plan = plan_range, .map = scatter_map,
+};
+MR_APP(reduced) {
+    .input = MR_INPUT_RANGE, .key = MR_U64, .value = MR_U64, .output = MR_OUTPUT_BINARY,
+    .plan = plan_range, .map = scatter_map, .reduce = count_reduce,
+};
+
+static mr_status dense_map(const mr_block *block, mr_emitter *out, const void *params)
+{
+    for (size_t row = 0; row < block->rows; row++)
+        mr_add_dense_u64(out, (block->first_row + row) % KEYS, 1);
+    return MR_OK;
+}
+
+static mr_status dense_round(mr_round *round)
+{
+    maybe_cancel("round");
+    round->again = round->index < 2;
+    return MR_OK;
+}
+
+MR_APP(dense) {
+    .input = MR_INPUT_RANGE, .key = MR_DENSE, .dense_keys = KEYS, .value = MR_U64, .combine = MR_COUNT,
+    .plan = plan_range, .map = dense_map, .round = dense_round,
+};
+MR_APP(dense_emits) {
+    .input = MR_INPUT_RANGE, .key = MR_DENSE, .dense_keys = KEYS, .value = MR_U64, .combine = MR_SUM,
+    .plan = plan_range, .map = scatter_map,
+};
+
+/* ---- limits and parts -------------------------------------------------------------------------------------------- */
+
+static void a_limit_cuts_ties_by_key(void **state)
+{
+    static const struct { const mr_app_handle *app; mr_sort sort; } cases[] = {
+        {&mr_app_counted, MR_SORT_VALUE}, {&mr_app_counted, MR_SORT_KEY}, {&mr_app_kept, MR_SORT_KEY},
+        {&mr_app_dense, MR_SORT_KEY}};
+    static const uint64_t memories[] = {0, 1};
+    enum { EACH = 1200, LIMIT = 7 };
+    rows = KEYS * EACH;
+    limit = LIMIT;
+    for (size_t c = 0; c < MR__COUNT(cases) * 2; c++) {
+        char output[4200];
+        size_t size;
+        uint64_t at = 0;
+        const mr_job job = {.app = cases[c / 2].app, .sort = cases[c / 2].sort};
+        mr_job written = job;
+        const bool kept = job.app == &mr_app_kept;
+        mr_session *session = open_session(2, memories[c % 2] * MIB);
+        mr_result *result = run(session, &job);
+        for (mr_slice key, value; mr_result_next(result, &key, &value); at++) {
+            assert_int_equal(u64_of(key), kept ? 0 : at);       /* all counts are equal: the smallest keys win */
+            if (!kept)
+                assert_int_equal(u64_of(value), EACH);
+        }
+        assert_int_equal(at, LIMIT);
+        assert_int_equal(mr_result_stats(result)->keys, LIMIT);
+        mr_result_close(result);
+        mr_session_close(session);      /* what a first job leaves in the process counts against the second's limit */
+        session = open_session(2, memories[c % 2] * MIB);
+        snprintf(output, sizeof output, "%s/out", folder);
+        written.output = output;
+        result = run(session, &written);
+        assert_int_equal(mr_result_stats(result)->parts, 1);
+        char *all = read_part(output, 0, &size);
+        at = 0;
+        for (const char *end = all; (end = strchr(end, '\n')) != NULL; end++)
+            at++;
+        assert_int_equal(at, LIMIT);
+        if (job.app == &mr_app_counted)
+            assert_string_equal(all, "0\t<1200>\n1\t<1200>\n2\t<1200>\n3\t<1200>\n4\t<1200>\n5\t<1200>\n6\t<1200>\n");
+        free(all);
+        mr_result_close(result);
+        mr_session_close(session);
+        fixture_remove(output);
+    }
+    limit = 0;
+}
+
+static void the_parts_asked_for_are_one_order(void **state)
+{
+    static const uint32_t parts[] = {1, 2, 5, 100};
+    static const mr_app_handle *const apps[] = {&mr_app_counted, &mr_app_kept};
+    rows = 50000;
+    for (size_t c = 0; c < MR__COUNT(parts) * MR__COUNT(apps); c++) {
+        char output[4200];
+        uint64_t lines = 0, last = 0;
+        const uint32_t count = parts[c / 2];
+        snprintf(output, sizeof output, "%s/out", folder);
+        mr_session *session = open_session(2, 0);
+        mr_result *result = run(session, &(mr_job){.app = apps[c % 2], .sort = MR_SORT_KEY, .output = output,
+                                                   .parts = count});
+        assert_int_equal(fixture_entries(output), count + 1);   /* and _SUCCESS */
+        for (uint32_t p = 0; p < count; p++) {
+            size_t size;
+            char *all = read_part(output, p, &size);
+            for (const char *line = all, *end; (end = strchr(line, '\n')) != NULL; line = end + 1, lines++) {
+                const uint64_t key = strtoull(line, NULL, 10);
+                assert_true(key >= last);
+                last = key;
+            }
+            free(all);
+        }
+        assert_int_equal(lines, c % 2 == 0 ? KEYS : rows);
+        mr_result_close(result);
+        mr_session_close(session);
+        fixture_remove(output);
+    }
+    mr_session *session = open_session(1, 0);
+    mr_result *result = NULL;
+    assert_int_equal(mr_run(session, &(mr_job){.app = &mr_app_counted, .parts = 5000}, &result), MR_BAD_USAGE);
+    assert_null(result);
+    mr_session_close(session);
+}
+
+static void binary_output_is_the_same_pairs_sorted_or_not(void **state)
+{
+    static const mr_sort sorts[] = {MR_SORT_NONE, MR_SORT_KEY};
+    rows = 100000;
+    for (size_t s = 0; s < MR__COUNT(sorts); s++) {
+        char output[4200];
+        bool seen[KEYS] = {false};
+        size_t size;
+        snprintf(output, sizeof output, "%s/out", folder);
+        mr_session *session = open_session(2, 0);
+        mr_result *result = run(session, &(mr_job){.app = &mr_app_reduced, .sort = sorts[s], .output = output});
+        assert_int_equal(mr_result_stats(result)->parts, 1);
+        char *all = read_part(output, 0, &size);
+        assert_int_equal(size, KEYS * 16);
+        for (uint32_t i = 0; i < KEYS; i++) {
+            const mr_slice key = {(uint8_t *)all + i * 16, 8}, value = {(uint8_t *)all + i * 16 + 8, 8};
+            assert_in_range(u64_of(key), 0, KEYS - 1);
+            assert_false(seen[u64_of(key)]);
+            seen[u64_of(key)] = true;
+            assert_int_equal(u64_of(value), 100000 / KEYS);
+            if (sorts[s] == MR_SORT_KEY)
+                assert_int_equal(u64_of(key), i);
+        }
+        free(all);
+        mr_result_close(result);
+        mr_session_close(session);
+        fixture_remove(output);
+    }
+}
+
+/* ---- results in memory ------------------------------------------------------------------------------------------- */
+
+static void a_result_that_was_spilled_can_be_read_twice_beside_another(void **state)
+{
+    static const mr_sort sorts[] = {MR_SORT_NONE, MR_SORT_KEY};
+    rows = 3000000;
+    for (size_t s = 0; s < MR__COUNT(sorts); s++) {
+        mr_session *session = open_session(2, 1 * MIB);
+        mr_result *large = run(session, &(mr_job){.app = &mr_app_kept, .sort = sorts[s]});
+        assert_true(mr_result_stats(large)->spilled_bytes > 0);
+        const uint64_t kept = rows;
+        rows = 5000;
+        mr_result *small = NULL;
+        const mr_status second = mr_run(session, &(mr_job){.app = &mr_app_counted}, &small);
+        if (second != MR_OK)        /* what the first result holds may leave too little memory */
+            assert_non_null(strstr(mr_error(session), "memory limit"));
+        rows = kept;
+        for (int again = 0; again < 2; again++) {
+            uint64_t count = 0, sum = 0, last = 0;
+            for (mr_slice key, value; mr_result_next(large, &key, &value); count++) {
+                sum += u64_of(value);
+                assert_int_equal(u64_of(value) * 387 % KEYS, u64_of(key));
+                assert_true(sorts[s] == MR_SORT_NONE || u64_of(key) >= last);
+                last = u64_of(key);
+            }
+            assert_int_equal(count, kept);
+            assert_int_equal(sum, kept * (kept - 1) / 2);
+            mr_result_rewind(large);
+        }
+        mr_slice key, value;
+        assert_true(mr_result_next(large, &key, &value));       /* closed in the middle */
+        mr_result_close(large);
+        mr_result_close(small);
+        mr_session_close(session);
+        assert_int_equal(fixture_entries(folder), 0);
+    }
+}
+
+/* ---- files ------------------------------------------------------------------------------------------------------- */
+
+static const char *write_file(const char *name, const void *bytes, size_t size)
+{
+    static char path[4200];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *file = fopen(path, "w");
+    assert_int_equal(fwrite(bytes, 1, size, file), size);
+    fclose(file);
+    return path;
+}
+
+static void files_of_no_byte_and_of_one(void **state)
+{
+    static const struct { const char *bytes; uint64_t keys; } cases[] = {{"", 0}, {"x", 1}, {"\n", 0}, {" ", 0}};
+    for (size_t c = 0; c < MR__COUNT(cases); c++) {
+        const char *path = write_file("tiny", cases[c].bytes, strlen(cases[c].bytes));
+        for (mr_sort sort = MR_SORT_NONE; sort <= MR_SORT_VALUE; sort++) {
+            mr_session *session = open_session(3, 0);
+            mr_dataset *dataset;
+            uint64_t keys = 0;
+            assert_int_equal(mr_dataset_open(session, &path, 1, &dataset), MR_OK);
+            mr_result *result = run(session, &(mr_job){.app = &mr_app_fixture_count, .dataset = dataset, .sort = sort});
+            for (mr_slice key, value; mr_result_next(result, &key, &value); keys++)
+                assert_int_equal(u64_of(value), 1);
+            assert_int_equal(keys, cases[c].keys);
+            mr_result_close(result);
+            mr_dataset_close(dataset);
+            mr_session_close(session);
+        }
+        unlink(path);
+    }
+}
+
+static const mr_column columns[] = {{MR_COLUMN_U32, 0}, {MR_COLUMN_U32, 4}};
+
+static mr_status column_map(const mr_block *block, mr_emitter *out, const void *params)
+{
+    const uint32_t *a = block->columns[0], *b = block->columns[1];
+    for (size_t row = 0; row < block->rows; row++) {
+        mr_add_dense_u64(out, 0, a[row]);
+        mr_add_dense_u64(out, 1, b[row]);
+    }
+    return MR_OK;
+}
+
+static mr_status row_map(const mr_block *block, mr_emitter *out, const void *params)
+{
+    for (size_t row = 0; row < block->rows; row++) {
+        uint32_t record[2];
+        memcpy(record, block->data + row * 8, 8);
+        mr_add_dense_u64(out, 0, record[0]);
+        mr_add_dense_u64(out, 1, record[1]);
+    }
+    return MR_OK;
+}
+
+#define TWO_SUMS(name_, layout_, map_)                                                                                 \
+    MR_APP(name_) {                                                                                                    \
+        .input = MR_INPUT_RECORDS, .layout = layout_, .record_size = 8, .columns = columns, .column_count = 2,         \
+        .key = MR_DENSE, .dense_keys = 2, .value = MR_U64, .combine = MR_SUM, .map = map_,                             \
+    }
+TWO_SUMS(by_columns, MR_COLUMNS, column_map);
+TWO_SUMS(by_rows, MR_ROWS, row_map);
+
+static void a_pinned_dataset_serves_apps_with_other_layouts(void **state)
+{
+    enum { RECORDS = 200001 };
+    static uint32_t records[RECORDS][2];
+    uint64_t want[2] = {0, 0};
+    for (uint32_t i = 0; i < RECORDS; i++) {
+        records[i][0] = i * 2654435761u;
+        records[i][1] = i;
+        want[0] += records[i][0];
+        want[1] += i;
+    }
+    const char *path = write_file("records", records, sizeof records);
+    static const mr_app_handle *const apps[] = {&mr_app_by_columns, &mr_app_by_rows, &mr_app_by_rows,
+                                                &mr_app_by_columns};
+    mr_session *session = open_session(2, 0);
+    mr_dataset *dataset;
+    assert_int_equal(mr_dataset_open(session, &path, 1, &dataset), MR_OK);
+    mr_dataset_pin(dataset);
+    for (size_t a = 0; a < MR__COUNT(apps); a++) {
+        mr_result *result = run(session, &(mr_job){.app = apps[a], .dataset = dataset});
+        mr_slice key, value;
+        for (int i = 0; i < 2; i++) {
+            assert_true(mr_result_next(result, &key, &value));
+            assert_int_equal(u64_of(value), want[i]);
+        }
+        mr_result_close(result);
+    }
+    mr_dataset_close(dataset);
+    mr_session_close(session);
+    unlink(path);
+}
+
+/* ---- cancelled and refused --------------------------------------------------------------------------------------- */
+
+static void a_job_can_be_cancelled_in_every_stage(void **state)
+{
+    static const struct { const char *in; const mr_app_handle *app; mr_sort sort; } cases[] = {
+        {"map", &mr_app_counted, MR_SORT_NONE}, {"map", &mr_app_kept, MR_SORT_KEY},
+        {"reduce", &mr_app_reduced, MR_SORT_NONE}, {"reduce", &mr_app_reduced, MR_SORT_KEY},
+        {"format", &mr_app_counted, MR_SORT_NONE}, {"format", &mr_app_counted, MR_SORT_VALUE}, {"round", &mr_app_dense, MR_SORT_NONE}};
+    rows = 1000000;
+    for (size_t c = 0; c < MR__COUNT(cases); c++) {
+        char output[4200];
+        mr_result *result = NULL;
+        snprintf(output, sizeof output, "%s/out", folder);
+        to_cancel = open_session(2, c % 2 * MIB);
+        cancel_in = cases[c].in;
+        const mr_job job = {.app = cases[c].app, .sort = cases[c].sort, .output = output};
+        assert_int_equal(mr_run(to_cancel, &job, &result), MR_CANCELLED);
+        assert_non_null(strstr(mr_error(to_cancel), "cancelled"));
+        assert_null(result);
+        assert_int_equal(access(output, F_OK), -1);
+        cancel_in = NULL;
+        if (c % 2 == 0) {
+            result = run(to_cancel, &job);      /* the next job of the session does not know */
+            assert_int_equal(access(output, F_OK), 0);
+            mr_result_close(result);
+            fixture_remove(output);
+        }
+        mr_session_close(to_cancel);
+        assert_int_equal(fixture_entries(folder), 0);
+    }
+}
+
+static void pairs_from_a_job_with_dense_keys_are_refused(void **state)
+{
+    mr_session *session = open_session(2, 0);
+    mr_result *result = NULL;
+    rows = 1000;
+    assert_int_equal(mr_run(session, &(mr_job){.app = &mr_app_dense_emits}, &result), MR_APP_FAILED);
+    assert_non_null(strstr(mr_error(session), "dense"));
+    assert_null(result);
+    mr_session_close(session);
+}
+
+static void an_explanation_has_no_loose_ends(void **state)
+{
+    char *text = NULL;
+    mr_session *session = open_session(2, 0);
+    rows = 1000;
+    assert_int_equal(mr_explain(session, &(mr_job){.app = &mr_app_counted, .sort = MR_SORT_KEY}, &text), MR_OK);
+    assert_non_null(strstr(text, "1000 rows"));
+    assert_non_null(strstr(text, "2 CPU workers"));
+    assert_null(strstr(text, "; \n"));
+    free(text);
+    mr_session_close(session);
+}
+
+static int set_up(void **state)
+{
+    folder = strdup(fixture_folder());
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    assert_int_equal(fixture_entries(folder), 0);
+    fixture_remove(folder);
+    free((void *)folder);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_limit_cuts_ties_by_key),
+        cmocka_unit_test(the_parts_asked_for_are_one_order),
+        cmocka_unit_test(binary_output_is_the_same_pairs_sorted_or_not),
+        cmocka_unit_test(a_result_that_was_spilled_can_be_read_twice_beside_another),
+        cmocka_unit_test(files_of_no_byte_and_of_one),
+        cmocka_unit_test(a_pinned_dataset_serves_apps_with_other_layouts),
+        cmocka_unit_test(a_job_can_be_cancelled_in_every_stage),
+        cmocka_unit_test(pairs_from_a_job_with_dense_keys_are_refused),
+        cmocka_unit_test(an_explanation_has_no_loose_ends),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
