@@ -195,3 +195,11 @@ void mr__chunk_release(mr__chunk_pool *pool, mr__chunk *chunk)
     push_free(pool, chunk);
     pthread_mutex_unlock(&pool->mutex);
 }
+
+void mr__chunk_release_all(mr__chunk_pool *pool, mr__chunk *chunks)
+{
+    for (mr__chunk *next; chunks != NULL; chunks = next) {
+        next = chunks->next;
+        mr__chunk_release(pool, chunks);
+    }
+}

@@ -246,16 +246,51 @@ done:
     return status;
 }
 
-/* Adds bytes of pairs to the table; at its cap the table empties into the sorter. */
-static mr_status add_bytes(mr__combine_buffer *table, mr__sorter *sorter, const uint8_t *at, const uint8_t *end,
-                           mr__error *error)
+/* Everything that came for a partition: the chunks in memory (released on the way), then the spilled extents. */
+static mr_status each_bytes(mr__job *job, const mr__partition *partition, mr__chunk *chunks,
+                            mr_status (*take)(void *context, const uint8_t *at, const uint8_t *end, mr__error *error),
+                            void *context, mr__error *error)
 {
     mr_status status = MR_OK;
+    mr__spill_reader *reader = NULL;
+    while (chunks != NULL) {
+        mr__chunk *chunk = chunks;
+        MR_TRY(take(context, chunk->data, chunk->data + chunk->size, error));
+        chunks = chunk->next;
+        mr__chunk_release(&job->pool, chunk);
+    }
+    if (partition->extent_count > 0)
+        MR_TRY(mr__spill_reader_create(job->spill, partition->extents, partition->extent_count, EXTENTS_AHEAD,
+                                       &job->budget, &reader, error));
+    while (reader != NULL) {
+        const uint8_t *bytes;
+        mr__extent extent;
+        MR_TRY(mr__spill_reader_next(reader, &bytes, &extent, error));
+        if (bytes == NULL)
+            break;
+        MR_TRY(take(context, bytes, bytes + extent.size, error));
+    }
+done:
+    mr__spill_reader_destroy(reader);
+    mr__chunk_release_all(&job->pool, chunks);
+    return status;
+}
+
+struct table_and_sorter {
+    mr__combine_buffer *table;
+    mr__sorter *sorter;
+};
+
+/* Adds bytes of pairs to the table; at its cap the table empties into the sorter. */
+static mr_status add_bytes(void *context, const uint8_t *at, const uint8_t *end, mr__error *error)
+{
+    mr_status status = MR_OK;
+    const struct table_and_sorter *into = context;
     for (;;) {
-        MR_TRY(mr__table_add(table, at, end, &at, error));
+        MR_TRY(mr__table_add(into->table, at, end, &at, error));
         if (at == end)
             break;
-        MR_TRY(make_room(table, sorter, error));
+        MR_TRY(make_room(into->table, into->sorter, error));
     }
 done:
     return status;
@@ -310,33 +345,13 @@ static mr_status fill_table(mr__job *job, mr__lane *lane, uint32_t index, mr__co
                             mr__sorter *overflow, mr__error *error)
 {
     mr_status status = MR_OK;
-    mr__partition *partition = &job->partition[index];
-    mr__spill_reader *reader = NULL;
+    struct table_and_sorter into = {table, overflow};
     table->cap = job->reduce_cap / 2;
     MR_TRY(add_lanes(job, lane, index, table, overflow, error));
-    while (chunks != NULL) {
-        mr__chunk *chunk = chunks;
-        MR_TRY(add_bytes(table, overflow, chunk->data, chunk->data + chunk->size, error));
-        chunks = chunk->next;
-        mr__chunk_release(&job->pool, chunk);
-    }
-    if (partition->extent_count > 0)
-        MR_TRY(mr__spill_reader_create(job->spill, partition->extents, partition->extent_count, EXTENTS_AHEAD,
-                                       &job->budget, &reader, error));
-    while (reader != NULL) {
-        const uint8_t *bytes;
-        mr__extent extent;
-        MR_TRY(mr__spill_reader_next(reader, &bytes, &extent, error));
-        if (bytes == NULL)
-            break;
-        MR_TRY(add_bytes(table, overflow, bytes, bytes + extent.size, error));
-    }
+    status = each_bytes(job, &job->partition[index], chunks, add_bytes, &into, error);
+    chunks = NULL;
 done:
-    mr__spill_reader_destroy(reader);
-    for (mr__chunk *next; chunks != NULL; chunks = next) {
-        next = chunks->next;
-        mr__chunk_release(&job->pool, chunks);
-    }
+    mr__chunk_release_all(&job->pool, chunks);
     return status;
 }
 
@@ -372,42 +387,16 @@ done:
     return status;
 }
 
-static mr_status pass_bytes(mr__job *job, mr__sink *sink, const uint8_t *at, const uint8_t *end, mr__error *error)
+static mr_status pass_bytes(void *context, const uint8_t *at, const uint8_t *end, mr__error *error)
 {
     mr_status status = MR_OK;
+    mr__sink *sink = context;
     while (at < end) {
         mr__pair pair;
-        at = mr__pair_read(&job->layout, at, &pair);
+        at = mr__pair_read(&sink->job->layout, at, &pair);
         MR_TRY(mr__sink_pair(sink, &pair, error));
     }
 done:
-    return status;
-}
-
-static mr_status pass_through(mr__job *job, mr__partition *partition, mr__chunk *chunks, mr__sink *sink,
-                              mr__error *error)
-{
-    mr_status status = MR_OK;
-    mr__spill_reader *reader = NULL;
-    for (mr__chunk *chunk = chunks; chunk != NULL; chunk = chunk->next)
-        MR_TRY(pass_bytes(job, sink, chunk->data, chunk->data + chunk->size, error));
-    if (partition->extent_count > 0)
-        MR_TRY(mr__spill_reader_create(job->spill, partition->extents, partition->extent_count, EXTENTS_AHEAD,
-                                       &job->budget, &reader, error));
-    while (reader != NULL) {
-        const uint8_t *bytes;
-        mr__extent extent;
-        MR_TRY(mr__spill_reader_next(reader, &bytes, &extent, error));
-        if (bytes == NULL)
-            break;
-        MR_TRY(pass_bytes(job, sink, bytes, bytes + extent.size, error));
-    }
-done:
-    mr__spill_reader_destroy(reader);
-    for (mr__chunk *next; chunks != NULL; chunks = next) {
-        next = chunks->next;
-        mr__chunk_release(&job->pool, chunks);
-    }
     return status;
 }
 
@@ -422,7 +411,7 @@ static mr_status reduce_partition(mr__job *job, mr__lane *lane, uint32_t index, 
         goto done;
     }
     if (!job->reduces && !job->sorts && !job->by_range) {
-        status = pass_through(job, partition, chunks, sink, error);
+        status = each_bytes(job, partition, chunks, pass_bytes, sink, error);
         goto done;
     }
     const bool by_key = job->reduces || job->by_range;

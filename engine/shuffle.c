@@ -87,10 +87,7 @@ static mr_status spill_chunks(mr__lane *lane, mr__chunk *chunks, mr__error *erro
         mr__chunk_release(&job->pool, chunk);
     }
 done:
-    for (mr__chunk *next; chunks != NULL; chunks = next) {
-        next = chunks->next;
-        mr__chunk_release(&job->pool, chunks);
-    }
+    mr__chunk_release_all(&job->pool, chunks);
     return status;
 }
 
@@ -234,10 +231,7 @@ mr_status mr__merge_task(mr__task *task, mr__worker *worker, mr__error *error)
         chunks = next;
     }
 done:
-    for (mr__chunk *next; chunks != NULL; chunks = next) {
-        next = chunks->next;
-        mr__chunk_release(&job->pool, chunks);
-    }
+    mr__chunk_release_all(&job->pool, chunks);
     unclaim(partition);
     return status;
 }

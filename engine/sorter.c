@@ -19,10 +19,8 @@ void mr__sorter_init(mr__sorter *sorter, mr__lane *lane, const mr__order *order,
 
 static void release_slabs(mr__sorter *sorter)
 {
-    for (mr__chunk *next; sorter->slabs != NULL; sorter->slabs = next) {
-        next = sorter->slabs->next;
-        mr__chunk_release(&sorter->job->pool, sorter->slabs);
-    }
+    mr__chunk_release_all(&sorter->job->pool, sorter->slabs);
+    sorter->slabs = NULL;
     sorter->open = NULL;
     sorter->slab_bytes = 0;
     sorter->pairs = 0;
@@ -176,10 +174,7 @@ mr_status mr__sorter_add_chunks(mr__sorter *sorter, mr__chunk *chunks, mr__error
         push_slab(sorter, chunk);
     }
 done:
-    for (mr__chunk *next; chunks != NULL; chunks = next) {
-        next = chunks->next;
-        mr__chunk_release(&sorter->job->pool, chunks);
-    }
+    mr__chunk_release_all(&sorter->job->pool, chunks);
     return status;
 }
 
