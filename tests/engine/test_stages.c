@@ -395,7 +395,8 @@ static void a_job_can_be_cancelled_in_every_stage(void **state)
     static const struct { const char *in; const mr_app_handle *app; mr_sort sort; } cases[] = {
         {"map", &mr_app_counted, MR_SORT_NONE}, {"map", &mr_app_kept, MR_SORT_KEY},
         {"reduce", &mr_app_reduced, MR_SORT_NONE}, {"reduce", &mr_app_reduced, MR_SORT_KEY},
-        {"format", &mr_app_counted, MR_SORT_NONE}, {"format", &mr_app_counted, MR_SORT_VALUE}, {"round", &mr_app_dense, MR_SORT_NONE}};
+        {"format", &mr_app_counted, MR_SORT_NONE}, {"format", &mr_app_counted, MR_SORT_VALUE},
+        {"round", &mr_app_dense, MR_SORT_NONE}};
     rows = 1000000;
     for (size_t c = 0; c < MR__COUNT(cases); c++) {
         char output[4200];
