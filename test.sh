@@ -35,7 +35,6 @@ fi
 passed=0 failed=0 skipped=0
 notes=()
 for preset in "${presets[@]}"; do
-    SECONDS=0
     report=$PWD/build/$preset/junit.xml
     run=()
     [ "$preset" = release ] || run=("${fixed_addresses[@]}")
@@ -50,7 +49,7 @@ for preset in "${presets[@]}"; do
         notes+=("$preset: failed to build")
         continue
     fi
-    built=$SECONDS
+    started=$SECONDS
     say test "build/$preset"
     rm -f "$report"
     ended=0
@@ -68,7 +67,7 @@ for preset in "${presets[@]}"; do
     fi
     passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
     for line in "${lines[@]}"; do notes+=("$preset: $line"); done
-    say test "build/$preset took $((SECONDS - built)) s, building it $built s"
+    say test "build/$preset took $((SECONDS - started)) s"
 done
 
 if [ $((passed + failed + skipped)) -eq 0 ]; then
