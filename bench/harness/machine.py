@@ -64,7 +64,10 @@ def describe():
 
 def _git_status():
     command = ["git", "status", "--porcelain", "--untracked-files=no"]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT).stdout.splitlines()
+    try:
+        return subprocess.run(command, capture_output=True, text=True, cwd=ROOT).stdout.splitlines()
+    except OSError:             # no git
+        return []
 
 
 def platform_java():

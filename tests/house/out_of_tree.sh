@@ -32,9 +32,9 @@ if grep -rIl "$here/first\|$build" "$prefix" >&2; then fail "these files name a 
 echo "CMake package"
 options=(-DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_C_COMPILER="$cc" -DCMAKE_BUILD_TYPE=Release
     -DCMAKE_C_FLAGS="-Wall -Wextra -Wno-unused-parameter -Werror")
-quietly "$cmake" -S "$app" -B "$here/cmake" "${options[@]}"
+quietly "$cmake" -G Ninja -S "$app" -B "$here/cmake" "${options[@]}"
 quietly "$cmake" --build "$here/cmake"
-quietly "$cmake" -S "$example" -B "$here/example" "${options[@]}"       # what the guide shows
+quietly "$cmake" -G Ninja -S "$example" -B "$here/example" "${options[@]}"       # what the guide shows
 quietly "$cmake" --build "$here/example"
 cp "$here/expected.lengths" "$here/expected"
 "$here/cmake/lengths" "$here/text" | sort -n >"$here/got"
