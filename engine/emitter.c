@@ -85,7 +85,6 @@ mr_status mr__lane_flush_combine(mr__lane *lane, mr__error *error)
         const uint64_t hash = mr__hash_key(pair.key, pair.key_size, job->layout.key_suffix);
         MR_TRY(mr__array_append(&lane->array, mr__partition_of(hash, job->partition_bits), &pair, error));
     }
-    lane->flushes++;
     mr__trace_span(job->trace, lane->index, "flush table", "shuffle", start, mr__now_ns(), "keys", keys);
 done:
     return status;

@@ -85,7 +85,6 @@ typedef struct mr__partition {
     pthread_mutex_t mutex;      /* extents; claimed */
     mr__extent *extents;
     size_t extent_count, extent_room;
-    uint64_t extent_bytes, extent_pairs;
     bool claimed;               /* a worker merges into the table now */
     bool queued;                /* in the schedule's list of merges (guarded by its mutex) */
     mr__combine_buffer table;   /* pipelined reduce */
@@ -108,7 +107,7 @@ typedef struct mr__lane {
     uint8_t *columns;           /* of the block being mapped */
     size_t columns_size;
     mr__arena dense_blocks;     /* f64 results of single blocks, until they are folded in order */
-    uint64_t pairs, rows, flushes;
+    uint64_t pairs, rows;
     bool ready, sampling;
     mr__arena sample_arena;
     mr__pair *samples;
@@ -174,7 +173,7 @@ typedef struct mr__job {
     mr__arena arena;
     void *dense_table;              /* folded result */
     mr__output *output;
-    _Atomic uint64_t keys, output_bytes, mapped, sorted_pairs;
+    _Atomic uint64_t keys, output_bytes, mapped;
     _Atomic uint32_t round;
     mr__trace *trace;
     mr_stats stats;

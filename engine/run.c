@@ -102,8 +102,7 @@ static mr_status seal(mr__run *run, mr__lane *lane, mr__error *error)
         run->extents = extents;
         run->room = room;
     }
-    run->segments[run->count] = (mr__segment){.chunk = run->open, .first = run->open->data,
-                                              .first_pair = run->pairs - run->open->pairs};
+    run->segments[run->count] = (mr__segment){.chunk = run->open, .first = run->open->data};
     run->count++;
     run->open = NULL;
     if (run->spilled)

@@ -18,7 +18,6 @@ enum { MR__SAMPLE_EVERY = 256 };
 
 typedef struct mr__segment {
     mr__chunk *chunk;           /* in memory; NULL: spilled */
-    uint64_t first_pair;
     const uint8_t *first;       /* a copy of its first pair or an earlier one (spilled), or its own data; NULL: unknown */
 } mr__segment;
 

@@ -64,8 +64,6 @@ static mr_status note_extent(mr__partition *partition, const mr__extent *extent,
         partition->extent_room = room;
     }
     partition->extents[partition->extent_count++] = *extent;
-    partition->extent_bytes += extent->size;
-    partition->extent_pairs += extent->note;
 done:
     pthread_mutex_unlock(&partition->mutex);
     return status;

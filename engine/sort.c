@@ -81,7 +81,6 @@ mr_status mr__sort_task(mr__task *task, mr__worker *worker, mr__error *error)
         if (sink.pairs % 65536 == 0)
             MR_CHECK(!mr__cancelled(job), MR_CANCELLED, "the job was cancelled; nothing was written");
     }
-    atomic_fetch_add_explicit(&job->sorted_pairs, sink.pairs, memory_order_relaxed);
     MR_TRY(mr__sink_close_part(&sink, error));
 done:
     mr__merge_close(&merge);

@@ -42,7 +42,6 @@ enum {
     KEY_BYTES = 24,
     USUAL_STRIDE = KEY_BYTES + 8,
     PAYS_FROM = 1 << 18,
-    HUGE_PAGE = 2 << 20,
     DOUBLES_UP_TO = 64 << 20,   /* bytes */
     AHEAD = 64,                 /* pairs: 48 to 96 measured alike, 24 and 256 (all of the batch first) 10 to 20 % slower */
     TAIL_MOST = 4096,           /* slots */
@@ -127,34 +126,10 @@ void mr__combine_buffer_clear(mr__combine_buffer *buffer, bool keep_slots)
     if (!keep_slots)
         release_slots(buffer);
     else if (buffer->slots != NULL)
-        memset(buffer->slots, 0, slot_bytes(buffer, buffer->slot_count));
+        memset(buffer->slots, 0, buffer->mapped);
     release_arena(buffer);
     buffer->used = 0;
     buffer->offered = 0;
-}
-
-static void set_slot_count(mr__combine_buffer *buffer, size_t count)
-{
-    buffer->slot_count = count;
-    buffer->grow_at = count * 11 / 16;
-}
-
-void mr__combine_buffer_shrink(mr__combine_buffer *buffer, size_t keep)
-{
-    const size_t least = slot_bytes(buffer, buffer->first_slots);
-    release_arena(buffer);
-    buffer->used = 0;
-    buffer->offered = 0;
-    if (buffer->slots == NULL)
-        return;
-    keep = ((keep < least ? least : keep) + (HUGE_PAGE - 1)) & ~(size_t)(HUGE_PAGE - 1);
-    if (buffer->mapped > keep) {
-        mr__pages_free(buffer->slots + keep, buffer->mapped - keep);
-        mr__budget_release(buffer->budget, buffer->mapped - keep);
-        buffer->mapped = keep;
-    }
-    set_slot_count(buffer, buffer->first_slots);
-    memset(buffer->slots, 0, least);
 }
 
 void mr__combine_values(const mr__combine_rule *rule, uint32_t value_size, void *into, const void *value)
@@ -259,28 +234,23 @@ static mr_status grow(mr__combine_buffer *buffer, bool *grown, mr__error *error)
 {
     mr_status status = MR_OK;
     const size_t old_count = buffer->slot_count, new_count = next_slot_count(buffer);
-    const size_t old_bytes = old_count != 0 ? slot_bytes(buffer, old_count) : 0, bytes = slot_bytes(buffer, new_count);
+    const size_t bytes = slot_bytes(buffer, new_count);
     *grown = false;
     if (new_count == 0)
         return MR_OK;
-    if (bytes > buffer->mapped) {
-        const size_t more = bytes - buffer->mapped;
-        if (old_count == 0)
-            mr__budget_force(buffer->budget, more);
-        else if (!mr__budget_reserve(buffer->budget, more))
-            return MR_OK;
-        uint8_t *slots = mr__pages_grow(buffer->slots, buffer->mapped, bytes);
-        if (slots == NULL)
-            mr__budget_release(buffer->budget, more);
-        MR_CHECK(slots != NULL, MR_NO_MEMORY, "no memory for a combine buffer of %zu bytes\n  hint: lower --memory",
-                 bytes);
-        buffer->slots = slots;
-        memset(slots + old_bytes, 0, buffer->mapped - old_bytes);   /* what shrink() left; the rest is zero already */
-        buffer->mapped = bytes;
-    } else {
-        memset(buffer->slots + old_bytes, 0, bytes - old_bytes);
-    }
-    set_slot_count(buffer, new_count);
+    const size_t more = bytes - buffer->mapped;
+    if (old_count == 0)
+        mr__budget_force(buffer->budget, more);
+    else if (!mr__budget_reserve(buffer->budget, more))
+        return MR_OK;
+    uint8_t *slots = mr__pages_grow(buffer->slots, buffer->mapped, bytes);
+    if (slots == NULL)
+        mr__budget_release(buffer->budget, more);
+    MR_CHECK(slots != NULL, MR_NO_MEMORY, "no memory for a combine buffer of %zu bytes\n  hint: lower --memory", bytes);
+    buffer->slots = slots;
+    buffer->mapped = bytes;
+    buffer->slot_count = new_count;
+    buffer->grow_at = new_count * 11 / 16;
     if (old_count != 0)
         MR_TRY(buffer->stride == USUAL_STRIDE
                    ? move_usual_clusters(buffer, old_count + buffer->tail, error)

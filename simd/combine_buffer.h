@@ -33,7 +33,7 @@ typedef struct mr__combine_buffer {
     uint8_t *cluster;           /* the entries of one cluster, on their way while the table grows */
     size_t cluster_room;        /* bytes */
     size_t slot_count, stride, tail, first_slots;
-    size_t mapped;              /* bytes behind slots, reserved in budget; at least (slot_count + tail) * stride */
+    size_t mapped;              /* bytes behind slots, reserved in budget: (slot_count + tail) * stride */
     size_t used, grow_at;
     uint64_t offered;           /* pairs since the last clear */
     mr__arena arena;
@@ -54,10 +54,6 @@ mr_status mr__combine_batch(mr__combine_buffer *buffer, const mr__staged *keys, 
 
 /* Forgets all pairs; keeps the slots if keep_slots (heavy keys come back at once), else gives the memory back. */
 void mr__combine_buffer_clear(mr__combine_buffer *buffer, bool keep_slots);
-
-/* Forgets all pairs and begins anew with a small table, but keeps up to `keep` bytes of its memory to grow into: pages
- * that were touched once need not be cleared by the system again. */
-void mr__combine_buffer_shrink(mr__combine_buffer *buffer, size_t keep);
 
 /* Walks all pairs in the order of the slots. *cursor: 0 at first. false at the end. */
 bool mr__combine_buffer_next(const mr__combine_buffer *buffer, size_t *cursor, mr__pair *pair);
