@@ -1,11 +1,17 @@
 /* job_fixture.c: see job_fixture.h. */
 #include "job_fixture.h"
 
+#include "cmocka_all.h"
+
 #include <dirent.h>
 #include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "budget.h"
+
+const char *fixture_folder;
 
 static mr_status count_map(const mr_block *block, mr_emitter *out, const void *params)
 {
@@ -43,7 +49,8 @@ static mr_status group_reduce(mr_slice key, mr_values *values, mr_writer *out, c
         last = size;
         sum += size;
     }
-    return mr_writef(out, "%llu %llu%s", (unsigned long long)count, (unsigned long long)sum, ascending ? "" : " unsorted");
+    return mr_writef(out, "%llu %llu%s", (unsigned long long)count, (unsigned long long)sum,
+                     ascending ? "" : " unsorted");
 }
 
 MR_APP(fixture_group) {
@@ -87,14 +94,69 @@ MR_APP(fixture_mean) {
     .map = mean_map,
 };
 
+/* ---- jobs ---------------------------------------------------------------------------------------------------------- */
+
+mr_session *fixture_session(uint32_t workers, uint64_t extra_memory)
+{
+    mr_session *session;
+    const uint64_t least = (uint64_t)(14 + 10 * workers) << 20;
+    const mr_session_options options = {.workers = workers, .burst = fixture_folder, .records = "",
+                                        .memory = extra_memory != 0 ? mr__rss_bytes() + least + extra_memory : 0};
+    if (mr_session_open(&options, &session) != MR_OK)
+        fail_msg("%s", mr_error(NULL));
+    return session;
+}
+
+mr_result *fixture_run(mr_session *session, const mr_job *job)
+{
+    mr_result *result = NULL;
+    if (mr_run(session, job, &result) != MR_OK)
+        fail_msg("%s", mr_error(session));
+    return result;
+}
+
+uint64_t fixture_u64(mr_slice slice)
+{
+    uint64_t number;
+    assert_int_equal(slice.size, 8);
+    memcpy(&number, slice.data, 8);
+    return number;
+}
+
+char *fixture_parts(const char *output, uint32_t first, uint32_t count, size_t *size)
+{
+    char *all = NULL;
+    FILE *to = open_memstream(&all, size);
+    for (uint32_t part = first; part < first + count; part++) {
+        char path[4300];
+        snprintf(path, sizeof path, "%s/part-%05u", output, part);
+        FILE *from = fopen(path, "r");
+        assert_non_null(from);
+        for (int c; (c = getc(from)) != EOF;)
+            putc(c, to);
+        fclose(from);
+    }
+    fclose(to);
+    return all;
+}
+
 /* ---- files --------------------------------------------------------------------------------------------------------- */
 
-const char *fixture_folder(void)
+int fixture_set_up(void **state)
 {
     static char path[4096];
     const char *parent = getenv("TMPDIR");
     snprintf(path, sizeof path, "%s/millrace-test-XXXXXX", parent != NULL ? parent : "/tmp");
-    return mkdtemp(path);
+    fixture_folder = mkdtemp(path);
+    return fixture_folder != NULL ? 0 : -1;
+}
+
+int fixture_tear_down(void **state)
+{
+    const int left = fixture_entries(fixture_folder);
+    fixture_remove(fixture_folder);
+    assert_int_equal(left, 0);
+    return 0;
 }
 
 static int remove_entry(const char *path, const struct stat *info, int kind, struct FTW *where)

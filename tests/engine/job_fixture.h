@@ -10,8 +10,20 @@ extern const mr_app_handle mr_app_fixture_group;    /* word -> lengths of the li
 extern const mr_app_handle mr_app_fixture_order;    /* 16-byte records in total order */
 extern const mr_app_handle mr_app_fixture_mean;     /* f32 rows: f64 sums by a C map over columns, dense */
 
-/* A new folder below $TMPDIR (or /tmp); removed with everything in it by fixture_remove. */
-const char *fixture_folder(void);
+/* The test program's own folder, below $TMPDIR (or /tmp). tear_down fails if something was left in it. */
+extern const char *fixture_folder;
+int fixture_set_up(void **state);
+int fixture_tear_down(void **state);
+
+/* A session that keeps no records and spills into fixture_folder. extra_memory: bytes beyond the least that so many
+ * workers need; 0: no limit to speak of. It succeeds, or the test fails; so does run. */
+mr_session *fixture_session(uint32_t workers, uint64_t extra_memory);
+mr_result *fixture_run(mr_session *session, const mr_job *job);
+uint64_t fixture_u64(mr_slice slice);
+/* What parts first .. first + count - 1 of an output hold, NUL-terminated; free() it. */
+char *fixture_parts(const char *output, uint32_t first, uint32_t count, size_t *size);
+
+/* A folder with everything in it. */
 void fixture_remove(const char *folder);
 /* Writes `words` random words (of `distinct` different ones) as lines of ten; returns the path. counts: [distinct], how
  * often word "w<i>x..." occurs. */

@@ -4,34 +4,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-#include "budget.h"
 #include "check.h"
 #include "job_fixture.h"
 
 enum { WORDS = 300000, DISTINCT = 40000 };
 
-static const char *folder, *text;
+static const char *text;
 static uint64_t want[DISTINCT];
-
-static mr_session *open_session(uint32_t workers, uint64_t extra_memory)
-{
-    mr_session *session;
-    const mr_session_options options = {
-        .workers = workers, .burst = folder, .records = "",
-        .memory = extra_memory != 0 ? mr__rss_bytes() + ((uint64_t)(13 + 10 * workers) << 20) + extra_memory : 0};
-    if (mr_session_open(&options, &session) != MR_OK)
-        fail_msg("%s", mr_error(NULL));
-    return session;
-}
-
-static mr_result *run(mr_session *session, const mr_job *job)
-{
-    mr_result *result = NULL;
-    if (mr_run(session, job, &result) != MR_OK)
-        fail_msg("%s", mr_error(session));
-    return result;
-}
 
 static uint32_t number_of(mr_slice key)
 {
@@ -50,17 +31,16 @@ static void counts_are_right_for_every_team_memory_and_order(void **state)
         {1, 0, MR_SORT_NONE}, {2, 0, MR_SORT_NONE}, {5, 0, MR_SORT_KEY}, {2, 1 << 20, MR_SORT_NONE},
         {1, 1 << 20, MR_SORT_KEY}, {3, 1 << 20, MR_SORT_VALUE}, {2, 0, MR_SORT_VALUE}};
     for (size_t c = 0; c < MR__COUNT(cases); c++) {
-        mr_session *session = open_session(cases[c].workers, cases[c].memory);
+        mr_session *session = fixture_session(cases[c].workers, cases[c].memory);
         mr_dataset *dataset;
         assert_int_equal(mr_dataset_open(session, &text, 1, &dataset), MR_OK);
-        mr_result *result = run(session, &(mr_job){.app = &mr_app_fixture_count, .dataset = dataset, .sort = cases[c].sort});
+        const mr_job job = {.app = &mr_app_fixture_count, .dataset = dataset, .sort = cases[c].sort};
+        mr_result *result = fixture_run(session, &job);
         uint64_t pairs = 0, words = 0, last_count = UINT64_MAX;
         char last_key[64] = "";
         size_t last_size = 0;
         for (mr_slice key, value; mr_result_next(result, &key, &value); pairs++) {
-            uint64_t count;
-            assert_int_equal(value.size, 8);
-            memcpy(&count, value.data, 8);
+            const uint64_t count = fixture_u64(value);
             assert_int_equal(count, want[number_of(key)]);
             words += count;
             if (cases[c].sort == MR_SORT_VALUE)
@@ -92,10 +72,11 @@ static void reduce_sees_every_value_of_a_key_once_and_in_order(void **state)
     char *first = NULL;
     size_t first_size = 0;
     for (size_t c = 0; c < MR__COUNT(cases); c++) {
-        mr_session *session = open_session(cases[c].workers, cases[c].memory);
+        mr_session *session = fixture_session(cases[c].workers, cases[c].memory);
         mr_dataset *dataset;
         assert_int_equal(mr_dataset_open(session, &text, 1, &dataset), MR_OK);
-        mr_result *result = run(session, &(mr_job){.app = &mr_app_fixture_group, .dataset = dataset, .sort = MR_SORT_KEY});
+        const mr_job job = {.app = &mr_app_fixture_group, .dataset = dataset, .sort = MR_SORT_KEY};
+        mr_result *result = fixture_run(session, &job);
         char *all = NULL;
         size_t size = 0;
         FILE *to = open_memstream(&all, &size);
@@ -129,7 +110,7 @@ static const char *write_records(uint32_t count)
 {
     static char path[4200];
     uint64_t state = 5;
-    snprintf(path, sizeof path, "%s/records", folder);
+    snprintf(path, sizeof path, "%s/records", fixture_folder);
     FILE *file = fopen(path, "w");
     for (uint32_t i = 0; i < count; i++) {
         state = state * 6364136223846793005u + 1442695040888963407u;
@@ -145,10 +126,10 @@ static void records_come_out_in_total_order(void **state)
     enum { COUNT = 200000 };
     const char *records = write_records(COUNT);
     for (int small = 0; small < 2; small++) {
-        mr_session *session = open_session(2, small ? 1 << 20 : 0);
+        mr_session *session = fixture_session(2, small ? 1 << 20 : 0);
         mr_dataset *dataset;
         assert_int_equal(mr_dataset_open(session, &records, 1, &dataset), MR_OK);
-        mr_result *result = run(session, &(mr_job){.app = &mr_app_fixture_order, .dataset = dataset});
+        mr_result *result = fixture_run(session, &(mr_job){.app = &mr_app_fixture_order, .dataset = dataset});
         uint8_t last[16] = {0};
         uint64_t count = 0, sum = 0;
         for (mr_slice key, value; mr_result_next(result, &key, &value); count++) {
@@ -167,6 +148,7 @@ static void records_come_out_in_total_order(void **state)
         mr_dataset_close(dataset);
         mr_session_close(session);
     }
+    unlink(records);
 }
 
 static void floating_sums_have_the_same_bits_for_every_team_and_when_pinned(void **state)
@@ -176,7 +158,7 @@ static void floating_sums_have_the_same_bits_for_every_team_and_when_pinned(void
     const char *paths = path;
     double first[2] = {0, 0};
     double plain[2] = {0, 0};
-    snprintf(path, sizeof path, "%s/rows", folder);
+    snprintf(path, sizeof path, "%s/rows", fixture_folder);
     FILE *file = fopen(path, "w");
     uint64_t random = 3;
     for (uint32_t i = 0; i < ROWS; i++) {
@@ -188,12 +170,12 @@ static void floating_sums_have_the_same_bits_for_every_team_and_when_pinned(void
     }
     fclose(file);
     for (uint32_t workers = 1; workers <= 3; workers++) {
-        mr_session *session = open_session(workers, 0);
+        mr_session *session = fixture_session(workers, 0);
         mr_dataset *dataset;
         assert_int_equal(mr_dataset_open(session, &paths, 1, &dataset), MR_OK);
         mr_dataset_pin(dataset);
         for (int again = 0; again < 2; again++) {
-            mr_result *result = run(session, &(mr_job){.app = &mr_app_fixture_mean, .dataset = dataset});
+            mr_result *result = fixture_run(session, &(mr_job){.app = &mr_app_fixture_mean, .dataset = dataset});
             mr_slice key, value;
             double sums[2];
             assert_true(mr_result_next(result, &key, &value));
@@ -210,11 +192,12 @@ static void floating_sums_have_the_same_bits_for_every_team_and_when_pinned(void
         mr_dataset_close(dataset);
         mr_session_close(session);
     }
+    unlink(path);
 }
 
 static void bad_jobs_get_a_sentence(void **state)
 {
-    mr_session *session = open_session(1, 0);
+    mr_session *session = fixture_session(1, 0);
     mr_dataset *dataset;
     const char *missing = "/nowhere/at/all";
     mr_result *result = NULL;
@@ -254,10 +237,10 @@ static void a_cancelled_job_leaves_nothing(void **state)
 {
     char big[4200], output[4200];
     const char *path = big;
-    snprintf(big, sizeof big, "%s", fixture_words(folder, "big", 20000000, 1000000, 3, NULL));
-    snprintf(output, sizeof output, "%s/cancelled", folder);
-    const int before = fixture_entries(folder);
-    mr_session *session = open_session(2, 0);
+    snprintf(big, sizeof big, "%s", fixture_words(fixture_folder, "big", 20000000, 1000000, 3, NULL));
+    snprintf(output, sizeof output, "%s/cancelled", fixture_folder);
+    const int before = fixture_entries(fixture_folder);
+    mr_session *session = fixture_session(2, 0);
     mr_dataset *dataset;
     mr_result *result = NULL;
     assert_int_equal(mr_dataset_open(session, &path, 1, &dataset), MR_OK);
@@ -265,23 +248,22 @@ static void a_cancelled_job_leaves_nothing(void **state)
                                                .progress = cancel, .progress_context = session}, &result), MR_CANCELLED);
     mr_dataset_close(dataset);
     mr_session_close(session);
-    assert_int_equal(fixture_entries(folder), before);
-    remove(big);
+    assert_int_equal(fixture_entries(fixture_folder), before);
+    unlink(big);
 }
 
 static int set_up(void **state)
 {
-    folder = strdup(fixture_folder());
-    text = strdup(fixture_words(folder, "text", WORDS, DISTINCT, 1, want));
+    fixture_set_up(state);
+    text = strdup(fixture_words(fixture_folder, "text", WORDS, DISTINCT, 1, want));
     return 0;
 }
 
 static int tear_down(void **state)
 {
-    fixture_remove(folder);
-    free((void *)folder);
+    unlink(text);
     free((void *)text);
-    return 0;
+    return fixture_tear_down(state);
 }
 
 int main(void)

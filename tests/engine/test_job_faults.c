@@ -15,7 +15,7 @@
 
 enum { WORDS = 250000, DISTINCT = 120000, EACH_UP_TO = 10 };
 
-static const char *folder, *text;
+static const char *text;
 static char burst[4200], output[4200];
 
 static mr_status run_once(const mr_app_handle *app, char sentence[256])
@@ -56,7 +56,7 @@ static void sweep(const mr_app_handle *app)
                 fixture_remove(output);
             }
             assert_int_equal(fixture_entries(burst), 0);
-            assert_int_equal(fixture_entries(folder), 2);       /* the text and the burst folder */
+            assert_int_equal(fixture_entries(fixture_folder), 2);       /* the text and the burst folder */
             if (!fired)
                 break;
         }
@@ -87,10 +87,10 @@ static void warm_up(void)
 
 static int set_up(void **state)
 {
-    folder = strdup(fixture_folder());
-    text = strdup(fixture_words(folder, "text", WORDS, DISTINCT, 1, NULL));
-    snprintf(burst, sizeof burst, "%s/burst", folder);
-    snprintf(output, sizeof output, "%s/out", folder);
+    fixture_set_up(state);
+    text = strdup(fixture_words(fixture_folder, "text", WORDS, DISTINCT, 1, NULL));
+    snprintf(burst, sizeof burst, "%s/burst", fixture_folder);
+    snprintf(output, sizeof output, "%s/out", fixture_folder);
     setenv("MILLRACE_SYNC", "1", 1);        /* so that syncing can fail too */
     const int result = mkdir(burst, 0700);
     warm_up();
@@ -99,10 +99,10 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-    fixture_remove(folder);
-    free((void *)folder);
+    rmdir(burst);
+    unlink(text);
     free((void *)text);
-    return 0;
+    return fixture_tear_down(state);
 }
 
 int main(void)

@@ -6,13 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "budget.h"
 #include "check.h"
 #include "job_fixture.h"
 
 #define MIB ((uint64_t)1 << 20)
 
-static const char *folder;
 static uint64_t rows;           /* of the range; plan() asks */
 
 static mr_status plan_range(mr_plan *plan)
@@ -20,25 +18,6 @@ static mr_status plan_range(mr_plan *plan)
     plan->range = rows;
     plan->block_rows = rows / 16 + 1;
     return MR_OK;
-}
-
-static mr_session *open_session(uint32_t workers, uint64_t extra_memory)
-{
-    mr_session *session;
-    const mr_session_options options = {
-        .workers = workers, .burst = folder, .records = "",
-        .memory = extra_memory != 0 ? mr__rss_bytes() + (14 + 10 * workers) * MIB + extra_memory : 0};
-    if (mr_session_open(&options, &session) != MR_OK)
-        fail_msg("%s", mr_error(NULL));
-    return session;
-}
-
-static mr_result *run(mr_session *session, const mr_job *job)
-{
-    mr_result *result = NULL;
-    if (mr_run(session, job, &result) != MR_OK)
-        fail_msg("%s", mr_error(session));
-    return result;
 }
 
 /* ---- keys of every length ---------------------------------------------------------------------------------------- */
@@ -68,8 +47,8 @@ static void keys_of_every_length_are_counted(void **state)
     static const uint64_t memories[] = {0, 1};
     rows = LENGTHS * SAME * TIMES;
     for (size_t m = 0; m < MR__COUNT(memories); m++) {
-        mr_session *session = open_session(2, memories[m] * MIB);
-        mr_result *result = run(session, &(mr_job){.app = &mr_app_lengths, .sort = MR_SORT_KEY});
+        mr_session *session = fixture_session(2, memories[m] * MIB);
+        mr_result *result = fixture_run(session, &(mr_job){.app = &mr_app_lengths, .sort = MR_SORT_KEY});
         uint32_t seen[LENGTHS] = {0}, total = 0;
         for (mr_slice key, value; mr_result_next(result, &key, &value); total++) {
             uint64_t count;
@@ -144,8 +123,8 @@ static void smallest_largest_and_sum_of_numbers(void **state)
             else if (first || (cases[c].combine == MR_MIN ? number < *to : number > *to))
                 *to = number;
         }
-        mr_session *session = open_session(3, 0);
-        mr_result *result = run(session, &(mr_job){.app = cases[c].app, .sort = MR_SORT_KEY});
+        mr_session *session = fixture_session(3, 0);
+        mr_result *result = fixture_run(session, &(mr_job){.app = cases[c].app, .sort = MR_SORT_KEY});
         uint64_t at = 0;
         for (mr_slice key, value; mr_result_next(result, &key, &value); at++) {
             uint64_t number = 0;
@@ -190,8 +169,8 @@ static void vectors_of_hashed_keys_are_added(void **state)
         want[row % 7][1] += (double)(row % 100);
         want[row % 7][2] += (double)row;
     }
-    mr_session *session = open_session(2, 0);
-    mr_result *result = run(session, &(mr_job){.app = &mr_app_vectors, .sort = MR_SORT_KEY});
+    mr_session *session = fixture_session(2, 0);
+    mr_result *result = fixture_run(session, &(mr_job){.app = &mr_app_vectors, .sort = MR_SORT_KEY});
     for (uint32_t k = 0; k < 7; k++) {
         mr_slice key, value;
         assert_true(mr_result_next(result, &key, &value));
@@ -246,23 +225,6 @@ MR_APP(ranges) {
     .combine = MR_COMBINE_USER, .combine_with = widen, .format = range_format, .plan = plan_range, .map = range_map,
 };
 
-static char *read_parts(const char *output, uint32_t parts, size_t *size)
-{
-    char *all = NULL;
-    FILE *to = open_memstream(&all, size);
-    for (uint32_t p = 0; p < parts; p++) {
-        char path[4300];
-        snprintf(path, sizeof path, "%s/part-%05u", output, p);
-        FILE *from = fopen(path, "r");
-        assert_non_null(from);
-        for (int c; (c = getc(from)) != EOF;)
-            putc(c, to);
-        fclose(from);
-    }
-    fclose(to);
-    return all;
-}
-
 static void structs_are_combined_by_the_app_and_formatted(void **state)
 {
     static const struct { uint32_t workers; uint64_t memory; mr_sort sort; } cases[] = {
@@ -270,16 +232,16 @@ static void structs_are_combined_by_the_app_and_formatted(void **state)
     char output[4200], *first = NULL;
     size_t first_size = 0;
     rows = 300000;
-    snprintf(output, sizeof output, "%s/out", folder);
+    snprintf(output, sizeof output, "%s/out", fixture_folder);
     for (size_t c = 0; c < MR__COUNT(cases); c++) {
-        mr_session *session = open_session(cases[c].workers, cases[c].memory * MIB);
-        mr_result *result = run(session, &(mr_job){.app = &mr_app_ranges, .output = output, .sort = cases[c].sort,
-                                                   .parts = 3});
+        mr_session *session = fixture_session(cases[c].workers, cases[c].memory * MIB);
+        const mr_job job = {.app = &mr_app_ranges, .output = output, .sort = cases[c].sort, .parts = 3};
+        mr_result *result = fixture_run(session, &job);
         size_t size = 0, lines = 0;
         assert_int_equal(mr_result_stats(result)->parts, 3);
         if (cases[c].memory != 0)
             assert_true(mr_result_stats(result)->spilled_bytes > 0);
-        char *all = read_parts(output, 3, &size);
+        char *all = fixture_parts(output, 0, 3, &size);
         int64_t count = 0;
         for (const char *line = all, *end; (end = strchr(line, '\n')) != NULL; line = end + 1, lines++) {
             int low, high, n;
@@ -344,8 +306,8 @@ static void values_of_megabytes_stay_within_the_limit(void **state)
     static const uint64_t memories[] = {0, 40};
     rows = LARGE_KEYS * TIMES;
     for (size_t m = 0; m < MR__COUNT(memories); m++) {
-        mr_session *session = open_session(2, memories[m] * MIB);
-        mr_result *result = run(session, &(mr_job){.app = &mr_app_large, .sort = MR_SORT_KEY});
+        mr_session *session = fixture_session(2, memories[m] * MIB);
+        mr_result *result = fixture_run(session, &(mr_job){.app = &mr_app_large, .sort = MR_SORT_KEY});
         for (uint32_t k = 0; k < LARGE_KEYS; k++) {
             mr_slice key, value;
             uint64_t base = 0;
@@ -414,8 +376,8 @@ static void a_group_comes_once_with_its_suffixes_in_order(void **state)
     static const uint64_t memories[] = {0, 1};
     rows = MR__COUNT(groups) * SUFFIXES * TIMES;
     for (size_t m = 0; m < MR__COUNT(memories); m++) {
-        mr_session *session = open_session(2, memories[m] * MIB);
-        mr_result *result = run(session, &(mr_job){.app = &mr_app_suffixes});
+        mr_session *session = fixture_session(2, memories[m] * MIB);
+        mr_result *result = fixture_run(session, &(mr_job){.app = &mr_app_suffixes});
         uint32_t seen = 0;
         for (mr_slice key, value; mr_result_next(result, &key, &value);) {
             uint32_t g = 0;
@@ -464,8 +426,8 @@ static void a_reduce_need_not_read_its_values_nor_write(void **state)
     static const uint64_t memories[] = {0, 1};
     rows = 1500000;
     for (size_t m = 0; m < MR__COUNT(memories); m++) {
-        mr_session *session = open_session(2, memories[m] * MIB);
-        mr_result *result = run(session, &(mr_job){.app = &mr_app_lazy, .sort = MR_SORT_KEY});
+        mr_session *session = fixture_session(2, memories[m] * MIB);
+        mr_result *result = fixture_run(session, &(mr_job){.app = &mr_app_lazy, .sort = MR_SORT_KEY});
         uint64_t want = 0;
         for (mr_slice key, value; mr_result_next(result, &key, &value); want++) {
             uint64_t number;
@@ -483,20 +445,6 @@ static void a_reduce_need_not_read_its_values_nor_write(void **state)
     }
 }
 
-static int set_up(void **state)
-{
-    folder = strdup(fixture_folder());
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    assert_int_equal(fixture_entries(folder), 0);
-    fixture_remove(folder);
-    free((void *)folder);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -508,5 +456,5 @@ int main(void)
         cmocka_unit_test(a_group_comes_once_with_its_suffixes_in_order),
         cmocka_unit_test(a_reduce_need_not_read_its_values_nor_write),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, fixture_set_up, fixture_tear_down);
 }

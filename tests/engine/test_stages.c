@@ -7,13 +7,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "budget.h"
 #include "check.h"
 #include "job_fixture.h"
 
 #define MIB ((uint64_t)1 << 20)
 
-static const char *folder;
 static uint64_t rows, limit;    /* plan() asks */
 static mr_session *to_cancel;   /* by the function named next */
 static const char *cancel_in;
@@ -30,47 +28,6 @@ static mr_status plan_range(mr_plan *plan)
     plan->limit = limit;
     plan->block_rows = rows / 16 + 1;
     return MR_OK;
-}
-
-static mr_session *open_session(uint32_t workers, uint64_t extra_memory)
-{
-    mr_session *session;
-    const mr_session_options options = {
-        .workers = workers, .burst = folder, .records = "",
-        .memory = extra_memory != 0 ? mr__rss_bytes() + (14 + 10 * workers) * MIB + extra_memory : 0};
-    if (mr_session_open(&options, &session) != MR_OK)
-        fail_msg("%s", mr_error(NULL));
-    return session;
-}
-
-static mr_result *run(mr_session *session, const mr_job *job)
-{
-    mr_result *result = NULL;
-    if (mr_run(session, job, &result) != MR_OK)
-        fail_msg("%s", mr_error(session));
-    return result;
-}
-
-static uint64_t u64_of(mr_slice slice)
-{
-    uint64_t number;
-    assert_int_equal(slice.size, 8);
-    memcpy(&number, slice.data, 8);
-    return number;
-}
-
-static char *read_part(const char *output, uint32_t part, size_t *size)
-{
-    char path[4300], *all = NULL;
-    FILE *to = open_memstream(&all, size);
-    snprintf(path, sizeof path, "%s/part-%05u", output, part);
-    FILE *from = fopen(path, "r");
-    assert_non_null(from);
-    for (int c; (c = getc(from)) != EOF;)
-        putc(c, to);
-    fclose(from);
-    fclose(to);
-    return all;
 }
 
 /* ---- apps -------------------------------------------------------------------------------------------------------- */
@@ -156,23 +113,23 @@ static void a_limit_cuts_ties_by_key(void **state)
         const mr_job job = {.app = cases[c / 2].app, .sort = cases[c / 2].sort};
         mr_job written = job;
         const bool kept = job.app == &mr_app_kept;
-        mr_session *session = open_session(2, memories[c % 2] * MIB);
-        mr_result *result = run(session, &job);
+        mr_session *session = fixture_session(2, memories[c % 2] * MIB);
+        mr_result *result = fixture_run(session, &job);
         for (mr_slice key, value; mr_result_next(result, &key, &value); at++) {
-            assert_int_equal(u64_of(key), kept ? 0 : at);       /* all counts are equal: the smallest keys win */
+            assert_int_equal(fixture_u64(key), kept ? 0 : at);       /* all counts are equal: the smallest keys win */
             if (!kept)
-                assert_int_equal(u64_of(value), EACH);
+                assert_int_equal(fixture_u64(value), EACH);
         }
         assert_int_equal(at, LIMIT);
         assert_int_equal(mr_result_stats(result)->keys, LIMIT);
         mr_result_close(result);
         mr_session_close(session);      /* what a first job leaves in the process counts against the second's limit */
-        session = open_session(2, memories[c % 2] * MIB);
-        snprintf(output, sizeof output, "%s/out", folder);
+        session = fixture_session(2, memories[c % 2] * MIB);
+        snprintf(output, sizeof output, "%s/out", fixture_folder);
         written.output = output;
-        result = run(session, &written);
+        result = fixture_run(session, &written);
         assert_int_equal(mr_result_stats(result)->parts, 1);
-        char *all = read_part(output, 0, &size);
+        char *all = fixture_parts(output, 0, 1, &size);
         at = 0;
         for (const char *end = all; (end = strchr(end, '\n')) != NULL; end++)
             at++;
@@ -196,14 +153,14 @@ static void the_parts_asked_for_are_one_order(void **state)
         char output[4200];
         uint64_t lines = 0, last = 0;
         const uint32_t count = parts[c / 2];
-        snprintf(output, sizeof output, "%s/out", folder);
-        mr_session *session = open_session(2, 0);
-        mr_result *result = run(session, &(mr_job){.app = apps[c % 2], .sort = MR_SORT_KEY, .output = output,
+        snprintf(output, sizeof output, "%s/out", fixture_folder);
+        mr_session *session = fixture_session(2, 0);
+        mr_result *result = fixture_run(session, &(mr_job){.app = apps[c % 2], .sort = MR_SORT_KEY, .output = output,
                                                    .parts = count});
         assert_int_equal(fixture_entries(output), count + 1);   /* and _SUCCESS */
         for (uint32_t p = 0; p < count; p++) {
             size_t size;
-            char *all = read_part(output, p, &size);
+            char *all = fixture_parts(output, p, 1, &size);
             for (const char *line = all, *end; (end = strchr(line, '\n')) != NULL; line = end + 1, lines++) {
                 const uint64_t key = strtoull(line, NULL, 10);
                 assert_true(key >= last);
@@ -216,7 +173,7 @@ static void the_parts_asked_for_are_one_order(void **state)
         mr_session_close(session);
         fixture_remove(output);
     }
-    mr_session *session = open_session(1, 0);
+    mr_session *session = fixture_session(1, 0);
     mr_result *result = NULL;
     assert_int_equal(mr_run(session, &(mr_job){.app = &mr_app_counted, .parts = 5000}, &result), MR_BAD_USAGE);
     assert_null(result);
@@ -231,20 +188,20 @@ static void binary_output_is_the_same_pairs_sorted_or_not(void **state)
         char output[4200];
         bool seen[KEYS] = {false};
         size_t size;
-        snprintf(output, sizeof output, "%s/out", folder);
-        mr_session *session = open_session(2, 0);
-        mr_result *result = run(session, &(mr_job){.app = &mr_app_reduced, .sort = sorts[s], .output = output});
+        snprintf(output, sizeof output, "%s/out", fixture_folder);
+        mr_session *session = fixture_session(2, 0);
+        mr_result *result = fixture_run(session, &(mr_job){.app = &mr_app_reduced, .sort = sorts[s], .output = output});
         assert_int_equal(mr_result_stats(result)->parts, 1);
-        char *all = read_part(output, 0, &size);
+        char *all = fixture_parts(output, 0, 1, &size);
         assert_int_equal(size, KEYS * 16);
         for (uint32_t i = 0; i < KEYS; i++) {
             const mr_slice key = {(uint8_t *)all + i * 16, 8}, value = {(uint8_t *)all + i * 16 + 8, 8};
-            assert_in_range(u64_of(key), 0, KEYS - 1);
-            assert_false(seen[u64_of(key)]);
-            seen[u64_of(key)] = true;
-            assert_int_equal(u64_of(value), 100000 / KEYS);
+            assert_in_range(fixture_u64(key), 0, KEYS - 1);
+            assert_false(seen[fixture_u64(key)]);
+            seen[fixture_u64(key)] = true;
+            assert_int_equal(fixture_u64(value), 100000 / KEYS);
             if (sorts[s] == MR_SORT_KEY)
-                assert_int_equal(u64_of(key), i);
+                assert_int_equal(fixture_u64(key), i);
         }
         free(all);
         mr_result_close(result);
@@ -260,8 +217,8 @@ static void a_result_that_was_spilled_can_be_read_twice_beside_another(void **st
     static const mr_sort sorts[] = {MR_SORT_NONE, MR_SORT_KEY};
     rows = 3000000;
     for (size_t s = 0; s < MR__COUNT(sorts); s++) {
-        mr_session *session = open_session(2, 1 * MIB);
-        mr_result *large = run(session, &(mr_job){.app = &mr_app_kept, .sort = sorts[s]});
+        mr_session *session = fixture_session(2, 1 * MIB);
+        mr_result *large = fixture_run(session, &(mr_job){.app = &mr_app_kept, .sort = sorts[s]});
         assert_true(mr_result_stats(large)->spilled_bytes > 0);
         const uint64_t kept = rows;
         rows = 5000;
@@ -273,10 +230,10 @@ static void a_result_that_was_spilled_can_be_read_twice_beside_another(void **st
         for (int again = 0; again < 2; again++) {
             uint64_t count = 0, sum = 0, last = 0;
             for (mr_slice key, value; mr_result_next(large, &key, &value); count++) {
-                sum += u64_of(value);
-                assert_int_equal(u64_of(value) * 387 % KEYS, u64_of(key));
-                assert_true(sorts[s] == MR_SORT_NONE || u64_of(key) >= last);
-                last = u64_of(key);
+                sum += fixture_u64(value);
+                assert_int_equal(fixture_u64(value) * 387 % KEYS, fixture_u64(key));
+                assert_true(sorts[s] == MR_SORT_NONE || fixture_u64(key) >= last);
+                last = fixture_u64(key);
             }
             assert_int_equal(count, kept);
             assert_int_equal(sum, kept * (kept - 1) / 2);
@@ -287,7 +244,7 @@ static void a_result_that_was_spilled_can_be_read_twice_beside_another(void **st
         mr_result_close(large);
         mr_result_close(small);
         mr_session_close(session);
-        assert_int_equal(fixture_entries(folder), 0);
+        assert_int_equal(fixture_entries(fixture_folder), 0);
     }
 }
 
@@ -296,7 +253,7 @@ static void a_result_that_was_spilled_can_be_read_twice_beside_another(void **st
 static const char *write_file(const char *name, const void *bytes, size_t size)
 {
     static char path[4200];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
+    snprintf(path, sizeof path, "%s/%s", fixture_folder, name);
     FILE *file = fopen(path, "w");
     assert_int_equal(fwrite(bytes, 1, size, file), size);
     fclose(file);
@@ -309,13 +266,14 @@ static void files_of_no_byte_and_of_one(void **state)
     for (size_t c = 0; c < MR__COUNT(cases); c++) {
         const char *path = write_file("tiny", cases[c].bytes, strlen(cases[c].bytes));
         for (mr_sort sort = MR_SORT_NONE; sort <= MR_SORT_VALUE; sort++) {
-            mr_session *session = open_session(3, 0);
+            mr_session *session = fixture_session(3, 0);
             mr_dataset *dataset;
             uint64_t keys = 0;
             assert_int_equal(mr_dataset_open(session, &path, 1, &dataset), MR_OK);
-            mr_result *result = run(session, &(mr_job){.app = &mr_app_fixture_count, .dataset = dataset, .sort = sort});
+            const mr_job job = {.app = &mr_app_fixture_count, .dataset = dataset, .sort = sort};
+            mr_result *result = fixture_run(session, &job);
             for (mr_slice key, value; mr_result_next(result, &key, &value); keys++)
-                assert_int_equal(u64_of(value), 1);
+                assert_int_equal(fixture_u64(value), 1);
             assert_int_equal(keys, cases[c].keys);
             mr_result_close(result);
             mr_dataset_close(dataset);
@@ -370,16 +328,16 @@ static void a_pinned_dataset_serves_apps_with_other_layouts(void **state)
     const char *path = write_file("records", records, sizeof records);
     static const mr_app_handle *const apps[] = {&mr_app_by_columns, &mr_app_by_rows, &mr_app_by_rows,
                                                 &mr_app_by_columns};
-    mr_session *session = open_session(2, 0);
+    mr_session *session = fixture_session(2, 0);
     mr_dataset *dataset;
     assert_int_equal(mr_dataset_open(session, &path, 1, &dataset), MR_OK);
     mr_dataset_pin(dataset);
     for (size_t a = 0; a < MR__COUNT(apps); a++) {
-        mr_result *result = run(session, &(mr_job){.app = apps[a], .dataset = dataset});
+        mr_result *result = fixture_run(session, &(mr_job){.app = apps[a], .dataset = dataset});
         mr_slice key, value;
         for (int i = 0; i < 2; i++) {
             assert_true(mr_result_next(result, &key, &value));
-            assert_int_equal(u64_of(value), want[i]);
+            assert_int_equal(fixture_u64(value), want[i]);
         }
         mr_result_close(result);
     }
@@ -401,8 +359,8 @@ static void a_job_can_be_cancelled_in_every_stage(void **state)
     for (size_t c = 0; c < MR__COUNT(cases); c++) {
         char output[4200];
         mr_result *result = NULL;
-        snprintf(output, sizeof output, "%s/out", folder);
-        to_cancel = open_session(2, c % 2 * MIB);
+        snprintf(output, sizeof output, "%s/out", fixture_folder);
+        to_cancel = fixture_session(2, c % 2 * MIB);
         cancel_in = cases[c].in;
         const mr_job job = {.app = cases[c].app, .sort = cases[c].sort, .output = output};
         assert_int_equal(mr_run(to_cancel, &job, &result), MR_CANCELLED);
@@ -411,19 +369,19 @@ static void a_job_can_be_cancelled_in_every_stage(void **state)
         assert_int_equal(access(output, F_OK), -1);
         cancel_in = NULL;
         if (c % 2 == 0) {
-            result = run(to_cancel, &job);      /* the next job of the session does not know */
+            result = fixture_run(to_cancel, &job);      /* the next job of the session does not know */
             assert_int_equal(access(output, F_OK), 0);
             mr_result_close(result);
             fixture_remove(output);
         }
         mr_session_close(to_cancel);
-        assert_int_equal(fixture_entries(folder), 0);
+        assert_int_equal(fixture_entries(fixture_folder), 0);
     }
 }
 
 static void pairs_from_a_job_with_dense_keys_are_refused(void **state)
 {
-    mr_session *session = open_session(2, 0);
+    mr_session *session = fixture_session(2, 0);
     mr_result *result = NULL;
     rows = 1000;
     assert_int_equal(mr_run(session, &(mr_job){.app = &mr_app_dense_emits}, &result), MR_APP_FAILED);
@@ -435,7 +393,7 @@ static void pairs_from_a_job_with_dense_keys_are_refused(void **state)
 static void an_explanation_has_no_loose_ends(void **state)
 {
     char *text = NULL;
-    mr_session *session = open_session(2, 0);
+    mr_session *session = fixture_session(2, 0);
     rows = 1000;
     assert_int_equal(mr_explain(session, &(mr_job){.app = &mr_app_counted, .sort = MR_SORT_KEY}, &text), MR_OK);
     assert_non_null(strstr(text, "1000 rows"));
@@ -443,20 +401,6 @@ static void an_explanation_has_no_loose_ends(void **state)
     assert_null(strstr(text, "; \n"));
     free(text);
     mr_session_close(session);
-}
-
-static int set_up(void **state)
-{
-    folder = strdup(fixture_folder());
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    assert_int_equal(fixture_entries(folder), 0);
-    fixture_remove(folder);
-    free((void *)folder);
-    return 0;
 }
 
 int main(void)
@@ -472,5 +416,5 @@ int main(void)
         cmocka_unit_test(pairs_from_a_job_with_dense_keys_are_refused),
         cmocka_unit_test(an_explanation_has_no_loose_ends),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, fixture_set_up, fixture_tear_down);
 }
