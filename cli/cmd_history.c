@@ -45,23 +45,26 @@ static void print_line(const char *run, const json_t *record)
     }
 }
 
-static mr_status print_all(const cli_runs *runs, const settings *chosen)
+static mr_status print_all(const settings *chosen, mr__error *error)
 {
+    mr_status status = MR_OK;
+    cli_runs runs = {.count = 0};
+    MR_TRY(cli_runs_list(&runs, error));
     json_t *list = chosen->json ? json_array() : NULL;
-    const size_t first = runs->count > chosen->count ? runs->count - (size_t)chosen->count : 0;
-    if (!chosen->json && runs->count > 0)
+    const size_t first = runs.count > chosen->count ? runs.count - (size_t)chosen->count : 0;
+    if (!chosen->json && runs.count > 0)
         printf("%-34s %-18s %10s %10s %14s  %s\n", "RUN", "APP", "TIME", "INPUT", "KEYS", "OUTPUT");
-    for (size_t i = first; i < runs->count; i++) {
-        mr__error error = {.code = MR_OK};
+    for (size_t i = first; i < runs.count; i++) {
+        mr__error damage = {.code = MR_OK};
         json_t *record = NULL;
-        if (cli_runs_load(runs, runs->run[i], &record, &error) != MR_OK) {
-            fprintf(stderr, "millrace: %s\n", error.text);
+        if (cli_runs_load(&runs, runs.run[i], &record, &damage) != MR_OK) {
+            fprintf(stderr, "millrace: %s\n", damage.text);
             continue;
         }
         if (chosen->json)
             json_array_append(list, record);
         else
-            print_line(runs->run[i], record);
+            print_line(runs.run[i], record);
         json_decref(record);
     }
     if (chosen->json) {
@@ -69,7 +72,9 @@ static mr_status print_all(const cli_runs *runs, const settings *chosen)
         putchar('\n');
         json_decref(list);
     }
-    return MR_OK;
+done:
+    cli_runs_free(&runs);
+    return status;
 }
 
 static mr_status run(const void *given, const cli_operands *operands, mr__error *error)
@@ -77,21 +82,14 @@ static mr_status run(const void *given, const cli_operands *operands, mr__error 
     const settings *chosen = given;
     mr_status status = MR_OK;
     json_t *record = NULL;
-    const char *found;
-    cli_runs runs = {.count = 0};
     MR_CHECK(operands->count <= 1, MR_BAD_USAGE, "millrace history takes one run at most");
-    MR_TRY(cli_runs_list(&runs, error));
-    if (operands->count == 0) {
-        status = print_all(&runs, chosen);
-        goto done;
-    }
-    MR_TRY(cli_runs_find(&runs, operands->text[0], &found, error));
-    MR_TRY(cli_runs_load(&runs, found, &record, error));
+    if (operands->count == 0)
+        return print_all(chosen, error);
+    MR_TRY(cli_record_open(operands->text[0], &record, error));
     json_dumpf(record, stdout, JSON_INDENT(2));
     putchar('\n');
 done:
     json_decref(record);
-    cli_runs_free(&runs);
     return status;
 }
 

@@ -42,15 +42,12 @@ static mr_status run(const void *given, const cli_operands *operands, mr__error 
     const settings *chosen = given;
     mr_status status = MR_OK;
     json_t *record = NULL;
-    const char *found;
-    cli_runs runs = {.count = 0};
     MR_CHECK(operands->count == 1, MR_BAD_USAGE,
              "name one run\n  hint: millrace trace last, or one that millrace history lists");
-    MR_TRY(cli_runs_list(&runs, error));
-    MR_TRY(cli_runs_find(&runs, operands->text[0], &found, error));
-    MR_TRY(cli_runs_load(&runs, found, &record, error));
+    MR_TRY(cli_record_open(operands->text[0], &record, error));
     const char *path = json_string_value(json_object_get(record, "trace"));
-    MR_CHECK(path != NULL, MR_BAD_INPUT, "run %s left no trace: it ended before its first task", found);
+    MR_CHECK(path != NULL, MR_BAD_INPUT, "run %s left no trace: it ended before its first task",
+             json_string_value(json_object_get(record, "run")));
     MR_CHECK(access(path, R_OK) == 0, MR_BAD_INPUT, "could not read the trace %s: %s", path, strerror(errno));
     if (chosen->output != NULL)
         MR_TRY(copy(path, chosen->output, error));
@@ -59,7 +56,6 @@ static mr_status run(const void *given, const cli_operands *operands, mr__error 
                     "chrome://tracing.\n");
 done:
     json_decref(record);
-    cli_runs_free(&runs);
     return status;
 }
 

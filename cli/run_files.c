@@ -135,3 +135,16 @@ done:
         fclose(file);
     return status;
 }
+
+mr_status cli_record_open(const char *text, json_t **record, mr__error *error)
+{
+    mr_status status = MR_OK;
+    const char *run;
+    cli_runs runs = {.count = 0};
+    MR_TRY(cli_runs_list(&runs, error));
+    MR_TRY(cli_runs_find(&runs, text, &run, error));
+    MR_TRY(cli_runs_load(&runs, run, record, error));
+done:
+    cli_runs_free(&runs);
+    return status;
+}

@@ -22,6 +22,8 @@ void cli_runs_free(cli_runs *runs);
 /* text: an identifier, the beginning of just one, or "last". *run is borrowed from runs. */
 mr_status cli_runs_find(const cli_runs *runs, const char *text, const char **run, mr__error *error);
 mr_status cli_runs_load(const cli_runs *runs, const char *run, json_t **record, mr__error *error);
+/* The record of the run that `text` names: list, find and load in one. */
+mr_status cli_record_open(const char *text, json_t **record, mr__error *error);
 /* The same from text in memory; name: for the sentence. */
 mr_status cli_record_parse(const char *text, size_t size, const char *name, json_t **record, mr__error *error);
 
