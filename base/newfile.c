@@ -12,6 +12,7 @@
 
 #include "fault.h"
 #include "memory.h"
+#include "number.h"
 
 struct mr__newfile {
     char *path, *temporary;
@@ -81,9 +82,11 @@ mr_status mr__newfile_writef(mr__newfile *file, const char *format, ...)
 {
     char text[1024];
     va_list arguments;
+    const locale_t before = mr__numbers_begin();
     va_start(arguments, format);
     const int size = vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
+    mr__numbers_end(before);
     if (size < 0 || (size_t)size >= sizeof text) {
         file->failed = file->failed != 0 ? file->failed : EOVERFLOW;
         return MR_IO_FAILED;

@@ -18,6 +18,7 @@ typedef struct mr__newfile mr__newfile;
 
 mr_status mr__newfile_create(const char *path, uint32_t mode, mr__newfile **file, mr__error *error);
 mr_status mr__newfile_write(mr__newfile *file, const void *bytes, size_t size);
+/* Numbers as in the C locale. */
 mr_status mr__newfile_writef(mr__newfile *file, const char *format, ...) __attribute__((format(printf, 2, 3)));
 mr_status mr__newfile_commit(mr__newfile *file, mr__error *error);
 void mr__newfile_drop(mr__newfile *file);

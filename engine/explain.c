@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "memory.h"
+#include "number.h"
 #include "params.h"
 
 static double mebibytes(uint64_t bytes)
@@ -69,6 +70,7 @@ mr_status mr_explain(mr_session *session, const mr_job *request, char **text)
     char *buffer = NULL;
     size_t size = 0;
     FILE *to = NULL;
+    locale_t locale = (locale_t)0;
     mr__job job = {.session = session, .request = request, .dataset = request->dataset,
                    .worker_count = session->workers};
     mr__error_clear(error);
@@ -80,6 +82,7 @@ mr_status mr_explain(mr_session *session, const mr_job *request, char **text)
     MR_TRY(mr__job_plan(&job, error));
     if (job.dataset != NULL)
         MR_TRY(mr__read_choose(job.dataset->sources, &job.read, error));
+    locale = mr__numbers_begin();
     to = open_memstream(&buffer, &size);
     MR_CHECK(to != NULL, MR_NO_MEMORY, "no memory for the explanation");
     fprintf(to, "app        %s: %s\n", job.app_name, job.app->summary != NULL ? job.app->summary : "");
@@ -101,6 +104,7 @@ mr_status mr_explain(mr_session *session, const mr_job *request, char **text)
     *text = buffer;
     buffer = NULL;
 done:
+    mr__numbers_end(locale);
     if (to != NULL)
         fclose(to);
     free(buffer);

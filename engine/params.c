@@ -8,9 +8,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "number.h"
 #include "parse.h"
 
-enum { LIST_SIZE = 512, NUMBER_SIZE = 32, NEAR = 3 };
+enum { LIST_SIZE = 512, NEAR = 3 };
 
 /* ---- lists for sentences ----------------------------------------------------------------------------------------- */
 
@@ -27,19 +28,12 @@ static void list_add(list *out, const char *item, size_t size)
         out->used += (size_t)n < sizeof out->text - out->used ? (size_t)n : sizeof out->text - out->used - 1;
 }
 
-/* "(1 .. 1000)", with whole numbers as such: 1e18 stays readable, 3 is not 3.000000. */
 static void describe_range(const mr_param *param, char *text, size_t size)
 {
-    snprintf(text, size, "%.17g .. %.17g", param->min, param->max);
-    for (int digits = 6; digits < 17; digits++) {
-        char shorter[2 * NUMBER_SIZE];
-        double min, max;
-        snprintf(shorter, sizeof shorter, "%.*g .. %.*g", digits, param->min, digits, param->max);
-        if (sscanf(shorter, "%lf .. %lf", &min, &max) == 2 && min == param->min && max == param->max) {
-            snprintf(text, size, "%s", shorter);
-            return;
-        }
-    }
+    char min[MR__F64_ROOM], max[MR__F64_ROOM];
+    mr__format_f64(param->min, min);
+    mr__format_f64(param->max, max);
+    snprintf(text, size, "%s .. %s", min, max);
 }
 
 /* ---- the descriptor ---------------------------------------------------------------------------------------------- */
@@ -94,7 +88,7 @@ static mr_status parse_number(const mr_param *param, const char *value, void *fi
                                         "a number, such as 0.25"};
     mr_status status = MR_OK;
     union { uint64_t u64; int64_t i64; double f64; } number = {0};
-    char range[4 * NUMBER_SIZE];
+    char range[2 * MR__F64_ROOM + 8];
     mr__parsed parsed = MR__PARSE_SYNTAX;
     double comparable = 0;
     describe_range(param, range, sizeof range);
@@ -224,6 +218,7 @@ done:
 const char *mr__params_format(const mr_param *param, const void *params, char *text, size_t size)
 {
     const char *field = (const char *)params + param->offset;
+    char number[MR__F64_ROOM];
     union { uint64_t u64; int64_t i64; double f64; uint32_t choice; } value;
     switch (param->type) {
     case MR_PARAM_U64:
@@ -236,16 +231,8 @@ const char *mr__params_format(const mr_param *param, const void *params, char *t
         break;
     case MR_PARAM_F64:
         memcpy(&value, field, sizeof value.f64);
-        snprintf(text, size, "%.17g", value.f64);
-        for (int digits = 6; digits < 17; digits++) {
-            double back;
-            char shorter[NUMBER_SIZE];
-            snprintf(shorter, sizeof shorter, "%.*g", digits, value.f64);
-            if (mr__parse_f64(shorter, &back) == MR__PARSED && back == value.f64) {
-                snprintf(text, size, "%s", shorter);
-                break;
-            }
-        }
+        mr__format_f64(value.f64, number);
+        snprintf(text, size, "%s", number);
         break;
     case MR_PARAM_CHOICE: {
         memcpy(&value, field, sizeof value.choice);

@@ -5,8 +5,9 @@
 #include <stdio.h>
 
 #include "memory.h"
+#include "number.h"
 
-enum { NUMBER_ROOM = 32, RESERVE = 4096, WRITEF_ROOM = 512 };
+enum { NUMBER_ROOM = MR__F64_ROOM, RESERVE = 4096, WRITEF_ROOM = 512 };
 
 mr_status mr__sink_open_part(mr__sink *sink, uint32_t index, mr__error *error)
 {
@@ -72,7 +73,7 @@ static size_t put_i64(uint8_t *to, int64_t number)
 
 static size_t put_f64(uint8_t *to, double number)
 {
-    return (size_t)snprintf((char *)to, NUMBER_ROOM, "%.17g", number);
+    return mr__format_f64(number, (char *)to);
 }
 
 static size_t put_number(mr_type type, const uint8_t *from, uint8_t *to)
@@ -242,25 +243,39 @@ mr_status mr_write(mr_writer *out, const void *bytes, size_t size)
     return out->status;
 }
 
-mr_status mr_writef(mr_writer *out, const char *format, ...)
+static mr_status write_text(mr_writer *out, const char *format, va_list arguments)
 {
     char text[WRITEF_ROOM];
+    va_list again;
+    va_copy(again, arguments);
+    mr_status status = out->status;
+    const int size = vsnprintf(text, sizeof text, format, arguments);
+    if (size >= 0 && (size_t)size < sizeof text) {
+        status = mr_write(out, text, (size_t)size);
+    } else {
+        char *longer = size < 0 ? NULL : mr__alloc((size_t)size + 1);
+        if (longer != NULL) {
+            vsnprintf(longer, (size_t)size + 1, format, again);
+            status = mr_write(out, longer, (size_t)size);
+        } else {
+            status = mr__fail(out->sink->error, MR_NO_MEMORY, "no memory for text that the app wrote");
+        }
+        mr__free(longer);
+    }
+    va_end(again);
+    return out->status = status;
+}
+
+mr_status mr_writef(mr_writer *out, const char *format, ...)
+{
     va_list arguments;
     if (out->status != MR_OK)
         return out->status;
+    const locale_t before = mr__numbers_begin();
     va_start(arguments, format);
-    const int size = vsnprintf(text, sizeof text, format, arguments);
+    const mr_status status = write_text(out, format, arguments);
     va_end(arguments);
-    if (size >= 0 && (size_t)size < sizeof text)
-        return mr_write(out, text, (size_t)size);
-    char *longer = size < 0 ? NULL : mr__alloc((size_t)size + 1);
-    if (longer == NULL)
-        return out->status = mr__fail(out->sink->error, MR_NO_MEMORY, "no memory for text that the app wrote");
-    va_start(arguments, format);
-    vsnprintf(longer, (size_t)size + 1, format, arguments);
-    va_end(arguments);
-    const mr_status status = mr_write(out, longer, (size_t)size);
-    mr__free(longer);
+    mr__numbers_end(before);
     return status;
 }
 

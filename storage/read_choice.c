@@ -24,6 +24,7 @@
 #include "clock.h"
 #include "memory.h"
 #include "newfile.h"
+#include "number.h"
 #include "reader.h"
 
 enum { PAGE = 4096, PROBE = 32 << 20, ROUNDS = 4, SAMPLES = 64, SMALL = 1 << 20, PATH = 4096, PROBE_BYTE = 0x5a };
@@ -160,8 +161,10 @@ static bool load(const char *path, const char *key, mr__read_choice *choice)
     const bool read = file != NULL && fgets(line, sizeof line, file) != NULL;
     if (file != NULL)
         fclose(file);
-    if (!read || sscanf(line, "read-path 1 %1000s pread %lf mmap %lf", name, &by_pread, &by_mmap) != 3 ||
-        strcmp(name, key) != 0 || !(by_pread > 0) || !(by_mmap > 0))
+    const locale_t before = mr__numbers_begin();
+    const bool whole = read && sscanf(line, "read-path 1 %1000s pread %lf mmap %lf", name, &by_pread, &by_mmap) == 3;
+    mr__numbers_end(before);
+    if (!whole || strcmp(name, key) != 0 || !(by_pread > 0) || !(by_mmap > 0))
         return false;
     choice->pread_gbs = by_pread;
     choice->mmap_gbs = by_mmap;

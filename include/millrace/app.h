@@ -162,7 +162,8 @@ MR_API mr_status mr_plan_fail(mr_plan *plan, mr_status status, const char *forma
 
 /* ---- results ------------------------------------------------------------------------------------------------------- */
 
-/* Where a job's result goes as text or bytes. Errors are sticky, as in an emitter. */
+/* Where a job's result goes as text or bytes. Errors are sticky, as in an emitter. mr_writef writes numbers as in the C
+ * locale, whatever the host program's is. */
 typedef struct mr_writer mr_writer;
 MR_API mr_status mr_write(mr_writer *out, const void *bytes, size_t size);
 MR_API mr_status mr_writef(mr_writer *out, const char *format, ...) __attribute__((format(printf, 2, 3)));

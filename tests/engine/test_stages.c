@@ -5,9 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "check.h"
+#include "comma_locale.h"
 #include "job_fixture.h"
 
 #define MIB ((uint64_t)1 << 20)
@@ -346,6 +348,59 @@ static void a_pinned_dataset_serves_apps_with_other_layouts(void **state)
     unlink(path);
 }
 
+/* ---- numbers as text --------------------------------------------------------------------------------------------- */
+
+static mr_status half_map(const mr_block *block, mr_emitter *out, const void *params)
+{
+    const double half = 0.5;
+    for (uint64_t row = block->first_row; row < block->first_row + block->rows; row++)
+        mr_emit_u64(out, 7, &half);
+    return MR_OK;
+}
+
+static mr_status double_format(mr_slice key, const void *value, mr_writer *out, const void *params)
+{
+    double number;
+    memcpy(&number, value, sizeof number);
+    return mr_writef(out, "%.2f", number);
+}
+
+#define HALVES(name_, format_)                                                                                         \
+    MR_APP(name_) {                                                                                                    \
+        .input = MR_INPUT_RANGE, .key = MR_U64, .value = MR_F64, .combine = MR_SUM, .plan = plan_range,                \
+        .map = half_map, .format = format_,                                                                            \
+    }
+HALVES(halves, NULL);
+HALVES(formatted_halves, double_format);
+
+static void a_comma_in_the_hosts_locale_does_not_reach_results(void **state)
+{
+    static const struct { const mr_app_handle *app; const char *line; } cases[] = {
+        {&mr_app_halves, "7\t500.5\n"}, {&mr_app_formatted_halves, "7\t500.50\n"}};
+    char locale[4200], output[4200];
+    rows = 1001;
+    snprintf(locale, sizeof locale, "%s/locale", fixture_folder);
+    snprintf(output, sizeof output, "%s/out", fixture_folder);
+    assert_int_equal(mkdir(locale, 0700), 0);
+    const bool comma = comma_locale_begin(locale);
+    for (size_t c = 0; comma && c < MR__COUNT(cases); c++) {
+        size_t size;
+        mr_session *session = fixture_session(2, 0);
+        mr_result_close(fixture_run(session, &(mr_job){.app = cases[c].app, .output = output}));
+        char *all = fixture_parts(output, 0, 1, &size);
+        assert_string_equal(all, cases[c].line);
+        free(all);
+        mr_session_close(session);
+        fixture_remove(output);
+    }
+    setlocale(LC_NUMERIC, "C");
+    fixture_remove(locale);
+    if (!comma) {
+        print_message("skipped: localedef made no locale with a decimal comma\n");
+        skip();
+    }
+}
+
 /* ---- cancelled and refused --------------------------------------------------------------------------------------- */
 
 static void a_job_can_be_cancelled_in_every_stage(void **state)
@@ -412,6 +467,7 @@ int main(void)
         cmocka_unit_test(a_result_that_was_spilled_can_be_read_twice_beside_another),
         cmocka_unit_test(files_of_no_byte_and_of_one),
         cmocka_unit_test(a_pinned_dataset_serves_apps_with_other_layouts),
+        cmocka_unit_test(a_comma_in_the_hosts_locale_does_not_reach_results),
         cmocka_unit_test(a_job_can_be_cancelled_in_every_stage),
         cmocka_unit_test(pairs_from_a_job_with_dense_keys_are_refused),
         cmocka_unit_test(an_explanation_has_no_loose_ends),
