@@ -25,6 +25,7 @@ while [ $# -gt 0 ]; do
 done
 
 tools/setup.sh build test
+tools/opencl.sh
 
 # gcc 12's sanitizers expect less randomised addresses than some kernels give.
 fixed_addresses=()
