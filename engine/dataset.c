@@ -33,7 +33,7 @@ done:
     return status;
 }
 
-void mr__pinned_drop(mr_dataset *dataset)
+static void pinned_drop(mr_dataset *dataset)
 {
     mr__pinned *pinned = &dataset->pinned;
     mr__pages_free(pinned->memory, pinned->blocks * pinned->stride);
@@ -41,11 +41,47 @@ void mr__pinned_drop(mr_dataset *dataset)
     *pinned = (mr__pinned){0};
 }
 
+bool mr__pinned_stays(const mr__job *job)
+{
+    const mr__pinned *pinned = &job->dataset->pinned;
+    return job->app->input != MR_INPUT_RECORDS ||
+           (pinned->data != NULL && pinned->record_size == job->plan.record_size &&
+            pinned->column_count == job->plan.column_count && pinned->block_rows == job->block_rows &&
+            pinned->columns_hash == job->columns_hash);
+}
+
+mr_status mr__pinned_prepare(mr__job *job, mr__error *error)
+{
+    mr_status status = MR_OK;
+    mr__pinned *pinned = &job->dataset->pinned;
+    if (mr__pinned_stays(job))
+        return MR_OK;
+    pinned_drop(job->dataset);
+    if (job->app->round != NULL)
+        job->dataset->pin = true;
+    if (!job->dataset->pin)
+        return MR_OK;
+    pinned->blocks = job->blocks;
+    pinned->stride = mr__pinned_stride(job);
+    pinned->data = mr__alloc_zero(job->blocks, sizeof *pinned->data);
+    pinned->memory = job->blocks > 0 ? mr__pages_alloc(job->blocks * pinned->stride) : NULL;
+    MR_CHECK(pinned->data != NULL && (pinned->memory != NULL || job->blocks == 0), MR_NO_MEMORY,
+             "no memory to pin %llu blocks", (unsigned long long)job->blocks);
+    pinned->record_size = job->plan.record_size;
+    pinned->column_count = job->plan.column_count;
+    pinned->columns_hash = job->columns_hash;
+    pinned->block_rows = job->block_rows;
+done:
+    if (status != MR_OK)
+        pinned_drop(job->dataset);
+    return status;
+}
+
 void mr_dataset_close(mr_dataset *dataset)
 {
     if (dataset == NULL)
         return;
-    mr__pinned_drop(dataset);
+    pinned_drop(dataset);
     mr__sources_close(dataset->sources);
     for (uint32_t i = 0; i < dataset->input_count; i++)
         mr__free(dataset->inputs[i]);

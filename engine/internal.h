@@ -79,8 +79,6 @@ struct mr_dataset {
     mr__pinned pinned;
 };
 
-void mr__pinned_drop(mr_dataset *dataset);
-
 typedef struct mr__partition {
     pthread_mutex_t mutex;      /* extents; claimed */
     mr__extent *extents;
@@ -188,7 +186,11 @@ static inline bool mr__cancelled(const mr__job *job)
     return atomic_load_explicit(&job->session->cancelled, memory_order_relaxed);
 }
 
-/* plan.c */
+/* dataset.c: do the blocks that lie in memory stay there? Not if this job wants them in another layout. */
+bool mr__pinned_stays(const mr__job *job);
+/* Drops those that do not stay, and makes room for the job's if it pins. */
+mr_status mr__pinned_prepare(mr__job *job, mr__error *error);
+/* plan.c. Changes nothing but the job: mr_explain() plans too. */
 mr_status mr__job_plan(mr__job *job, mr__error *error);
 void mr__job_plan_fini(mr__job *job);
 /* emitter.c */

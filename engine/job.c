@@ -95,8 +95,10 @@ static mr_status prepare(mr__job *job, mr__error *error)
 {
     mr_status status = MR_OK;
     MR_TRY(mr__job_plan(job, error));
-    if (job->dataset != NULL)
+    if (job->dataset != NULL) {
+        MR_TRY(mr__pinned_prepare(job, error));
         MR_TRY(mr__read_choose(job->dataset->sources, &job->read, error));
+    }
     if (job->request->output != NULL)
         MR_TRY(mr__output_open(job->request->output, job->request->force, &job->output, error));
     MR_TRY(make_partitions(job, error));

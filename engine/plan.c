@@ -272,35 +272,6 @@ done:
     return status;
 }
 
-static mr_status plan_pinned(mr__job *job, mr__error *error)
-{
-    mr_status status = MR_OK;
-    mr__pinned *pinned = &job->dataset->pinned;
-    if (job->app->round != NULL)
-        job->dataset->pin = true;
-    const bool same = pinned->data != NULL && pinned->record_size == job->plan.record_size &&
-                      pinned->column_count == job->plan.column_count && pinned->block_rows == job->block_rows &&
-                      pinned->columns_hash == job->columns_hash;
-    if (!same)
-        mr__pinned_drop(job->dataset);
-    if (!job->dataset->pin || same)
-        return MR_OK;
-    pinned->blocks = job->blocks;
-    pinned->stride = mr__pinned_stride(job);
-    pinned->data = mr__alloc_zero(job->blocks, sizeof *pinned->data);
-    pinned->memory = job->blocks > 0 ? mr__pages_alloc(job->blocks * pinned->stride) : NULL;
-    MR_CHECK(pinned->data != NULL && (pinned->memory != NULL || job->blocks == 0), MR_NO_MEMORY,
-             "no memory to pin %llu blocks", (unsigned long long)job->blocks);
-    pinned->record_size = job->plan.record_size;
-    pinned->column_count = job->plan.column_count;
-    pinned->columns_hash = job->columns_hash;
-    pinned->block_rows = job->block_rows;
-done:
-    if (status != MR_OK)
-        mr__pinned_drop(job->dataset);
-    return status;
-}
-
 /* Doubles the blocks until the sums of all of them fit: the fold stays in block order, and reproducible. */
 static void bound_dense_results(mr__job *job, uint64_t rows)
 {
@@ -340,7 +311,6 @@ static mr_status plan_rows(mr__job *job, mr__error *error)
         job->row_starts = mr__arena_alloc(&job->arena, (sources->count + 1) * sizeof(uint64_t), 8);
         MR_CHECK(job->block_starts != NULL && job->row_starts != NULL, MR_NO_MEMORY, "no memory for the list of blocks");
         MR_TRY(count_blocks(job, error));
-        MR_TRY(plan_pinned(job, error));
         const size_t block_bytes = job->block_rows * plan->record_size;
         job->window = block_bytes < WINDOW_BYTES ? WINDOW_BYTES / block_bytes * block_bytes : block_bytes;
     }
@@ -371,6 +341,7 @@ static mr_status share_memory(mr__job *job, mr__error *error)
 {
     mr_status status = MR_OK;
     const uint64_t pinned = job->dataset != NULL ? atomic_load(&job->dataset->pinned.bytes) : 0;
+    const bool stays = job->dataset != NULL && mr__pinned_stays(job);
     const uint64_t held = mr__rss_bytes();
     const uint64_t fixed = (held > pinned ? held - pinned : 0) + OVERHEAD + (uint64_t)job->worker_count * OVERHEAD_WORKER;
     const uint64_t least = fixed + (uint64_t)job->worker_count * LEAST_PER_WORKER;
@@ -379,7 +350,7 @@ static mr_status share_memory(mr__job *job, mr__error *error)
              "a memory limit of %llu MiB is too small: %u workers need at least %llu MiB\n  hint: raise --memory or lower --workers",
              (unsigned long long)(limit >> 20), job->worker_count, (unsigned long long)(least >> 20) + 1);
     mr__budget_init(&job->budget, limit - fixed);
-    mr__budget_force(&job->budget, pinned);
+    mr__budget_force(&job->budget, stays ? pinned : 0);
     const uint64_t share = job->budget.limit;
     job->lane_cap = share / 2 / job->worker_count;
     if (job->combines)

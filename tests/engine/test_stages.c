@@ -445,6 +445,25 @@ static void pairs_from_a_job_with_dense_keys_are_refused(void **state)
     mr_session_close(session);
 }
 
+static void an_explanation_moves_nothing_in_memory(void **state)
+{
+    enum { RECORDS = 50000 };
+    static uint32_t records[RECORDS][2];
+    char *text = NULL;
+    const char *path = write_file("records", records, sizeof records);
+    mr_session *session = fixture_session(1, 0);
+    mr_dataset *dataset;
+    assert_int_equal(mr_dataset_open(session, &path, 1, &dataset), MR_OK);
+    mr_dataset_pin(dataset);
+    mr_result_close(fixture_run(session, &(mr_job){.app = &mr_app_by_columns, .dataset = dataset}));
+    unlink(path);                   /* from here on the pinned blocks are all there is */
+    assert_int_equal(mr_explain(session, &(mr_job){.app = &mr_app_by_rows, .dataset = dataset}, &text), MR_OK);
+    free(text);
+    mr_result_close(fixture_run(session, &(mr_job){.app = &mr_app_by_columns, .dataset = dataset}));
+    mr_dataset_close(dataset);
+    mr_session_close(session);
+}
+
 static void an_explanation_has_no_loose_ends(void **state)
 {
     char *text = NULL;
@@ -470,6 +489,7 @@ int main(void)
         cmocka_unit_test(a_comma_in_the_hosts_locale_does_not_reach_results),
         cmocka_unit_test(a_job_can_be_cancelled_in_every_stage),
         cmocka_unit_test(pairs_from_a_job_with_dense_keys_are_refused),
+        cmocka_unit_test(an_explanation_moves_nothing_in_memory),
         cmocka_unit_test(an_explanation_has_no_loose_ends),
     };
     return cmocka_run_group_tests(tests, fixture_set_up, fixture_tear_down);
