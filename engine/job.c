@@ -103,7 +103,7 @@ static mr_status prepare(mr__job *job, mr__error *error)
         MR_TRY(mr__output_open(job->request->output, job->request->force, &job->output, error));
     MR_TRY(make_partitions(job, error));
     MR_TRY(make_workers(job, error));
-    MR_TRY(mr__schedule_init(&job->schedule, job, job->worker_count, error));
+    MR_TRY(mr__schedule_init(&job->schedule, job, job->worker_count, job->worker_count, 0, error));
     job->schedule.barrier = !job->pipelined;
     job->trace = mr__trace_create(job->worker_count + 2);
     mr__trace_name_lane(job->trace, job->worker_count, "job");
@@ -117,7 +117,7 @@ done:
 static mr_status run_rounds(mr__job *job, mr__error *error)
 {
     mr_status status = MR_OK;
-    const mr__task_source source = {&job->schedule, mr__schedule_pull, mr__schedule_done};
+    const mr__task_source source = {&job->schedule, mr__schedule_pull, mr__schedule_done, mr__schedule_over};
     if (job->by_range)
         MR_TRY(mr__sample_splitters(job, error));
     for (bool again = true; again;) {

@@ -2,25 +2,33 @@
  *
  *          cursor < total            no task in flight,         all parts done          all parts done
  *   MAP ---------------------> MAP   no worker dirty       REDUCE ------------> SORT* ----------------> END
- *    |  map; else merge          ------------------------>
- *    |  a dirty worker gets FLUSH when the cursor is at its end           * only when the output is sorted
+ *    |  map; else flush; else    ------------------------>
+ *    |  merge while others map                                            * only when the output is sorted
  *   any --a task failed, or the job was cancelled--> END
  *
  * Pulled, never pushed: a worker asks when it is free, so a slow one takes less. The size of a map task is a share of
  * what is left (guided self-scheduling: C. Polychronopoulos, D. Kuck, IEEE Trans. Computers C-36, 1987), so that nobody
  * holds a large piece at the end.
  *
- * Why FLUSH is a task: a worker's combine buffer is its own, only its thread may empty it; and merges of what comes out
- * go on meanwhile.
+ * A worker's share of what is left follows from its measured speed, so a device takes as much as it can use, and one that
+ * would still be busy when all others are done takes nothing more. Devices only map; while there are CPU workers, those do
+ * the rest. What a device gives back (it was lost, or the task does not fit it) goes to whoever pulls next; a task that
+ * does not fit devices, to a CPU worker.
+ *
+ * Why FLUSH is a task: a worker's combine buffer is its own, only its thread may empty it. Whoever finds no map task
+ * flushes at once (it will not map again) and then merges what came so far, as long as somebody else maps: a file that
+ * cannot be cut, a slow core. Once nobody maps, the reduce tasks do the rest as well.
  *
  * S1  cursor <= total; what lies before the cursor was handed out.
- * S2  A stage ends only when no task is in flight; MAP also needs that no worker is dirty.
- * S3  A partition is in the ring of merges at most once. */
+ * S2  A stage ends only when no task is in flight; MAP also needs that no worker is dirty and no task was given back.
+ * S3  A partition is in the ring of merges at most once.
+ * S4  Map tasks in flight are tasks in flight. */
 #include "internal.h"
 
 #include <string.h>
 
 #include "clock.h"
+#include "device_protocol.h"
 #include "memory.h"
 
 enum { GUIDE = 4, MOST_FILES = 2048 };
@@ -31,15 +39,25 @@ const char *mr__stage_name(enum mr__stage stage)
     return names[stage];
 }
 
-mr_status mr__schedule_init(mr__schedule *schedule, struct mr__job *job, uint32_t workers, mr__error *error)
+mr_status mr__schedule_init(mr__schedule *schedule, struct mr__job *job, uint32_t workers, uint32_t cpu_workers,
+                            uint32_t depth, mr__error *error)
 {
     mr_status status = MR_OK;
-    *schedule = (mr__schedule){.job = job, .workers = workers, .stage = MR__STAGE_END};
+    *schedule = (mr__schedule){.job = job, .workers = workers, .cpu_workers = cpu_workers, .device_depth = depth,
+                               .returned_room = (workers - cpu_workers) * depth, .stage = MR__STAGE_END};
     pthread_mutex_init(&schedule->mutex, NULL);
     pthread_cond_init(&schedule->changed, NULL);
     schedule->dirty = mr__alloc_zero(workers, sizeof *schedule->dirty);
     schedule->merges = mr__alloc_zero(job->partitions, sizeof *schedule->merges);
-    MR_CHECK(schedule->dirty != NULL && schedule->merges != NULL, MR_NO_MEMORY, "no memory for the schedule");
+    schedule->rate = mr__alloc_zero(workers, sizeof *schedule->rate);
+    schedule->last_done_ns = mr__alloc_zero(workers, sizeof *schedule->last_done_ns);
+    schedule->away = mr__alloc_zero(workers, sizeof *schedule->away);
+    MR_CHECK(schedule->dirty != NULL && schedule->merges != NULL && schedule->rate != NULL && schedule->away != NULL &&
+             schedule->last_done_ns != NULL, MR_NO_MEMORY, "no memory for the schedule");
+    if (schedule->returned_room > 0) {
+        schedule->returned = mr__alloc_zero(schedule->returned_room, sizeof *schedule->returned);
+        MR_CHECK(schedule->returned != NULL, MR_NO_MEMORY, "no memory for the schedule");
+    }
 done:
     return status;
 }
@@ -50,6 +68,10 @@ void mr__schedule_fini(mr__schedule *schedule)
         return;
     mr__free(schedule->dirty);
     mr__free(schedule->merges);
+    mr__free(schedule->rate);
+    mr__free(schedule->last_done_ns);
+    mr__free(schedule->away);
+    mr__free(schedule->returned);
     pthread_cond_destroy(&schedule->changed);
     pthread_mutex_destroy(&schedule->mutex);
     schedule->job = NULL;
@@ -102,21 +124,75 @@ void mr__schedule_fail(mr__schedule *schedule, mr_status status, const mr__error
     pthread_mutex_unlock(&schedule->mutex);
 }
 
+/* ---- speed --------------------------------------------------------------------------------------------------------- */
+
+void mr__schedule_expect(mr__schedule *schedule, uint32_t worker, double rate)
+{
+    pthread_mutex_lock(&schedule->mutex);
+    schedule->rate[worker] = rate;
+    pthread_mutex_unlock(&schedule->mutex);
+}
+
+static bool is_device(const mr__worker *worker)
+{
+    return worker->ops != &mr__worker_cpu_ops;
+}
+
+/* The part of all present workers' speed that this one has. One that is not known yet counts as an average one. */
+static double share_of(const mr__schedule *schedule, uint32_t worker)
+{
+    double sum = 0;
+    uint32_t known = 0, present = 0;
+    if (schedule->cpu_workers == schedule->workers)
+        return 1.0 / schedule->workers;
+    for (uint32_t w = 0; w < schedule->workers; w++) {
+        if (schedule->away[w])
+            continue;
+        present++;
+        known += schedule->rate[w] > 0;
+        sum += schedule->rate[w];
+    }
+    const double average = known > 0 ? sum / known : 1;
+    const double own = schedule->rate[worker] > 0 ? schedule->rate[worker] : average;
+    return own / (sum + average * (present - known));
+}
+
+/* Tasks of a device overlap: what counts is the time from one end to the next. */
+static void note_rate(mr__schedule *schedule, const mr__worker *worker, const mr__done *done)
+{
+    const uint64_t last = schedule->last_done_ns[worker->index];
+    const uint64_t begin = last > done->started_ns ? last : done->started_ns;
+    schedule->last_done_ns[worker->index] = done->finished_ns;
+    if (done->finished_ns <= begin || done->task.end <= done->task.begin)
+        return;
+    const double now = (double)(done->task.end - done->task.begin) / (double)(done->finished_ns - begin) * 1e9;
+    double *rate = &schedule->rate[worker->index];
+    *rate = *rate > 0 ? (*rate + now) / 2 : now;
+}
+
+/* Would the smallest task keep this device busy when all others are done? Never true for the fastest of the present. */
+static bool comes_too_late(const mr__schedule *schedule, const mr__worker *worker, uint32_t in_flight)
+{
+    const double share = share_of(schedule, worker->index);
+    const double left = (double)(schedule->total - schedule->cursor), smallest = (double)schedule->smallest;
+    return schedule->workers > 1 && (in_flight + 1) * smallest / share > left + smallest * schedule->workers;
+}
+
 /* ---- cutting the input --------------------------------------------------------------------------------------------- */
 
 /* Where a task that would end at `end` ends: a small file is never cut in two, and no task opens too many. */
-static uint64_t end_at_file(mr__schedule *schedule, uint64_t end, uint64_t small)
+static uint64_t end_at_file(mr__schedule *schedule, uint64_t end, uint64_t small, uint32_t most_files)
 {
     const mr__sources *sources = schedule->job->dataset->sources;
     const uint32_t first = schedule->source;
     uint32_t s = first;
-    while (s < sources->count && sources->items[s].start + sources->items[s].size <= end && s - first < MOST_FILES)
+    while (s < sources->count && sources->items[s].start + sources->items[s].size <= end && s - first < most_files)
         s++;
     schedule->source = s;
     if (s == sources->count)
         return schedule->total;
     const mr__source *last = &sources->items[s];
-    if (s - first >= MOST_FILES)
+    if (s - first >= most_files)
         return last->start;
     if (schedule->job->app->input == MR_INPUT_FILES || last->size <= small) {
         if (last->start >= schedule->cursor && last->start < end) {
@@ -127,15 +203,17 @@ static uint64_t end_at_file(mr__schedule *schedule, uint64_t end, uint64_t small
     return end;
 }
 
-static void cut(mr__schedule *schedule, mr__task *task)
+static void cut(mr__schedule *schedule, const mr__worker *worker, mr__task *task)
 {
     mr__job *job = schedule->job;
     const uint64_t left = schedule->total - schedule->cursor;
-    uint64_t size = left / ((uint64_t)schedule->workers * GUIDE);
+    const bool device = is_device(worker);
+    const double share = share_of(schedule, worker->index) / (device ? schedule->device_depth : 1);
+    uint64_t size = (uint64_t)((double)left * share / GUIDE);
     if (size < schedule->smallest)
         size = schedule->smallest;
-    if (size > schedule->largest)
-        size = schedule->largest;
+    if (size > (device ? schedule->device_largest : schedule->largest))
+        size = device ? schedule->device_largest : schedule->largest;
     if (size > left)
         size = left;
     task->kind = MR__TASK_MAP;
@@ -144,7 +222,7 @@ static void cut(mr__schedule *schedule, mr__task *task)
     task->source = schedule->source;
     task->end = schedule->cursor + size;
     if (job->app->input == MR_INPUT_TEXT || job->app->input == MR_INPUT_FILES)
-        task->end = end_at_file(schedule, task->end, job->window);
+        task->end = end_at_file(schedule, task->end, job->window, device ? MR__DEVICE_SEGMENTS / 2 : MOST_FILES);
     schedule->cursor = task->end;
     task->last_source = schedule->source;
 }
@@ -164,35 +242,56 @@ static bool pull_merge(mr__schedule *schedule, mr__task *task)
     return true;
 }
 
-static bool pull_map(mr__schedule *schedule, mr__task *task)
+static bool pull_returned(mr__schedule *schedule, const mr__worker *worker, mr__task *task)
 {
-    if (schedule->cursor < schedule->total) {
-        cut(schedule, task);
+    for (uint32_t i = schedule->returned_count; i-- > 0;) {
+        if (schedule->returned[i].cpu_only && is_device(worker) && schedule->cpu_workers > 0)
+            continue;
+        *task = schedule->returned[i];
+        schedule->returned[i] = schedule->returned[--schedule->returned_count];
         return true;
     }
-    return !schedule->barrier && pull_merge(schedule, task);
+    return false;
+}
+
+/* A worker maps while there is something to map, then empties its buffers, and then merges while others still map. */
+static bool pull_map(mr__schedule *schedule, const mr__worker *worker, uint32_t in_flight, mr__task *task)
+{
+    bool maps = pull_returned(schedule, worker, task);
+    if (!maps && schedule->cursor < schedule->total &&
+        !(is_device(worker) && comes_too_late(schedule, worker, in_flight))) {
+        cut(schedule, worker, task);
+        maps = true;
+    }
+    if (maps) {
+        schedule->dirty[worker->index] = true;
+        schedule->mapping++;
+        return true;
+    }
+    if (in_flight > 0)
+        return false;
+    if (schedule->dirty[worker->index]) {
+        schedule->dirty[worker->index] = false;
+        task->kind = MR__TASK_FLUSH;
+        task->run = mr__flush_task;
+        return true;
+    }
+    if (is_device(worker) && schedule->cpu_workers > 0)
+        return false;
+    return !schedule->barrier && schedule->mapping > 0 && pull_merge(schedule, task);
 }
 
 /* With the lock held: a task, or false when there is none now. */
-static bool pull_now(mr__schedule *schedule, mr__worker *worker, mr__task *task)
+static bool pull_now(mr__schedule *schedule, mr__worker *worker, uint32_t in_flight, mr__task *task)
 {
     mr__job *job = schedule->job;
     switch (schedule->stage) {
     case MR__STAGE_MAP:
-        if (pull_map(schedule, task)) {
-            if (task->kind == MR__TASK_MAP)
-                schedule->dirty[worker->index] = true;
-            return true;
-        }
-        if (schedule->dirty[worker->index]) {
-            schedule->dirty[worker->index] = false;
-            task->kind = MR__TASK_FLUSH;
-            task->run = mr__flush_task;
-            return true;
-        }
-        return false;
+        return pull_map(schedule, worker, in_flight, task);
     case MR__STAGE_REDUCE:
     case MR__STAGE_SORT:
+        if (is_device(worker) && schedule->cpu_workers > 0)
+            return false;
         if (schedule->next_part >= (schedule->stage == MR__STAGE_REDUCE ? job->reduce_tasks : job->parts))
             return false;
         task->partition = schedule->next_part++;
@@ -211,7 +310,7 @@ static void advance(mr__schedule *schedule)
     if (schedule->in_flight != 0)
         return;
     if (schedule->stage == MR__STAGE_MAP) {
-        if (schedule->cursor < schedule->total || (schedule->merge_count > 0 && !schedule->barrier))
+        if (schedule->cursor < schedule->total || schedule->returned_count > 0)
             return;
         for (uint32_t i = 0; i < schedule->workers; i++) {
             if (schedule->dirty[i])
@@ -242,6 +341,7 @@ enum mr__pull mr__schedule_pull(void *context, mr__worker *worker, uint32_t in_f
     mr__schedule *schedule = context;
     enum mr__pull result = MR__FINISHED;
     pthread_mutex_lock(&schedule->mutex);
+    schedule->away[worker->index] = false;
     for (;;) {
         if (mr__cancelled(schedule->job) && schedule->status == MR_OK)
             schedule->status = mr__fail(&schedule->error, MR_CANCELLED, "the job was cancelled; nothing was written");
@@ -250,7 +350,7 @@ enum mr__pull mr__schedule_pull(void *context, mr__worker *worker, uint32_t in_f
             break;
         }
         *task = (mr__task){.job = schedule->job, .index = schedule->task_number};
-        if (pull_now(schedule, worker, task)) {
+        if (pull_now(schedule, worker, in_flight, task)) {
             schedule->task_number++;
             schedule->in_flight++;
             schedule->tasks[schedule->stage]++;
@@ -277,7 +377,8 @@ void mr__schedule_done(void *context, mr__worker *worker, const mr__done *done)
 {
     mr__schedule *schedule = context;
     mr__job *job = schedule->job;
-    if (done->status != MR_OK)
+    const bool given_back = done->status == MR_DEVICE_LOST && done->task.kind == MR__TASK_MAP && is_device(worker);
+    if (done->status != MR_OK && !given_back)
         mr__schedule_fail(schedule, done->status, &done->error);
     static const char *const names[] = {"map", "merge", "flush", "reduce", "sort"};
     const bool map = done->task.kind == MR__TASK_MAP;
@@ -285,9 +386,29 @@ void mr__schedule_done(void *context, mr__worker *worker, const mr__done *done)
                    map ? "bytes" : "partition", map ? done->task.end - done->task.begin : done->task.partition);
     pthread_mutex_lock(&schedule->mutex);
     schedule->in_flight--;
+    schedule->mapping -= map;
+    if (map && done->status == MR_OK)
+        note_rate(schedule, worker, done);
+    if (given_back) {
+        schedule->returned[schedule->returned_count++] = done->task;
+        pthread_cond_broadcast(&schedule->changed);
+    }
     if (schedule->in_flight == 0 || schedule->status != MR_OK)
         pthread_cond_broadcast(&schedule->changed);
     pthread_mutex_unlock(&schedule->mutex);
+}
+
+bool mr__schedule_over(void *context, mr__worker *worker)
+{
+    mr__schedule *schedule = context;
+    pthread_mutex_lock(&schedule->mutex);
+    if (!schedule->away[worker->index]) {       /* the others' shares grow, also of those that wait */
+        schedule->away[worker->index] = true;
+        pthread_cond_broadcast(&schedule->changed);
+    }
+    const bool over = schedule->status != MR_OK || schedule->stage == MR__STAGE_END || mr__cancelled(schedule->job);
+    pthread_mutex_unlock(&schedule->mutex);
+    return over;
 }
 
 mr_status mr__schedule_check(mr__schedule *schedule, mr__error *error)
@@ -300,6 +421,8 @@ mr_status mr__schedule_check(mr__schedule *schedule, mr__error *error)
     MR_CHECK(schedule->cursor <= schedule->total, MR_INTERNAL, "S1 broken: the cursor is behind the end");
     MR_CHECK(schedule->stage != MR__STAGE_END || schedule->in_flight == 0 || schedule->status != MR_OK, MR_INTERNAL,
              "S2 broken: %llu tasks in flight at the end", (unsigned long long)schedule->in_flight);
+    MR_CHECK(schedule->mapping <= schedule->in_flight, MR_INTERNAL, "S4 broken: %llu map tasks in flight of %llu",
+             (unsigned long long)schedule->mapping, (unsigned long long)schedule->in_flight);
     MR_CHECK(queued == schedule->merge_count, MR_INTERNAL, "S3 broken: %u partitions queued, %u in the ring", queued,
              schedule->merge_count);
 done:

@@ -1,6 +1,7 @@
 /* schedule.h: who may pull what, and when a stage is over.
- * Promise   Every byte (block) of the input is in exactly one map task, every part in exactly one reduce task. The first
- *           failure ends the job: no task is handed out after it.
+ * Promise   Every byte (block) of the input is in exactly one map task that is done, every part in exactly one reduce
+ *           task. A task that comes back with MR_DEVICE_LOST was not run: it is handed out again. Any other failure ends
+ *           the job: no task is handed out after the first.
  * Threads   Any; one mutex, once per task.
  * Failure   init cannot fail. */
 #ifndef MR__SCHEDULE_H
@@ -28,9 +29,17 @@ typedef struct mr__schedule {
     uint64_t cursor, total;
     uint64_t smallest, largest;     /* bounds of a task */
     uint32_t source;                /* that the cursor lies in */
-    uint64_t in_flight;
+    uint64_t in_flight, mapping;    /* tasks that are out; map tasks among them */
     bool *dirty;                    /* [workers]: has mapped since its last flush */
-    bool barrier;                   /* MILLRACE_REDUCE=barrier: merges wait until all maps are done */
+    mr__task *returned;             /* [returned_room]: map tasks that devices gave back; they go first */
+    uint32_t returned_count, returned_room;
+    double *rate;                   /* [workers]: units a second, measured; 0: not known yet */
+    bool *away;                     /* [workers]: takes no task now, or never again */
+    uint64_t *last_done_ns;         /* [workers]: when its last map task ended */
+    uint32_t cpu_workers;
+    uint64_t device_largest;        /* bound of a device's task */
+    uint32_t device_depth;          /* tasks that a device has in flight */
+    bool barrier;                   /* MILLRACE_REDUCE=barrier: nothing is merged before all maps are done */
     uint32_t *merges;               /* partitions that want a merge, a ring of `partitions` */
     uint32_t merge_head, merge_count;
     uint32_t next_part;
@@ -41,17 +50,22 @@ typedef struct mr__schedule {
     mr__error error;
 } mr__schedule;
 
-mr_status mr__schedule_init(mr__schedule *schedule, struct mr__job *job, uint32_t workers, mr__error *error);
+/* workers: all; cpu_workers of them are CPU workers, the others devices with up to `depth` tasks in flight each. */
+mr_status mr__schedule_init(mr__schedule *schedule, struct mr__job *job, uint32_t workers, uint32_t cpu_workers,
+                            uint32_t depth, mr__error *error);
 void mr__schedule_fini(mr__schedule *schedule);
 /* Begins the map stage (again, for the next round) over `total` units. */
 void mr__schedule_begin(mr__schedule *schedule, uint64_t total, uint64_t smallest, uint64_t largest);
 /* Asks for a merge of this partition; idempotent until the merge begins. */
 void mr__schedule_merge(mr__schedule *schedule, uint32_t partition);
+/* What a worker did on an earlier run, units a second: until its first task is done its share follows from that. */
+void mr__schedule_expect(mr__schedule *schedule, uint32_t worker, double rate);
 void mr__schedule_fail(mr__schedule *schedule, mr_status status, const mr__error *error);
 const char *mr__stage_name(enum mr__stage stage);
 /* The task source of the team. */
 enum mr__pull mr__schedule_pull(void *schedule, mr__worker *worker, uint32_t in_flight, mr__task *task);
 void mr__schedule_done(void *schedule, mr__worker *worker, const mr__done *done);
+bool mr__schedule_over(void *schedule, mr__worker *worker);
 mr_status mr__schedule_check(mr__schedule *schedule, mr__error *error);
 
 #endif

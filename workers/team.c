@@ -1,17 +1,18 @@
 /* team.c: one thread per worker, and the loop that each of them runs.
  *
- *          +--> pull --PULLED--> submit --ACCEPTED--+--> poll --> done --+
- *          |     | WAIT            | BUSY: keep it  |                    |
- *          |     +-----------------+----------------+                    |
- *          +-------------------------------------------------------------+
+ *          +--> room? --TAKES--> pull --PULLED--> submit --+--> poll --> done --+
+ *          |      | FULL          | WAIT                   |                    |
+ *          |      +---------------+------------------------+                    |
+ *          +--------------------------------------------------------------------+
  *
  * The loop polls after every submit, without waiting as long as the worker might take more: a CPU worker runs its task
  * in that call and has nothing in flight when the next task is pulled, so it never sits on a task that another worker
- * could run. A device takes tasks until it says BUSY; then one pulled task is held back and poll waits.
+ * could run. A device takes tasks until it is full; then poll waits. No worker ever holds a task that it cannot take.
  *
  * Why nobody waits for ever: pull may block only if this worker has nothing in flight. If it has, some poll returns it,
  * because a worker gives back every task, done or lost. A lost worker's tasks go back to the source before its thread
- * ends; the source then has tasks, so the others' pull returns. If none is left, the call fails.
+ * ends; the source then has tasks, so the others' pull returns. If none is left, the call fails. A worker that is full
+ * with nothing in flight (a device that is being restarted) asks the source whether all is over.
  *
  * The threads are an OpenMP team, so that Millrace and an app that uses OpenMP or OpenBLAS share one pool of threads.
  * Two things OpenMP does not do for us:
@@ -59,9 +60,7 @@ struct loop {
     const mr__task_source *source;
     mr__worker *worker;
     uint32_t in_flight;
-    bool held;                  /* `task` is pulled, not yet submitted */
     bool finished, lost;
-    mr__task task;
 };
 
 static void hand_back(struct loop *loop, uint64_t timeout_ns)
@@ -73,40 +72,19 @@ static void hand_back(struct loop *loop, uint64_t timeout_ns)
         loop->source->done(loop->source->context, loop->worker, &done[i]);
 }
 
-static void give_up(struct loop *loop)
-{
-    mr__done done = {.task = loop->task};
-    done.status = mr__fail(&done.error, MR_DEVICE_LOST, "%s worker %u was lost", loop->worker->ops->kind,
-                           loop->worker->index);
-    loop->source->done(loop->source->context, loop->worker, &done);
-    loop->held = false;
-    loop->lost = true;
-}
-
 /* Returns true if the worker might take one more task. */
 static bool pull_and_submit(struct loop *loop)
 {
-    if (!loop->held) {
-        switch (loop->source->pull(loop->source->context, loop->worker, loop->in_flight, &loop->task)) {
-        case MR__PULLED:
-            loop->held = true;
-            break;
-        case MR__WAIT:
-            return false;
-        case MR__FINISHED:
-            loop->finished = true;
-            return false;
-        }
-    }
-    switch (loop->worker->ops->submit(loop->worker, &loop->task)) {
-    case MR__ACCEPTED:
-        loop->held = false;
+    mr__task task;
+    switch (loop->source->pull(loop->source->context, loop->worker, loop->in_flight, &task)) {
+    case MR__PULLED:
+        loop->worker->ops->submit(loop->worker, &task);
         loop->in_flight++;
         return true;
-    case MR__BUSY:
+    case MR__WAIT:
         return false;
-    case MR__WORKER_LOST:
-        give_up(loop);
+    case MR__FINISHED:
+        loop->finished = true;
         return false;
     }
     return false;
@@ -117,12 +95,25 @@ static bool run_loop(const mr__task_source *source, mr__worker *worker)
 {
     struct loop loop = {.source = source, .worker = worker};
     while (!loop.finished && !loop.lost) {
-        const bool more = pull_and_submit(&loop);
-        if (loop.in_flight > 0 || loop.held)
+        bool more = false;
+        switch (worker->ops->room(worker)) {
+        case MR__TAKES:
+            more = pull_and_submit(&loop);
+            break;
+        case MR__FULL:
+            loop.finished = loop.in_flight == 0 && source->over(source->context, worker);
+            break;
+        case MR__GONE:
+            loop.lost = true;
+            break;
+        }
+        if (!loop.finished && !loop.lost)
             hand_back(&loop, more ? 0 : POLL_NS);
     }
     while (loop.in_flight > 0)
         hand_back(&loop, POLL_NS);
+    if (loop.lost)
+        source->over(source->context, worker);
     return loop.finished;
 }
 
@@ -147,7 +138,7 @@ static void run_worker(struct team *team, mr__worker *worker)
     mr__error error = {.code = MR_OK};
     const bool known = pthread_getaffinity_np(pthread_self(), sizeof before, &before) == 0;
     /* without knowing what to restore, the caller's thread would stay bound */
-    const bool bound = known && mr__topology_bind(worker->topology, worker->core);
+    const bool bound = known && worker->core != MR__NO_CORE && mr__topology_bind(worker->topology, worker->core);
     if (worker->ops->start(worker, &error) != MR_OK) {
         note_failure(team, &error);
     } else {

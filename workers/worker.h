@@ -1,8 +1,9 @@
 /* worker.h: what pulls tasks. Three kinds stand behind one interface: CPU (one thread on one core), device (one thread
  * that feeds one device process), command (a mapper or reducer in any language).
  *
- * Every worker has one thread of the team, and every thread runs the same loop: pull a task from the source, submit it,
- * poll for what is done, hand that back. A CPU worker runs the task inside poll; other kinds keep several in flight.
+ * Every worker has one thread of the team, and every thread runs the same loop: is there room for a task? pull one from
+ * the source, submit it, poll for what is done, hand that back. A CPU worker runs the task inside poll; other kinds keep
+ * several in flight.
  *
  * Threads   A worker is used by its own thread only. The source is called from all of them.
  * Failure   A task that fails comes back with its status; a worker that is lost gives its tasks back with
@@ -10,6 +11,7 @@
 #ifndef MR__WORKER_H
 #define MR__WORKER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,6 +27,7 @@ typedef struct mr__task {
     uint64_t begin, end;        /* map: byte (or row) range in the dataset */
     uint64_t index;             /* number in pull order */
     mr_status (*run)(struct mr__task *task, mr__worker *worker, mr__error *error);     /* how a CPU worker runs it */
+    bool cpu_only;              /* it does not fit devices */
     void *job;                  /* the engine's */
 } mr__task;
 
@@ -35,23 +38,29 @@ typedef struct mr__done {
     uint64_t started_ns, finished_ns;
 } mr__done;
 
-enum mr__submit { MR__ACCEPTED, MR__BUSY, MR__WORKER_LOST };   /* unless ACCEPTED the task stays the caller's */
+/* Room for a task: now; not now (poll, then ask again); never again: the worker is lost. */
+enum mr__room { MR__TAKES, MR__FULL, MR__GONE };
 
 typedef struct mr__worker_ops {     /* every call is required */
     const char *kind;               /* "cpu", "device", "command" */
     mr_status (*probe)(const mr__topology *topology, uint32_t *count, mr__error *error);    /* finding none is MR_OK */
     mr_status (*start)(mr__worker *worker, mr__error *error);   /* on the worker's own thread */
-    enum mr__submit (*submit)(mr__worker *worker, const mr__task *task);                    /* never blocks */
+    enum mr__room (*room)(mr__worker *worker);                  /* never blocks */
+    void (*submit)(mr__worker *worker, const mr__task *task);   /* only after room() said MR__TAKES; never blocks */
+    /* Waits up to timeout_ns for tasks that are done, with none in flight too; how many of `max` came back. */
     uint32_t (*poll)(mr__worker *worker, uint64_t timeout_ns, mr__done *done, uint32_t max);
     void (*stop)(mr__worker *worker);       /* safe to call twice, after poll() gave every task back */
 } mr__worker_ops;
+
+enum { MR__NO_CORE = UINT32_MAX };
 
 struct mr__worker {
     const mr__worker_ops *ops;
     const mr__topology *topology;
     uint32_t index;             /* in the team */
-    uint32_t core;              /* index into topology->cores */
+    uint32_t core;              /* index into topology->cores; MR__NO_CORE: its thread may run anywhere */
     void *engine;               /* the engine's state of this worker */
+    const void *config;         /* what the kind needs to know: mr__device_config; NULL for a CPU worker */
     void *state;                /* the kind's own */
 };
 
@@ -62,6 +71,8 @@ typedef struct mr__task_source {
     /* Blocks until a task is there or the stage is over; MR__WAIT only if the worker has tasks in flight. */
     enum mr__pull (*pull)(void *context, mr__worker *worker, uint32_t in_flight, mr__task *task);
     void (*done)(void *context, mr__worker *worker, const mr__done *done);
+    /* The worker has neither room nor a task in flight; it is lost, or asks whether all is over, so that it may go. */
+    bool (*over)(void *context, mr__worker *worker);
 } mr__task_source;
 
 extern const mr__worker_ops mr__worker_cpu_ops;

@@ -1,8 +1,6 @@
 /* worker_cpu.c: the worker that is its own thread: it holds one task, and runs it when it is polled. */
 #include "worker.h"
 
-#include <stdbool.h>
-
 #include "clock.h"
 #include "memory.h"
 
@@ -27,14 +25,17 @@ done:
     return status;
 }
 
-static enum mr__submit cpu_submit(mr__worker *worker, const mr__task *task)
+static enum mr__room cpu_room(mr__worker *worker)
+{
+    const struct cpu_worker *cpu = worker->state;
+    return cpu->busy ? MR__FULL : MR__TAKES;
+}
+
+static void cpu_submit(mr__worker *worker, const mr__task *task)
 {
     struct cpu_worker *cpu = worker->state;
-    if (cpu->busy)
-        return MR__BUSY;
     cpu->task = *task;
     cpu->busy = true;
-    return MR__ACCEPTED;
 }
 
 static uint32_t cpu_poll(mr__worker *worker, uint64_t timeout_ns, mr__done *done, uint32_t max)
@@ -61,6 +62,7 @@ const mr__worker_ops mr__worker_cpu_ops = {
     .kind = "cpu",
     .probe = cpu_probe,
     .start = cpu_start,
+    .room = cpu_room,
     .submit = cpu_submit,
     .poll = cpu_poll,
     .stop = cpu_stop,

@@ -24,26 +24,34 @@ static bool is_lost(const struct fake *fake)
     return fake->accepted >= fake->lost_after;
 }
 
-static enum mr__submit fake_submit(mr__worker *worker, const mr__task *task)
+static enum mr__room fake_room(mr__worker *worker)
 {
     struct fake *fake = worker->engine;
     if (is_lost(fake))
-        return MR__WORKER_LOST;
-    if (fake->in_flight == FAKE_SLOTS) {
-        fake->busy++;
-        return MR__BUSY;
+        return MR__GONE;
+    if (fake->in_flight == FAKE_SLOTS || fake->away > 0) {
+        fake->full++;
+        return MR__FULL;
     }
+    return MR__TAKES;
+}
+
+static void fake_submit(mr__worker *worker, const mr__task *task)
+{
+    struct fake *fake = worker->engine;
     fake->slot[fake->in_flight++] = *task;
     fake->accepted++;
     if (fake->in_flight > fake->most_in_flight)
         fake->most_in_flight = fake->in_flight;
-    return MR__ACCEPTED;
+    if (fake->accepted == fake->away_after)
+        fake->away = FAKE_AWAY;
 }
 
 /* With timeout 0 nothing is ready yet, as with a device that has just been given work. */
 static uint32_t fake_poll(mr__worker *worker, uint64_t timeout_ns, mr__done *done, uint32_t max)
 {
     struct fake *fake = worker->engine;
+    fake->away -= fake->away > 0;
     if (fake->in_flight == 0 || max == 0 || (timeout_ns == 0 && !is_lost(fake)))
         return 0;
     done->task = fake->slot[0];
@@ -67,6 +75,7 @@ const mr__worker_ops fake_worker_ops = {
     .kind = "fake",
     .probe = fake_probe,
     .start = fake_start,
+    .room = fake_room,
     .submit = fake_submit,
     .poll = fake_poll,
     .stop = fake_stop,

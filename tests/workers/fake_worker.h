@@ -9,15 +9,16 @@
 
 #include "worker.h"
 
-enum { FAKE_SLOTS = 3, FAKE_NEVER = UINT32_MAX };
+enum { FAKE_SLOTS = 3, FAKE_AWAY = 20, FAKE_NEVER = UINT32_MAX };
 
 struct fake {
     bool refuses_to_start;
     uint32_t lost_after;        /* this many accepted tasks; FAKE_NEVER: not */
+    uint32_t away_after;        /* after this many it takes none for FAKE_AWAY polls; 0: never */
     /* what happened */
-    uint32_t accepted, busy, most_in_flight, starts, stops;
+    uint32_t accepted, full, most_in_flight, starts, stops;
     mr__task slot[FAKE_SLOTS];
-    uint32_t in_flight;
+    uint32_t in_flight, away;
 };
 
 extern const mr__worker_ops fake_worker_ops;
