@@ -90,28 +90,6 @@ done:
     return status;
 }
 
-static mr_status keep_samples(mr__lane *lane, uint32_t count, mr__error *error)
-{
-    mr_status status = MR_OK;
-    const mr_emitter *out = &lane->emitter;
-    for (uint32_t i = 0; i < count; i++) {
-        const mr__staged *staged = &out->staged[i];
-        if (lane->sample_count == lane->sample_room) {
-            const size_t room = lane->sample_room != 0 ? lane->sample_room * 2 : 1024;
-            mr__pair *samples = mr__realloc(lane->samples, room * sizeof *samples);
-            MR_CHECK(samples != NULL, MR_NO_MEMORY, "no memory for the sample of keys");
-            lane->samples = samples;
-            lane->sample_room = room;
-        }
-        uint8_t *key = mr__arena_copy(&lane->sample_arena, mr__staged_key(staged), staged->size);
-        uint8_t *value = mr__arena_copy(&lane->sample_arena, out->values + (size_t)i * out->value_size, out->value_size);
-        MR_CHECK(key != NULL && value != NULL, MR_NO_MEMORY, "no memory for the sample of keys");
-        lane->samples[lane->sample_count++] = (mr__pair){key, value, staged->size, out->value_size};
-    }
-done:
-    return status;
-}
-
 static mr_status append_batch(mr__lane *lane, uint32_t count, mr__error *error)
 {
     mr_status status = MR_OK;
@@ -175,7 +153,7 @@ mr_status mr__emit_flush(mr_emitter *out)
         MR_CHECK(out->staged[i].size == fixed, MR_APP_FAILED,
                  "the app emitted a key of %u bytes, but declares keys of %u bytes", out->staged[i].size, fixed);
     if (lane->sampling)
-        MR_TRY(keep_samples(lane, count, error));
+        MR_TRY(mr__sample_keep(lane, count, error));
     else if (lane->job->combines)
         MR_TRY(combine_batch(lane, count, error));
     else

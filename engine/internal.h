@@ -110,6 +110,8 @@ typedef struct mr__lane {
     mr__arena sample_arena;
     mr__pair *samples;
     size_t sample_count, sample_room;
+    size_t sample_bytes;        /* of the probe under way */
+    uint64_t sample_reserved;   /* from the budget, for samples that alone are large */
     struct mr__refs_memory {    /* for sorting, kept between partitions */
         mr__ref *refs;          /* 2 * room: the references, and scratch space behind them */
         size_t room, bytes;
@@ -203,6 +205,8 @@ size_t mr__pinned_stride(const mr__job *job);
 mr_status mr__map_rows(mr__job *job, mr__lane *lane, const mr__task *task, mr__error *error);
 mr_status mr__map_block(mr__job *job, mr__lane *lane, const mr_block *block, mr__error *error);
 /* sample.c */
+/* Takes a staged batch as a sample, while the lane is sampling. */
+mr_status mr__sample_keep(mr__lane *lane, uint32_t count, mr__error *error);
 mr_status mr__sample_splitters(mr__job *job, mr__error *error);
 uint32_t mr__range_partition(const mr__job *job, const mr__pair *pair);
 /* Chooses up to ranges - 1 splitters from samples (which it sorts) into job->splitters. */

@@ -2,14 +2,18 @@
  *
  * Before the job maps, the app's own map runs over some blocks spread evenly over the input, and its keys are kept. Sorted,
  * every n-th of them is a splitter; a pair belongs to the partition of the last splitter that is not above it. (Sampling as
- * in TeraSort: O. O'Malley, "TeraByte Sort on Apache Hadoop", 2008.) The splitters depend on the input alone. */
+ * in TeraSort: O. O'Malley, "TeraByte Sort on Apache Hadoop", 2008.) The splitters depend on the input alone.
+ *
+ * A probe keeps its first pairs, PROBE_KEEPS bytes of them: a block may be a whole file (MR_INPUT_FILES) and give any number.
+ * That much, of all probes together, lies in the overhead that the plan sets aside; a pair that alone is larger is kept if
+ * it is a probe's first and the budget has room for it. */
 #include "internal.h"
 
 #include <stdlib.h>
 
 #include "memory.h"
 
-enum { PROBES = 61, TEXT_PROBE = 16 << 10 };
+enum { PROBES = 61, TEXT_PROBE = 16 << 10, PROBE_KEEPS = 128 << 10 };
 
 uint32_t mr__range_partition(const mr__job *job, const mr__pair *pair)
 {
@@ -27,6 +31,35 @@ uint32_t mr__range_partition(const mr__job *job, const mr__pair *pair)
             low = middle + 1;
     }
     return low;
+}
+
+mr_status mr__sample_keep(mr__lane *lane, uint32_t count, mr__error *error)
+{
+    mr_status status = MR_OK;
+    const mr_emitter *out = &lane->emitter;
+    for (uint32_t i = 0; i < count; i++) {
+        const mr__staged *staged = &out->staged[i];
+        const size_t size = sizeof *lane->samples + staged->size + out->value_size;
+        if (lane->sample_bytes + size > PROBE_KEEPS) {
+            if (lane->sample_bytes > 0 || !mr__budget_reserve(&lane->job->budget, size))
+                return MR_OK;
+            lane->sample_reserved += size;
+        }
+        if (lane->sample_count == lane->sample_room) {
+            const size_t room = lane->sample_room != 0 ? lane->sample_room * 2 : 1024;
+            mr__pair *samples = mr__realloc(lane->samples, room * sizeof *samples);
+            MR_CHECK(samples != NULL, MR_NO_MEMORY, "no memory for the sample of keys");
+            lane->samples = samples;
+            lane->sample_room = room;
+        }
+        uint8_t *key = mr__arena_copy(&lane->sample_arena, mr__staged_key(staged), staged->size);
+        uint8_t *value = mr__arena_copy(&lane->sample_arena, out->values + (size_t)i * out->value_size, out->value_size);
+        MR_CHECK(key != NULL && value != NULL, MR_NO_MEMORY, "no memory for the sample of keys");
+        lane->samples[lane->sample_count++] = (mr__pair){key, value, staged->size, out->value_size};
+        lane->sample_bytes += size;
+    }
+done:
+    return status;
 }
 
 static int compare_samples(const void *a, const void *b, void *order)
@@ -86,6 +119,7 @@ mr_status mr__sample_splitters(mr__job *job, mr__error *error)
     mr__lane *lane = &job->lanes[0];
     const uint64_t total = job->schedule_total;
     const bool rows = job->app->input == MR_INPUT_RECORDS || job->app->input == MR_INPUT_RANGE;
+    uint32_t last_source = 0;
     MR_TRY(mr__lane_begin(worker, error));
     lane->sampling = true;
     const uint64_t probes = total < PROBES ? total : PROBES;
@@ -95,10 +129,18 @@ mr_status mr__sample_splitters(mr__job *job, mr__error *error)
         if (task.end > total)
             task.end = total;
         if (!rows) {
-            const mr__sources *sources = job->dataset->sources;
-            while (task.source + 1 < sources->count && sources->items[task.source + 1].start <= task.begin)
+            const mr__source *sources = job->dataset->sources->items;
+            while (task.source + 1 < job->dataset->sources->count && sources[task.source + 1].start <= task.begin)
                 task.source++;
+            if (job->app->input == MR_INPUT_FILES) {
+                if (i > 0 && task.source == last_source)
+                    continue;       /* the whole file was mapped for the probe before */
+                task.begin = sources[task.source].start;
+                task.end = task.begin + 1;
+            }
+            last_source = task.source;
         }
+        lane->sample_bytes = 0;
         MR_TRY(mr__map_task(&task, worker, error));
     }
     MR_TRY(mr__splitters_from(job, &job->order, lane->samples, lane->sample_count, job->partitions, error));
@@ -108,5 +150,7 @@ done:
     atomic_store(&job->mapped, 0);
     lane->sample_count = 0;
     mr__arena_fini(&lane->sample_arena);
+    mr__budget_release(&job->budget, lane->sample_reserved);
+    lane->sample_reserved = 0;
     return status;
 }

@@ -348,6 +348,52 @@ static void a_pinned_dataset_serves_apps_with_other_layouts(void **state)
     unlink(path);
 }
 
+/* Each file is one block of numbers. */
+static _Atomic uint32_t files_mapped;
+
+static mr_status numbers_map(const mr_block *block, mr_emitter *out, const void *params)
+{
+    files_mapped++;
+    for (size_t at = 0; at + 8 <= block->size; at += 8) {
+        uint64_t number;
+        memcpy(&number, block->data + at, 8);
+        mr_emit_u64(out, number, &number);
+    }
+    return MR_OK;
+}
+
+MR_APP(numbers) {
+    .input = MR_INPUT_FILES, .key = MR_U64, .value = MR_U64, .map = numbers_map, .sort = MR_SORT_KEY,
+};
+
+static void a_total_order_over_files_samples_each_file_once(void **state)
+{
+    enum { NUMBERS = 500000, FILES = 2 };
+    static uint64_t numbers[FILES][NUMBERS];
+    const char *paths[FILES];
+    for (uint64_t i = 0; i < FILES * NUMBERS; i++)
+        numbers[i % FILES][i / FILES] = i * 7919 % (FILES * NUMBERS);       /* each number once */
+    for (int f = 0; f < FILES; f++)
+        paths[f] = strdup(write_file(f == 0 ? "a" : "b", numbers[f], sizeof numbers[f]));
+    mr_session *session = fixture_session(2, 48 * MIB);
+    mr_dataset *dataset;
+    assert_int_equal(mr_dataset_open(session, paths, FILES, &dataset), MR_OK);
+    files_mapped = 0;
+    mr_result *result = fixture_run(session, &(mr_job){.app = &mr_app_numbers, .dataset = dataset});
+    assert_int_equal(files_mapped, 2 * FILES);
+    uint64_t want = 0;
+    for (mr_slice key, value; mr_result_next(result, &key, &value); want++)
+        assert_int_equal(fixture_u64(key), want);
+    assert_int_equal(want, FILES * NUMBERS);
+    mr_result_close(result);
+    mr_dataset_close(dataset);
+    mr_session_close(session);
+    for (int f = 0; f < FILES; f++) {
+        unlink(paths[f]);
+        free((void *)paths[f]);
+    }
+}
+
 /* ---- numbers as text --------------------------------------------------------------------------------------------- */
 
 static mr_status half_map(const mr_block *block, mr_emitter *out, const void *params)
@@ -486,6 +532,7 @@ int main(void)
         cmocka_unit_test(a_result_that_was_spilled_can_be_read_twice_beside_another),
         cmocka_unit_test(files_of_no_byte_and_of_one),
         cmocka_unit_test(a_pinned_dataset_serves_apps_with_other_layouts),
+        cmocka_unit_test(a_total_order_over_files_samples_each_file_once),
         cmocka_unit_test(a_comma_in_the_hosts_locale_does_not_reach_results),
         cmocka_unit_test(a_job_can_be_cancelled_in_every_stage),
         cmocka_unit_test(pairs_from_a_job_with_dense_keys_are_refused),
