@@ -1,88 +1,103 @@
 /* count_bytes_avx512.c: counting without counters in memory.
  *
- *   bytes --compress by the upper two bits--> 4 streams of 64 values
- *   stream, 512 bytes --transpose of bits--> 6 planes of 512 bits: bit i of plane b is bit b of byte i
- *   lower 3 planes -> 8 masks (one per value), upper 3 planes -> 8 masks; value = 8 high + low:
- *   count of a value = population of (its high mask & its low mask)
+ *   batch     8 chunks of 512 bytes
+ *   chunk     --transpose of bits--> 8 planes of 512 bits: bit i of plane b is bit b of byte i
+ *   planes    upper 5 -> 32 masks, one per octet of values; lower 3 -> 8 masks; value = 8 octet + low:
+ *             count of a value = population of (mask of its octet & mask of its low bits)
  *
- * A table of counters is bound to one store a byte; here a value costs three instructions per 512 bytes (and, count,
- * add), which for 64 values is 3/8 of an instruction a byte. Splitting into streams first costs less than it saves: for
- * 256 values at once it would be 1.5. Values that do not occur, 8 at a time, are skipped, so text is faster still.
- * bench_kernels: 2.7 times the tables on text, 1.6 times on random bytes. */
+ * A table of counters is bound to one store a byte. Here a value costs three instructions per 512 bytes (and, count,
+ * add), and octets that do not occur in a batch cost next to nothing, so text is fast: 28 values lie in 6 octets. Where
+ * an octet had a single value before (blank, line feed) one look tells whether that is so again.
+ *
+ *   many octets?  bytes --compress by the upper two bits--> 4 streams --full--> a batch of its own
+ *
+ * With any byte 256 values cost 1.5 instructions a byte; in four streams of 64 values each it is 3/8 and the splitting.
+ *
+ * Fetching. Counting is bound by instructions and reading by memory; both at once need the fetches spread evenly between
+ * the instructions, because the core has few buffers for them: all at the start of a batch cost 1.7 times the time.
+ * bench_kernels, one core, in cache: text 11 GB/s (tables 3.3), random bytes 5 GB/s. */
 #include "count_bytes.h"
 
 #include <immintrin.h>
+#include <stdbool.h>
 #include <string.h>
 
-enum { STREAMS = 4, CHUNK = 512, CHUNKS = 8 };
+enum {
+    STREAMS = 4, CHUNK = 512, CHUNKS = 8, BATCH = CHUNKS * CHUNK, LINE = 64,
+    NO_SINGLE = 8,              /* the octet had several values, or none yet */
+    DENSE_OCTETS = 12,          /* from here on splitting pays ... */
+    DENSE_BYTES = 128 << 10     /* ... for so many bytes, before it is asked again */
+};
 
-typedef struct stream {
-    size_t used;
-    uint8_t bytes[(CHUNKS + 1) * CHUNK + 64];
-} stream;
+#define UNROLL _Pragma("GCC unroll 8")
+#define ALWAYS_INLINE inline __attribute__((always_inline))
 
-typedef struct masks {
-    __m512i low[8], high[8];
-} masks;
+typedef struct batch {
+    __m512i low[CHUNKS][8];     /* masks of the lower three bits */
+    __m512i plane[5][CHUNKS];   /* 3 .. 7 */
+    const uint8_t *fetch;       /* the next line to fetch */
+    size_t fetch_step;          /* LINE, or 0 when all are fetched */
+    uint64_t *counts;
+    uint8_t single[32];         /* the only value, modulo 8, that the octet had in its last batch */
+} batch;
 
-/* The 8 values of three bits: the minterms of three planes. */
-#define MINTERMS(to, p2, p1, p0)                                                                                       \
-    do {                                                                                                               \
-        (to)[0] = _mm512_ternarylogic_epi64(p2, p1, p0, 1 << 0);                                                       \
-        (to)[1] = _mm512_ternarylogic_epi64(p2, p1, p0, 1 << 1);                                                       \
-        (to)[2] = _mm512_ternarylogic_epi64(p2, p1, p0, 1 << 2);                                                       \
-        (to)[3] = _mm512_ternarylogic_epi64(p2, p1, p0, 1 << 3);                                                       \
-        (to)[4] = _mm512_ternarylogic_epi64(p2, p1, p0, 1 << 4);                                                       \
-        (to)[5] = _mm512_ternarylogic_epi64(p2, p1, p0, 1 << 5);                                                       \
-        (to)[6] = _mm512_ternarylogic_epi64(p2, p1, p0, 1 << 6);                                                       \
-        (to)[7] = _mm512_ternarylogic_epi64(p2, p1, p0, 1 << 7);                                                       \
-    } while (0)
-
-/* The order of the bits within a plane does not matter, as long as it is the same in all. */
-static inline void masks_of(const uint8_t *bytes, masks *to)
+static ALWAYS_INLINE void fetch_some(batch *b, int lines)
 {
-    const __m512i unit = _mm512_set1_epi64((long long)0x8040201008040201);
-    const __m512i by_plane = _mm512_set_epi8(
-        63, 55, 47, 39, 31, 23, 15, 7, 62, 54, 46, 38, 30, 22, 14, 6, 61, 53, 45, 37, 29, 21, 13, 5, 60, 52, 44, 36, 28,
-        20, 12, 4, 59, 51, 43, 35, 27, 19, 11, 3, 58, 50, 42, 34, 26, 18, 10, 2, 57, 49, 41, 33, 25, 17, 9, 1, 56, 48,
-        40, 32, 24, 16, 8, 0);
-    __m512i row[8];
-    for (int i = 0; i < 8; i++) {
-        /* as a matrix times the unit matrix, each 8 bytes are transposed: byte b holds bit b of all; then qword b does
- * */
-        const __m512i bits = _mm512_gf2p8affine_epi64_epi8(unit, _mm512_loadu_si512(bytes + i * 64), 0);
-        row[i] = _mm512_permutexvar_epi8(by_plane, bits);
+    UNROLL
+    for (int i = 0; i < lines; i++) {
+        __builtin_prefetch(b->fetch, 0, 2);
+        b->fetch += b->fetch_step;
     }
-    __m512i even[4], odd[4];
-    for (int i = 0; i < 4; i++) {
-        even[i] = _mm512_unpacklo_epi64(row[2 * i], row[2 * i + 1]);    /* planes 0, 2, 4, 6 in 128-bit lanes */
-        odd[i] = _mm512_unpackhi_epi64(row[2 * i], row[2 * i + 1]);     /* planes 1, 3, 5, 7 */
-    }
-    const __m512i even_a = _mm512_shuffle_i64x2(even[0], even[1], 0x44);
-    const __m512i even_b = _mm512_shuffle_i64x2(even[0], even[1], 0xee);
-    const __m512i even_c = _mm512_shuffle_i64x2(even[2], even[3], 0x44);
-    const __m512i even_d = _mm512_shuffle_i64x2(even[2], even[3], 0xee);
-    const __m512i odd_a = _mm512_shuffle_i64x2(odd[0], odd[1], 0x44);
-    const __m512i odd_b = _mm512_shuffle_i64x2(odd[0], odd[1], 0xee);
-    const __m512i odd_c = _mm512_shuffle_i64x2(odd[2], odd[3], 0x44);
-    const __m512i odd_d = _mm512_shuffle_i64x2(odd[2], odd[3], 0xee);
-    const __m512i plane0 = _mm512_shuffle_i64x2(even_a, even_c, 0x88);
-    const __m512i plane1 = _mm512_shuffle_i64x2(odd_a, odd_c, 0x88);
-    const __m512i plane2 = _mm512_shuffle_i64x2(even_a, even_c, 0xdd);
-    const __m512i plane3 = _mm512_shuffle_i64x2(odd_a, odd_c, 0xdd);
-    const __m512i plane4 = _mm512_shuffle_i64x2(even_b, even_d, 0x88);
-    const __m512i plane5 = _mm512_shuffle_i64x2(odd_b, odd_d, 0x88);
-    MINTERMS(to->low, plane2, plane1, plane0);
-    MINTERMS(to->high, plane5, plane4, plane3);
+}
+
+/* Takes byte j from vector i, or from its partner i ^ step where j has the bit `step`. */
+static ALWAYS_INLINE void exchange(__m512i vector[8], int step, __mmask64 partner)
+{
+    __m512i mixed[8];
+    UNROLL
+    for (int i = 0; i < 8; i++)
+        mixed[i] = _mm512_mask_blend_epi8(partner, vector[i], vector[i ^ step]);
+    UNROLL
+    for (int i = 0; i < 8; i++)
+        vector[i] = mixed[i];
+}
+
+/* As a matrix times the unit matrix, each 8 bytes are transposed: byte b holds bit b of all. With the rows of the unit
+ * matrix in the order j ^ i, byte j of vector i holds bit j ^ i; three rounds of blends then collect bit i in vector i,
+ * and a shuffle brings the bytes into the same order in all. Blends run on two ports, shuffles on one. */
+static ALWAYS_INLINE void planes_of(const uint8_t *bytes, __m512i plane[8])
+{
+    static const uint64_t unit[8] = {0x8040201008040201, 0x4080102004080102, 0x2010804002010804, 0x1020408001020408,
+                                     0x0804020180402010, 0x0408010240801020, 0x0201080420108040, 0x0102040810204080};
+    const __m512i order = _mm512_set4_epi32(0x0f0e0d0c, 0x0b0a0908, 0x07060504, 0x03020100);
+    UNROLL
+    for (int i = 0; i < 8; i++)
+        plane[i] = _mm512_gf2p8affine_epi64_epi8(_mm512_set1_epi64((long long)unit[i]),
+                                                 _mm512_loadu_si512(bytes + i * 64), 0);
+    exchange(plane, 1, 0xaaaaaaaaaaaaaaaa);
+    exchange(plane, 2, 0xcccccccccccccccc);
+    exchange(plane, 4, 0xf0f0f0f0f0f0f0f0);
+    UNROLL
+    for (int i = 1; i < 8; i++)
+        plane[i] = _mm512_shuffle_epi8(plane[i], _mm512_xor_si512(order, _mm512_set1_epi8((char)i)));
+}
+
+#define MINTERM(p2, p1, p0, value) _mm512_ternarylogic_epi64(p2, p1, p0, 1 << (value))
+
+static inline bool is_empty(__m512i bits)
+{
+    return _mm512_test_epi64_mask(bits, bits) == 0;
 }
 
 /* Eight vectors of eight numbers to the vector of their eight sums. */
-static inline __m512i sums_of(const __m512i vector[8])
+static ALWAYS_INLINE __m512i sums_of(const __m512i vector[8])
 {
     __m512i pair[4], four[2];
+    UNROLL
     for (int i = 0; i < 4; i++)
         pair[i] = _mm512_add_epi64(_mm512_unpacklo_epi64(vector[2 * i], vector[2 * i + 1]),
                                    _mm512_unpackhi_epi64(vector[2 * i], vector[2 * i + 1]));
+    UNROLL
     for (int i = 0; i < 2; i++)
         four[i] = _mm512_add_epi64(_mm512_shuffle_i64x2(pair[2 * i], pair[2 * i + 1], 0x88),
                                    _mm512_shuffle_i64x2(pair[2 * i], pair[2 * i + 1], 0xdd));
@@ -90,87 +105,184 @@ static inline __m512i sums_of(const __m512i vector[8])
                             _mm512_shuffle_i64x2(four[0], four[1], 0xdd));
 }
 
-/* counts: of the 64 values of this stream. */
-static void count_chunks(const uint8_t *bytes, size_t chunks, uint64_t *counts)
+/* The octet's bits, if they are all of the value that it had alone in the last batch. */
+static ALWAYS_INLINE bool count_single(const batch *b, unsigned octet, const __m512i mask[CHUNKS])
 {
-    masks chunk[CHUNKS];
-    for (size_t c = 0; c < chunks; c++)
-        masks_of(bytes + c * CHUNK, &chunk[c]);
-    for (int high = 0; high < 8; high++) {
-        __m512i any = _mm512_setzero_si512(), sum[8];
-        for (size_t c = 0; c < chunks; c++)
-            any = _mm512_or_si512(any, chunk[c].high[high]);
-        if (_mm512_test_epi64_mask(any, any) == 0)
-            continue;
-        for (int low = 0; low < 8; low++)
-            sum[low] = _mm512_setzero_si512();
-        for (size_t c = 0; c < chunks; c++)
-            for (int low = 0; low < 8; low++) {
-                const __m512i both = _mm512_and_si512(chunk[c].high[high], chunk[c].low[low]);
-                sum[low] = _mm512_add_epi64(sum[low], _mm512_popcnt_epi64(both));
-            }
-        __m512i *to = (__m512i *)(counts + high * 8);
-        _mm512_storeu_si512(to, _mm512_add_epi64(_mm512_loadu_si512(to), sums_of(sum)));
+    const unsigned value = b->single[octet];
+    __m512i others = _mm512_setzero_si512(), sum = others;
+    if (value == NO_SINGLE)
+        return false;
+    UNROLL
+    for (int c = 0; c < CHUNKS; c++) {
+        others = _mm512_or_si512(others, _mm512_andnot_si512(b->low[c][value], mask[c]));
+        sum = _mm512_add_epi64(sum, _mm512_popcnt_epi64(mask[c]));
     }
+    if (!is_empty(others))
+        return false;
+    b->counts[octet * 8 + value] += (uint64_t)_mm512_reduce_add_epi64(sum);
+    return true;
 }
 
-static inline void append(stream *to, __m512i bytes, __mmask64 which)
+/* Returns 1 if values of the octet occur, else 0. quarter: of the values that share the upper three bits. */
+static ALWAYS_INLINE unsigned count_octet(batch *b, unsigned octet, const __m512i upper[CHUNKS], const int quarter)
+{
+    __m512i mask[CHUNKS], any = _mm512_setzero_si512(), sum[8];
+    UNROLL
+    for (int c = 0; c < CHUNKS; c++) {
+        mask[c] = MINTERM(upper[c], b->plane[1][c], b->plane[0][c], 4 + quarter);
+        any = _mm512_or_si512(any, mask[c]);
+    }
+    if (is_empty(any))
+        return 0;
+    if (count_single(b, octet, mask))
+        return 1;
+    UNROLL
+    for (int low = 0; low < 8; low++)
+        sum[low] = _mm512_setzero_si512();
+    UNROLL
+    for (int c = 0; c < CHUNKS; c++) {
+        fetch_some(b, 1);
+        UNROLL
+        for (int low = 0; low < 8; low++)
+            sum[low] = _mm512_add_epi64(sum[low], _mm512_popcnt_epi64(_mm512_and_si512(mask[c], b->low[c][low])));
+    }
+    const __m512i found = sums_of(sum);
+    const unsigned values = _mm512_test_epi64_mask(found, found);
+    b->single[octet] = (uint8_t)((values & (values - 1)) != 0 ? NO_SINGLE : __builtin_ctz(values));
+    uint64_t *to = b->counts + octet * 8;
+    _mm512_storeu_si512(to, _mm512_add_epi64(_mm512_loadu_si512(to), found));
+    return 1;
+}
+
+static ALWAYS_INLINE unsigned count_upper(batch *b, const int bits)
+{
+    __m512i upper[CHUNKS], any = _mm512_setzero_si512();
+    unsigned octets = 0;
+    UNROLL
+    for (int c = 0; c < CHUNKS; c++) {
+        upper[c] = MINTERM(b->plane[4][c], b->plane[3][c], b->plane[2][c], bits);
+        any = _mm512_or_si512(any, upper[c]);
+    }
+    if (is_empty(any))
+        return 0;
+    UNROLL
+    for (int quarter = 0; quarter < 4; quarter++)
+        octets += count_octet(b, (unsigned)(bits * 4 + quarter), upper, quarter);
+    return octets;
+}
+
+/* Returns how many octets occur. fetch_step: LINE to fetch as many bytes at `fetch`, or 0. */
+static unsigned count_batch(batch *b, const uint8_t *bytes, const uint8_t *fetch, size_t fetch_step)
+{
+    enum { FETCH_FIRST = 4 };   /* lines a chunk here; the rest, while octets are counted */
+    const uint8_t *const fetch_end = fetch + BATCH;
+    __m512i top = _mm512_setzero_si512();
+    unsigned octets = 0;
+    b->fetch = fetch;
+    b->fetch_step = fetch_step;
+    for (int c = 0; c < CHUNKS; c++) {
+        __m512i plane[8];
+        fetch_some(b, FETCH_FIRST);
+        planes_of(bytes + c * CHUNK, plane);
+        b->low[c][0] = MINTERM(plane[2], plane[1], plane[0], 0);
+        b->low[c][1] = MINTERM(plane[2], plane[1], plane[0], 1);
+        b->low[c][2] = MINTERM(plane[2], plane[1], plane[0], 2);
+        b->low[c][3] = MINTERM(plane[2], plane[1], plane[0], 3);
+        b->low[c][4] = MINTERM(plane[2], plane[1], plane[0], 4);
+        b->low[c][5] = MINTERM(plane[2], plane[1], plane[0], 5);
+        b->low[c][6] = MINTERM(plane[2], plane[1], plane[0], 6);
+        b->low[c][7] = MINTERM(plane[2], plane[1], plane[0], 7);
+        UNROLL
+        for (int i = 0; i < 5; i++)
+            b->plane[i][c] = plane[3 + i];
+        top = _mm512_or_si512(top, plane[7]);
+    }
+    UNROLL
+    for (int bits = 0; bits < 4; bits++) {
+        octets += count_upper(b, bits);
+        if (b->fetch >= fetch_end)
+            b->fetch_step = 0;
+    }
+    if (!is_empty(top)) {
+        UNROLL
+        for (int bits = 4; bits < 8; bits++) {
+            octets += count_upper(b, bits);
+            if (b->fetch >= fetch_end)
+                b->fetch_step = 0;
+        }
+    }
+    while (b->fetch_step != 0 && b->fetch < fetch_end)
+        fetch_some(b, 1);
+    return octets;
+}
+
+/* Fewer bytes than a batch. */
+static void count_rest(batch *b, const uint8_t *bytes, size_t size)
+{
+    uint8_t padded[BATCH] __attribute__((aligned(64)));
+    if (size == 0)
+        return;
+    memcpy(padded, bytes, size);
+    memset(padded + size, 0, BATCH - size);
+    count_batch(b, padded, padded, 0);
+    b->counts[0] -= BATCH - size;
+}
+
+/* ---- many values -------------------------------------------------------------------------------------------------- */
+
+typedef struct stream {
+    size_t used;
+    uint8_t bytes[BATCH + CHUNK + 64];
+} stream;
+
+static ALWAYS_INLINE void append(stream *to, __m512i bytes, __mmask64 which)
 {
     _mm512_storeu_si512(to->bytes + to->used, _mm512_maskz_compress_epi8(which, bytes));
     to->used += (size_t)_mm_popcnt_u64(which);
 }
 
-/* The bytes under `valid` to their streams. */
-static inline void split(stream *streams, __m512i bytes, __mmask64 valid)
+/* A multiple of CHUNK bytes, by way of the streams of their upper two bits. */
+static void count_dense(batch *b, const uint8_t *bytes, size_t size, const uint8_t *ahead)
 {
-    const __mmask64 top = _mm512_movepi8_mask(bytes), second = _mm512_movepi8_mask(_mm512_add_epi8(bytes, bytes));
-    append(&streams[0], bytes, valid & ~(top | second));
-    append(&streams[1], bytes, valid & ~top & second);
-    if (top == 0)               /* text: always; random bytes: never */
-        return;
-    append(&streams[2], bytes, valid & top & ~second);
-    append(&streams[3], bytes, valid & top & second);
-}
-
-/* Counts the full chunks once there are enough of them; what is left moves to the front. */
-static inline void drain(stream *from, uint64_t *counts)
-{
-    if (from->used < CHUNKS * CHUNK)
-        return;
-    count_chunks(from->bytes, CHUNKS, counts);
-    from->used -= CHUNKS * CHUNK;
-    memcpy(from->bytes, from->bytes + CHUNKS * CHUNK, CHUNK);
-}
-
-static void finish(stream *from, uint64_t *counts)
-{
-    drain(from, counts);
-    const size_t padding = -from->used % CHUNK, chunks = (from->used + padding) / CHUNK;
-    if (chunks == 0)
-        return;
-    memset(from->bytes + from->used, 0, padding);
-    count_chunks(from->bytes, chunks, counts);
-    counts[0] -= padding;       /* the zeros are the stream's value 0 */
+    stream streams[STREAMS];
+    for (int s = 0; s < STREAMS; s++)
+        streams[s].used = 0;
+    for (size_t at = 0; at < size; at += CHUNK) {
+        for (size_t i = at; i < at + CHUNK; i += 64) {
+            __builtin_prefetch(ahead + i, 0, 2);
+            const __m512i vector = _mm512_loadu_si512(bytes + i);
+            const __mmask64 first = _mm512_movepi8_mask(vector);
+            const __mmask64 second = _mm512_movepi8_mask(_mm512_add_epi8(vector, vector));
+            append(&streams[0], vector, ~(first | second));
+            append(&streams[1], vector, ~first & second);
+            append(&streams[2], vector, first & ~second);
+            append(&streams[3], vector, first & second);
+        }
+        for (int s = 0; s < STREAMS; s++) {
+            if (streams[s].used < BATCH)
+                continue;
+            count_batch(b, streams[s].bytes, streams[s].bytes, 0);
+            streams[s].used -= BATCH;
+            memcpy(streams[s].bytes, streams[s].bytes + BATCH, CHUNK);
+        }
+    }
+    for (int s = 0; s < STREAMS; s++)
+        count_rest(b, streams[s].bytes, streams[s].used);
 }
 
 void mr__count_bytes_avx512(const uint8_t *data, size_t size, const uint8_t *ahead, uint64_t counts[256])
 {
-    stream streams[STREAMS];
+    batch b = {.counts = counts};
     size_t at = 0;
-    for (int s = 0; s < STREAMS; s++)
-        streams[s].used = 0;
-    for (; size - at >= CHUNK; at += CHUNK) {
-        for (size_t i = 0; i < CHUNK; i += 64) {
-            __builtin_prefetch(ahead + at + i);
-            split(streams, _mm512_loadu_si512(data + at + i), ~(__mmask64)0);
+    memset(b.single, NO_SINGLE, sizeof b.single);
+    while (size - at >= BATCH) {
+        const unsigned octets = count_batch(&b, data + at, ahead + at, LINE);
+        at += BATCH;
+        if (octets >= DENSE_OCTETS) {
+            const size_t rest = (size - at) / CHUNK * CHUNK, dense = rest < DENSE_BYTES ? rest : DENSE_BYTES;
+            count_dense(&b, data + at, dense, ahead + at);
+            at += dense;
         }
-        for (int s = 0; s < STREAMS; s++)
-            drain(&streams[s], counts + s * 64);
     }
-    for (; at < size; at += 64) {
-        const __mmask64 valid = size - at < 64 ? ((__mmask64)1 << (size - at)) - 1 : ~(__mmask64)0;
-        split(streams, _mm512_maskz_loadu_epi8(valid, data + at), valid);
-    }
-    for (int s = 0; s < STREAMS; s++)
-        finish(&streams[s], counts + s * 64);
+    count_rest(&b, data + at, size - at);
 }

@@ -4,5 +4,5 @@
 
 MR_ROW_KERNEL(histogram_count, void)
 {
-    mr_count_u8(out, mr_column_u8(row, 0));
+    mr_count_column_u8(out, row, 0);
 }

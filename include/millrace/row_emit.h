@@ -4,15 +4,16 @@
  *
  * Sums without a key: row i of the block always goes to partial sum i % MR__ROW_PHASES, whatever the lane count, and
  * the partial sums are folded in one order at the end of the block. That makes floating sums equal to the bit at every
- * level. Bytes as keys are collected and counted by the library, which has kernels of its own for that. Include row.h.
- * */
+ * level. Bytes as keys are counted by the library, which has kernels of its own for that: where they lie if they are a
+ * column, else collected first. Include row.h. */
 #ifndef MILLRACE_ROW_EMIT_H
 #define MILLRACE_ROW_EMIT_H
 
 enum {
     MR__ROW_PHASES = 64,    /* a multiple of every lane count */
     MR__ROW_SLOTS = 32,     /* slots that mr_sum_* may use */
-    MR__ROW_BYTES = 16384   /* keys of one byte that are counted at a time */
+    MR__ROW_BYTES = 16384,  /* keys of one byte that are collected before they are counted */
+    MR__ROW_AHEAD = 16384   /* bytes between what is counted and what is fetched */
 };
 
 /* counts[byte] += how often it occurs; at the vector level chosen at run time. ahead: bytes that will be read next; they are
@@ -40,6 +41,7 @@ typedef struct mr_row_out {
     uint32_t bytes_used;
     const uint8_t *ahead;   /* where the rows behind this group lie: fetched while bytes are counted */
     bool counted;           /* bytes and counts are in use */
+    uint32_t counted_column;    /* 1 + the column whose bytes are counted at the end of the block; 0: none */
 } mr_row_out;
 
 MR_ROW_FUNCTION void mr__row_begin(mr_row_out *out, mr_emitter *emitter, mr__row_memory *memory)
@@ -48,7 +50,18 @@ MR_ROW_FUNCTION void mr__row_begin(mr_row_out *out, mr_emitter *emitter, mr__row
         .emitter = emitter, .memory = memory, .keys = emitter->dense_keys, .width = emitter->dense_width};
 }
 
-MR_ROW_FUNCTION void mr__row_end(mr_row_out *out)
+/* counts: of the values of one byte, as keys. */
+MR_ROW_FUNCTION void mr__row_add_counts(mr_row_out *out, const uint64_t *counts)
+{
+    uint64_t *table = (uint64_t *)out->emitter->dense;
+    for (uint64_t key = 0; key < 256; key++)
+        if (key < out->keys)
+            table[key * out->width] += counts[key];
+        else if (counts[key] > 0)
+            mr__emit_bad_dense(out->emitter, key);
+}
+
+MR_ROW_FUNCTION void mr__row_end(mr_row_out *out, const mr_block *block)
 {
     double *f64 = (double *)out->emitter->dense;
     uint64_t *u64 = (uint64_t *)out->emitter->dense;
@@ -62,14 +75,16 @@ MR_ROW_FUNCTION void mr__row_end(mr_row_out *out)
             for (int i = 0; i < MR__ROW_PHASES; i++)
                 u64[slot] += out->memory->sums[slot].u64[i];
         }
-    if (!out->counted)
-        return;
-    mr__count_bytes(out->memory->bytes, out->bytes_used, out->ahead, out->memory->counts);
-    for (uint64_t key = 0; key < 256; key++)
-        if (key < out->keys)
-            u64[key * out->width] += out->memory->counts[key];
-        else if (out->memory->counts[key] > 0)
-            mr__emit_bad_dense(out->emitter, key);
+    if (out->counted) {
+        mr__count_bytes(out->memory->bytes, out->bytes_used, out->ahead, out->memory->counts);
+        mr__row_add_counts(out, out->memory->counts);
+    }
+    if (out->counted_column != 0) {
+        const uint8_t *column = (const uint8_t *)block->columns[out->counted_column - 1];
+        memset(out->memory->counts, 0, sizeof out->memory->counts);
+        mr__count_bytes(column, block->rows, column + MR__ROW_AHEAD, out->memory->counts);
+        mr__row_add_counts(out, out->memory->counts);
+    }
 }
 
 /* ---- sums by key, lane by lane in the order of the rows ---------------------------------------------------------- */
@@ -232,6 +247,14 @@ MR_ROW_FUNCTION void mr_count_u8(mr_row_out *out, mr_u8 key)
     out->bytes_used += out->active;
 }
 
+MR_ROW_FUNCTION void mr_count_column_u8(mr_row_out *out, mr_row row, uint32_t column)
+{
+    if (__builtin_expect(out->counted_column == 0 || out->counted_column == column + 1, 1))
+        out->counted_column = column + 1;
+    else
+        mr_count_u8(out, mr_column_u8(row, (int)column));
+}
+
 /* ---- sums without a key: reproducible ---------------------------------------------------------------------------- */
 
 #define MR__SUM(T, element)                                                                                            \
@@ -290,7 +313,7 @@ MR_ROW_FUNCTION void mr_sum_i64(mr_row_out *out, uint32_t slot, mr_i64 value)
         out.phase = whole % MR__ROW_PHASES;                                                                            \
         if (out.active > 0)                                                                                            \
             name##_row((mr_row){block, whole}, &out, params);                                                          \
-        mr__row_end(&out);                                                                                             \
+        mr__row_end(&out, block);                                                                                      \
     }                                                                                                                  \
     MR_ROW_FUNCTION void name##_row(mr_row row, mr_row_out *out, const params_type *params)
 

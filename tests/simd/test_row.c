@@ -21,6 +21,8 @@ MR_ROW_TABLE(rows_exp);
 MR_ROW_TABLE(rows_log);
 MR_ROW_TABLE(rows_regression);
 MR_ROW_TABLE(rows_histogram);
+MR_ROW_TABLE(rows_histogram_column);
+MR_ROW_TABLE(rows_histogram_columns);
 
 enum { ROWS_MAX = 4096, TABLE = 4096 };
 
@@ -159,11 +161,17 @@ static void bytes_are_counted(void **state)
                 if (entry(&rows_histogram_rows, level) == NULL)
                     continue;
                 make_case(&text, &textures[t], row_counts[r], r % 3, r + t);    /* not aligned, not padded with zeros */
-                const void *const columns[] = {text.data};
+                const void *const columns[] = {text.data, text.data};
                 for (size_t i = 0; i < text.size; i++)
                     want[text.data[i]]++;
                 assert_int_equal(run(&rows_histogram_rows, level, columns, text.size, NULL, 256, 1, table), MR_OK);
                 assert_memory_equal(table, want, sizeof want);
+                memset(table, 0, sizeof table);
+                run(&rows_histogram_column_rows, level, columns, text.size, NULL, 256, 1, table);
+                assert_memory_equal(table, want, sizeof want);
+                run(&rows_histogram_columns_rows, level, columns, text.size, NULL, 256, 1, table);
+                for (size_t byte = 0; byte < 256; byte++)
+                    assert_int_equal(table[byte], 3 * want[byte]);
             }
 }
 
