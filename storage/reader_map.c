@@ -3,7 +3,8 @@
  *   file:   ......[ stretch: populated ... | not yet ]......
  *   memory:       [ file pages                       ][ page of zeros: the padding behind the last byte ]
  *
- * Pages are populated a megabyte at a time (MADV_POPULATE_READ): one call instead of 256 page faults. A stretch is
+ * Pages are populated a megabyte at a time (MADV_POPULATE_READ): one call instead of 256 page faults. Stretches begin at
+ * a huge page, in the file and in memory, so that large folios of the page cache are mapped as a whole. A stretch is
  * unmapped when the next one is needed, so the resident set stays small and the kernel may have the pages back. Kept
  * bytes cost nothing: they lie in front of the fresh ones. A record that fills half a stretch goes on in the pread
  * buffer, where it is counted against the memory limit.
@@ -23,13 +24,14 @@
 #define MADV_POPULATE_READ 22
 #endif
 
-enum { PAGE = 4096, STEP = 1 << 20, STRETCH = 8 << 20 };
+enum { PAGE = 4096, HUGE_PAGE = 2 << 20, STEP = 1 << 20, STRETCH = 8 << 20 };
 
 struct mr__map {
     mr__guard *guard;
     uint8_t *base;              /* NULL: no stretch */
-    size_t size;                /* of the mapping, with the page behind */
-    uint64_t start, end;        /* of the stretch, in the file; start is a multiple of PAGE */
+    uint8_t *reserved;          /* what the mapping lies in: base, up to a huge page later */
+    size_t size;                /* of the reserved address space, with the page behind the stretch */
+    uint64_t start, end;        /* of the stretch, in the file; start is a multiple of HUGE_PAGE */
     uint64_t populated;         /* in the file */
     bool cut;                   /* the file is shorter than it was */
 };
@@ -51,7 +53,7 @@ void mr__map_end(mr__map *map)
 {
     mr__guard_watch(map->guard, NULL, 0);
     if (map->base != NULL)
-        munmap(map->base, map->size);
+        munmap(map->reserved, map->size);
     map->base = NULL;
 }
 
@@ -70,20 +72,23 @@ static bool map_stretch(mr__reader *reader, uint64_t from)
 {
     mr__map *map = reader->map;
     mr__map_end(map);
-    map->start = map->populated = from / PAGE * PAGE;
+    map->start = from / HUGE_PAGE * HUGE_PAGE;
+    map->populated = from / PAGE * PAGE;
     map->end = map->start + STRETCH < reader->source->size ? map->start + STRETCH : reader->source->size;
     const size_t length = (size_t)(map->end - map->start + PAGE - 1) / PAGE * PAGE;
-    map->size = length + PAGE;
-    uint8_t *base = mr__fault(MR__FAULT_MAP)
-                        ? MAP_FAILED
-                        : mmap(NULL, map->size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (base == MAP_FAILED)
+    map->size = length + PAGE + HUGE_PAGE;
+    uint8_t *reserved = mr__fault(MR__FAULT_MAP)
+                            ? MAP_FAILED
+                            : mmap(NULL, map->size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (reserved == MAP_FAILED)
         return false;
+    uint8_t *base = (uint8_t *)(((uintptr_t)reserved + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE);
     if (mmap(base, length, PROT_READ, MAP_SHARED | MAP_FIXED, reader->ranged.file.fd, (off_t)map->start) ==
         MAP_FAILED) {
-        munmap(base, map->size);
+        munmap(reserved, map->size);
         return false;
     }
+    map->reserved = reserved;
     map->base = base;
     mr__guard_watch(map->guard, base, length);
     return true;
