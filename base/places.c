@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static mr_status compose(char path[MR__PATH_MAX], mr__error *error, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -55,4 +56,11 @@ mr_status mr__places_apps(const void *symbol, char path[MR__PATH_MAX], mr__error
     return compose(path, error, "%.*s/millrace/apps", (int)(slash - library.dli_fname), library.dli_fname);
 done:
     return status;
+}
+
+bool mr__places_is_mounted(const char *mount, const char *path)
+{
+    const size_t length = strlen(mount);
+    return strncmp(path, mount, length) == 0 && (path[length] == '/' || path[length] == '\0') &&
+           access(mount, F_OK) != 0;
 }

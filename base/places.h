@@ -1,8 +1,10 @@
-/* places.h: where things lie on this machine: run records and installed apps. One rule for library and command.
+/* places.h: where things lie on this machine: run records, installed apps, mounts. One rule for library and command.
  * Threads   Any, as long as none changes the environment.
  * Failure   MR_BAD_USAGE: the path would not fit, or the environment names no place. *path is then "". */
 #ifndef MR__PLACES_H
 #define MR__PLACES_H
+
+#include <stdbool.h>
 
 #include "check.h"
 
@@ -13,5 +15,12 @@ enum { MR__PATH_MAX = 4096 };
 mr_status mr__places_records(const char *option, char path[MR__PATH_MAX], mr__error *error);
 /* $MILLRACE_APPS, else millrace/apps beside the shared object that holds `symbol` (pass mr_version's address). */
 mr_status mr__places_apps(const void *symbol, char path[MR__PATH_MAX], mr__error *error);
+
+/* The mounts of every session: the directory for fast local bytes, and memory that ends with the session. */
+#define MR__MOUNT_BURST "/burst"
+#define MR__MOUNT_MEMORY "/memory"
+/* Does `path` lie in the mount? Not where the host has a file or directory of the mount's name: plain paths keep their
+ * meaning. */
+bool mr__places_is_mounted(const char *mount, const char *path);
 
 #endif

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "parse.h"
+#include "places.h"
 
 static bool is_param(const char *text)
 {
@@ -19,6 +20,17 @@ mr_status cli_job_fail(const cli_job *job, mr_status status, mr__error *error)
 {
     const char *sentence = mr_error(job->session);
     return mr__fail(error, status, "%s", sentence[0] != '\0' ? sentence : mr_status_meaning(status));
+}
+
+/* A command is a session: what lies below /memory begins and ends with it. */
+static mr_status check_place(const char *path, const char *what, mr__error *error)
+{
+    mr_status status = MR_OK;
+    MR_CHECK(!mr__places_is_mounted(MR__MOUNT_MEMORY, path), MR_BAD_USAGE,
+             "%s %s cannot lie in memory: that ends with the command\n  hint: " MR__MOUNT_MEMORY
+             " is for programs that run several jobs in one session; " MR__MOUNT_BURST " stays", what, path);
+done:
+    return status;
 }
 
 static mr_status open_app(cli_job *job, mr__error *error)
@@ -46,13 +58,17 @@ mr_status cli_job_open(cli_job *job, const cli_job_settings *settings, const cli
     job->params = calloc(operands->count, sizeof *job->params);
     MR_CHECK(inputs != NULL && job->params != NULL, MR_NO_MEMORY, "no memory for %zu arguments", operands->count);
     job->app_name = operands->text[0];
+    if (settings->output != NULL)
+        MR_TRY(check_place(settings->output, "output", error));
     for (size_t i = 1; i < operands->count; i++) {
         const char *text = operands->text[i];
         MR_CHECK(text[0] != '\0', MR_BAD_USAGE, "an argument is empty\n  hint: is a shell variable unset?");
-        if (is_param(text))
+        if (is_param(text)) {
             job->params[job->job.param_count++] = text;
-        else
-            inputs[job->input_count++] = text;
+            continue;
+        }
+        MR_TRY(check_place(text, "input", error));
+        inputs[job->input_count++] = text;
     }
     const mr_session_options options = {.memory = settings->memory, .workers = (uint32_t)settings->workers,
                                         .burst = settings->burst};

@@ -49,6 +49,9 @@ struct mr_session {
     char *burst_parent;         /* NULL: the default */
     char *records;              /* directory; "": none */
     mr__burst *burst;           /* opened when first needed */
+    mr__namespace *names;       /* plain paths, and what is mounted: */
+    mr__tier *memory;           /* /memory, within half of the memory limit; NULL: the host has something there */
+    mr__tier *local;            /* /burst, the directory that the private burst directory is made in; or NULL */
     pthread_mutex_t burst_mutex;
     mr__loaded_app *apps;
     _Atomic bool cancelled;

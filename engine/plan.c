@@ -3,7 +3,8 @@
  *   validate the descriptor -> parse parameters -> the app's plan() -> layout and order of pairs -> blocks of rows
  *     -> share out the memory -> partitions, parts, chunk size
  *
- * How the memory (the limit, less what the process holds already, less a fixed overhead) is shared out:
+ * How the memory (the limit, less what the process and the files in memory hold already, less a fixed overhead) is shared
+ * out:
  *     1/2   combine buffers of the workers; the reduce tasks read them where they are
  *     1/4   tables of the partitions (pipelined reduce)
  *     1/4   chunks on their way, readers, writers; half of it is kept free for the tables of the reduce stage
@@ -80,7 +81,7 @@ mr_status mr_plan_read_file(mr_plan *plan, const char *path, mr_slice *content)
     mr_status status = MR_OK;
     mr__error *error = plan->internal->error;
     mr_slice loaded = {0};
-    MR_TRY(mr__namespace_load(mr__namespace_plain(), path, &loaded, error));
+    MR_TRY(mr__namespace_load(plan->internal->job->session->names, path, &loaded, error));
     uint8_t *bytes = mr__arena_alloc(&plan->internal->files, loaded.size + MR_BLOCK_PADDING, 64);
     MR_CHECK(bytes != NULL, MR_NO_MEMORY, "no memory for %s (%zu bytes)", path, loaded.size);
     *content = (mr_slice){memcpy(bytes, loaded.data, loaded.size), loaded.size};
@@ -337,13 +338,26 @@ static uint64_t power_of_two_above(uint64_t number)
     return power;
 }
 
+/* Files below /memory count against the limit as well; for a job that writes there, all that it may write. */
+static uint64_t memory_of_files(const mr__job *job)
+{
+    const char *output = job->request->output, *inside;
+    const mr__tier *memory = job->session->memory;
+    if (memory == NULL)
+        return 0;
+    if (output != NULL && mr__namespace_resolve(job->session->names, output, &inside) == memory)
+        return memory->capacity;
+    return atomic_load(&memory->used);
+}
+
 static mr_status share_memory(mr__job *job, mr__error *error)
 {
     mr_status status = MR_OK;
     const uint64_t pinned = job->dataset != NULL ? atomic_load(&job->dataset->pinned.bytes) : 0;
     const bool stays = job->dataset != NULL && mr__pinned_stays(job);
     const uint64_t held = mr__rss_bytes();
-    const uint64_t fixed = (held > pinned ? held - pinned : 0) + OVERHEAD + (uint64_t)job->worker_count * OVERHEAD_WORKER;
+    const uint64_t fixed = (held > pinned ? held - pinned : 0) + memory_of_files(job) + OVERHEAD +
+                           (uint64_t)job->worker_count * OVERHEAD_WORKER;
     const uint64_t least = fixed + (uint64_t)job->worker_count * LEAST_PER_WORKER;
     const uint64_t limit = job->session->memory_limit;
     MR_CHECK(limit >= least, MR_BAD_USAGE,

@@ -1,10 +1,17 @@
-/* session.c: what many jobs share: the machine, the memory limit, the burst directory, the apps. */
+/* session.c: what many jobs share: the machine, the memory limit, the namespace, the burst directory, the apps.
+ *
+ * The namespace:  /memory/...   files in memory; what one job leaves to the next; gone with the session
+ *                 /burst/...    $MILLRACE_BURST/...: stays
+ *                 all else      plain paths
+ * The private burst directory (spilled runs, piped input) is another thing: it lies in the same place, under a name that
+ * nobody else uses, and goes with the session. */
 #include "internal.h"
 
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "fault.h"
 #include "memory.h"
@@ -46,6 +53,24 @@ done:
     return status;
 }
 
+/* What cannot be mounted is left out: a path below it is then a plain path, and not there. */
+static mr_status mount_tiers(mr_session *session, mr__error *error)
+{
+    mr_status status = MR_OK;
+    const char *parent = mr__burst_parent(session->burst_parent);
+    MR_TRY(mr__namespace_create(&session->names, error));
+    if (mr__places_is_mounted(MR__MOUNT_MEMORY, MR__MOUNT_MEMORY)) {
+        MR_TRY(mr__tier_memory_create(session->memory_limit / 2, &session->memory, error));
+        MR_TRY(mr__namespace_mount(session->names, MR__MOUNT_MEMORY, session->memory, error));
+    }
+    if (mr__places_is_mounted(MR__MOUNT_BURST, MR__MOUNT_BURST) && access(parent, R_OK | X_OK) == 0) {
+        MR_TRY(mr__tier_directory_create("burst", parent, 0, &session->local, error));
+        MR_TRY(mr__namespace_mount(session->names, MR__MOUNT_BURST, session->local, error));
+    }
+done:
+    return status;
+}
+
 mr_status mr_session_open(const mr_session_options *options, mr_session **out)
 {
     mr_status status = MR_OK;
@@ -61,6 +86,7 @@ mr_status mr_session_open(const mr_session_options *options, mr_session **out)
     MR_TRY(mr__level_init(error));
     MR_TRY(mr__topology_read(&session->topology, error));
     MR_TRY(apply_options(session, options != NULL ? options : &defaults, error));
+    MR_TRY(mount_tiers(session, error));
     *out = session;
     session = NULL;
 done:
@@ -79,6 +105,9 @@ void mr_session_close(mr_session *session)
         mr__free(app);
     }
     mr__burst_close(session->burst);
+    mr__namespace_destroy(session->names);
+    mr__tier_destroy(session->memory);
+    mr__tier_destroy(session->local);
     mr__topology_fini(&session->topology);
     mr__free(session->burst_parent);
     mr__free(session->records);

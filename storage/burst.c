@@ -18,9 +18,9 @@ struct mr__burst {
     _Atomic uint32_t numbers;
 };
 
-static const char *default_parent(void)
+const char *mr__burst_parent(const char *parent)
 {
-    const char *named = getenv("MILLRACE_BURST");
+    const char *named = parent != NULL ? parent : getenv("MILLRACE_BURST");
     if (named == NULL || *named == '\0')
         named = getenv("TMPDIR");
     return named != NULL && *named != '\0' ? named : "/var/tmp";
@@ -34,8 +34,7 @@ mr_status mr__burst_open(const char *parent, mr__burst **burst, mr__error *error
     uint64_t capacity = 0;
     char prefix[32];
     mr__burst *made = NULL;
-    if (parent == NULL)
-        parent = default_parent();
+    parent = mr__burst_parent(parent);
     MR_CHECK(size == NULL || *size == '\0' || mr__parse_size(size, &capacity) == MR__PARSED, MR_BAD_USAGE,
              "MILLRACE_BURST_SIZE=%s is not a size\n  hint: write it like 500M or 20G", size);
     made = mr__alloc_zero(1, sizeof *made);

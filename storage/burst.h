@@ -15,7 +15,9 @@
 typedef struct mr__burst mr__burst;
 struct mr__tier;
 
-/* parent: NULL for $MILLRACE_BURST, else $TMPDIR, else /var/tmp. */
+/* parent, or if it is NULL $MILLRACE_BURST, else $TMPDIR, else /var/tmp. */
+const char *mr__burst_parent(const char *parent);
+/* Below mr__burst_parent(parent). */
 mr_status mr__burst_open(const char *parent, mr__burst **burst, mr__error *error);
 /* Removes the directory and what is in it. Takes NULL. */
 void mr__burst_close(mr__burst *burst);

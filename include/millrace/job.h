@@ -46,7 +46,8 @@ MR_API void mr_session_cancel(mr_session *session);
 MR_API const char *mr_version(void);
 
 /* Opens input: files, directories (walked, in byte order of the paths; entries that begin with '.' too; links to files
- * are followed, links to directories are not), glob patterns, or "-" for standard input. A file found twice is read
+ * are followed, links to directories are not), glob patterns, or "-" for standard input. A path below /memory or /burst
+ * is one of the session's (docs/storage.md) unless the host has a directory of that name. A file found twice is read
  * twice. Cost: one stat per file. Errors: MR_BAD_INPUT (missing, no permission, empty match), MR_NO_MEMORY. */
 MR_API mr_status mr_dataset_open(mr_session *session, const char *const *paths, size_t count, mr_dataset **dataset);
 MR_API void mr_dataset_close(mr_dataset *dataset);
@@ -77,7 +78,7 @@ typedef struct mr_job {
     mr_dataset *dataset;            /* NULL for MR_INPUT_RANGE */
     const char *const *params;      /* "name=value", param_count of them */
     uint32_t param_count;
-    const char *output;             /* directory to be made; NULL: the result stays in memory */
+    const char *output;             /* directory to be made; NULL: the result stays in memory, for mr_result_next() */
     mr_sort sort;                   /* MR_SORT_NONE: the app's own order */
     bool force;                     /* replace an output that exists, when the job has succeeded */
     uint32_t parts;                 /* output parts; 0: the engine chooses */

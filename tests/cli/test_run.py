@@ -53,6 +53,19 @@ class Run(CliTest):
         self.succeed("run", "wordcount", "-", "-o", "out", "-q", stdin=b"a b a")
         self.assertEqual(self.result(), {b"a": 2, b"b": 1})
 
+    @unittest.skipIf(os.path.exists("/burst"), "this machine has a /burst of its own")
+    def test_burst_is_a_place_for_inputs_and_outputs(self):
+        os.rename(self.path("text"), self.path("burst", "text"))
+        self.succeed("run", "wordcount", "/burst/text", "-o", "/burst/out", "-q")
+        self.assertEqual(self.result("burst/out"), dict(collections.Counter(TEXT.split())))
+        self.assertEqual(sorted(os.listdir(self.path("burst"))), ["out", "text"])
+
+    @unittest.skipIf(os.path.exists("/memory"), "this machine has a /memory of its own")
+    def test_memory_is_no_place_for_a_command(self):
+        self.assert_fails("run", "wordcount", "text", "-o", "/memory/out", exit_status=2, says="ends with the command")
+        self.assert_fails("run", "wordcount", "/memory/text", "-o", "out", exit_status=2, says="ends with the command")
+        self.assert_left_nothing()
+
     def test_json_is_one_object_with_all_fields(self):
         got = json.loads(self.succeed("run", "wordcount", "text", "-o", "out", "--json", "--workers", "2"))
         self.assertEqual(set(got), FIELDS)
