@@ -139,6 +139,7 @@ static void run_worker(struct team *team, mr__worker *worker)
     const bool known = pthread_getaffinity_np(pthread_self(), sizeof before, &before) == 0;
     /* without knowing what to restore, the caller's thread would stay bound */
     const bool bound = known && worker->core != MR__NO_CORE && mr__topology_bind(worker->topology, worker->core);
+    const bool placed = mr__topology_place(worker->topology, worker->core);
     if (worker->ops->start(worker, &error) != MR_OK) {
         note_failure(team, &error);
     } else {
@@ -151,6 +152,8 @@ static void run_worker(struct team *team, mr__worker *worker)
         }
         worker->ops->stop(worker);
     }
+    if (placed)
+        mr__topology_unplace();
     if (bound)
         pthread_setaffinity_np(pthread_self(), sizeof before, &before);
 }

@@ -8,6 +8,14 @@
  * one core share the units that a map keeps busy. The machine is read once and written down: hwloc's own object would
  * only be kept to bind threads, and that is one system call with the number of a processor.
  *
+ * Memory. A worker's big buffers (combine tables, chunks, columns, blocks of pinned datasets, read buffers) are
+ * allocated in many places, some before the worker's thread exists; what they have in common is that the worker touches
+ * their pages first. So the policy is set on the thread, once, and not on each area with mbind(): whoever adds a buffer
+ * has placed it. On the core that it is bound to, a thread would get its own node's memory by the kernel's default too;
+ * the policy holds where binding was refused as well. A chunk that goes to another worker keeps its place: pairs are
+ * written once and read once, and moving them would cost as much as reading them from afar. A policy that the user has
+ * set (numactl) is left as it is.
+ *
  * A synthetic machine (HWLOC_SYNTHETIC) has processors that do not exist: nothing is bound or placed, no quota applies
  * and memory is that of the real machine. */
 #include "topology.h"
@@ -218,17 +226,25 @@ bool mr__topology_bind(const mr__topology *topology, uint32_t index)
     return bound;
 }
 
-void mr__topology_place(const mr__topology *topology, uint32_t index, void *memory, size_t size)
+uint32_t mr__topology_home(const mr__topology *topology, uint32_t index)
 {
-    if (topology->synthetic || topology->nodes < 2 || index >= topology->count || size == 0)
-        return;
-    const uint32_t node = topology->cores[index].os_node;
-    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    const uintptr_t begin = (uintptr_t)memory & ~(page - 1), end = (uintptr_t)memory + size;
+    return topology->nodes > 1 && index < topology->count ? topology->cores[index].os_node : MR__NO_NODE;
+}
+
+bool mr__topology_place(const mr__topology *topology, uint32_t index)
+{
+    const uint32_t node = mr__topology_home(topology, index);
     unsigned long mask[NODES_MAX / NODE_WORD] = {0};
-    if (node >= NODES_MAX)
-        return;
+    int policy;
+    if (topology->synthetic || node >= NODES_MAX)
+        return false;
+    if (get_mempolicy(&policy, NULL, 0, NULL, 0) != 0 || policy != MPOL_DEFAULT)
+        return false;
     mask[node / NODE_WORD] |= 1ul << (node % NODE_WORD);
-    /* only advice: memory on another node is as correct */
-    mbind((void *)begin, end - begin, MPOL_PREFERRED, mask, NODES_MAX, 0);
+    return set_mempolicy(MPOL_PREFERRED, mask, NODES_MAX) == 0;
+}
+
+void mr__topology_unplace(void)
+{
+    set_mempolicy(MPOL_DEFAULT, NULL, 0);
 }

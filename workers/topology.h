@@ -11,6 +11,7 @@
 #include "check.h"
 
 #define MR__NO_CPU UINT32_MAX
+#define MR__NO_NODE UINT32_MAX
 
 typedef struct mr__core {
     uint32_t cpu;           /* OS index to bind to; MR__NO_CPU: none */
@@ -37,7 +38,13 @@ mr_status mr__topology_read(mr__topology *topology, mr__error *error);
 void mr__topology_fini(mr__topology *topology);
 /* Binds the calling thread; false if the system refused (the job goes on unbound). */
 bool mr__topology_bind(const mr__topology *topology, uint32_t index);
-/* Prefers memory of core `index`'s node for the pages of [memory, memory + size). */
-void mr__topology_place(const mr__topology *topology, uint32_t index, void *memory, size_t size);
+/* The node where the memory of a worker on core `index` belongs, as the system numbers it; MR__NO_NODE where any will
+ * do. */
+uint32_t mr__topology_home(const mr__topology *topology, uint32_t index);
+/* Pages that the calling thread touches first come from that node from now on, as long as it has any. false, and
+ * nothing has changed: there is no such node, or the thread has a memory policy of its user's (numactl). */
+bool mr__topology_place(const mr__topology *topology, uint32_t index);
+/* After a place() that returned true, on the same thread. */
+void mr__topology_unplace(void);
 
 #endif

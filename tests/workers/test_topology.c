@@ -1,13 +1,15 @@
 /* test_topology.c: the order of cores on machines that hwloc makes up, and the limits of the real one.
- * Oracle: hwloc's synthetic syntax says what the machine has; sched_getaffinity and sched_getcpu what is so. */
+ * Oracle: hwloc's synthetic syntax says what the machine has; sched_getaffinity, sched_getcpu and get_mempolicy what is
+ * so. */
 #include "cmocka_all.h"
 
+#include <numa.h>
+#include <numaif.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "fault.h"
-#include "memory.h"
 #include "topology.h"
 
 static void read_machine(const char *synthetic, mr__topology *topology)
@@ -19,6 +21,18 @@ static void read_machine(const char *synthetic, mr__topology *topology)
     unsetenv("HWLOC_SYNTHETIC");
     assert_string_equal(error.text, "");
     assert_int_equal(status, MR_OK);
+}
+
+/* -1: there is no such thing here. */
+static int policy_of_this_thread(unsigned long *nodes)
+{
+    int policy;
+    unsigned long mask[16] = {0};
+    if (get_mempolicy(&policy, mask, 16 * 64, NULL, 0) != 0)
+        return -1;
+    if (nodes != NULL)
+        *nodes = mask[0];
+    return policy;
 }
 
 static void test_physical_cores_come_first_and_then_their_hyperthreads(void **state)
@@ -70,20 +84,67 @@ static void test_a_synthetic_machine_is_neither_bound_nor_placed(void **state)
 {
     mr__topology topology;
     cpu_set_t before, after;
-    char *pages = mr__pages_alloc(1 << 16);
     assert_int_equal(sched_getaffinity(0, sizeof before, &before), 0);
     read_machine("pack:2 numa:1 core:4 pu:2", &topology);
     assert_true(topology.synthetic);
     assert_non_null(strstr(topology.note, "synthetic"));
     for (uint32_t i = 0; i < topology.count; i++) {
         assert_false(mr__topology_bind(&topology, i));
-        mr__topology_place(&topology, i, pages, 1 << 16);
+        assert_false(mr__topology_place(&topology, i));
+        assert_int_equal(policy_of_this_thread(NULL), MPOL_DEFAULT);
     }
-    pages[0] = 1;
     assert_int_equal(sched_getaffinity(0, sizeof after, &after), 0);
     assert_true(CPU_EQUAL(&before, &after));
     assert_true(topology.memory_total > topology.memory_free);
-    mr__pages_free(pages, 1 << 16);
+    mr__topology_fini(&topology);
+}
+
+static void test_each_worker_asks_for_the_node_of_its_core(void **state)
+{
+    static const struct { const char *machine; uint32_t homes[8]; } cases[] = {
+        {"pack:2 numa:1 core:2 pu:2", {0, 0, 1, 1, 0, 0, 1, 1}},
+        {"pack:4 numa:1(indexes=3,1,0,2) core:2 pu:1", {3, 3, 1, 1, 0, 0, 2, 2}},   /* the system's numbers */
+    };
+    mr__topology topology;
+    for (size_t c = 0; c < MR__COUNT(cases); c++) {
+        read_machine(cases[c].machine, &topology);
+        assert_int_equal(topology.count, 8);
+        for (uint32_t i = 0; i < 8; i++)
+            assert_int_equal(mr__topology_home(&topology, i), cases[c].homes[i]);
+        assert_int_equal(mr__topology_home(&topology, 8), MR__NO_NODE);
+        mr__topology_fini(&topology);
+    }
+    read_machine("pack:1 core:8 pu:1", &topology);
+    for (uint32_t i = 0; i < 8; i++)
+        assert_int_equal(mr__topology_home(&topology, i), MR__NO_NODE);     /* one node: no question */
+    mr__topology_fini(&topology);
+}
+
+/* A made-up machine that is said to be this one: its node 0 exists here, its node 1 need not. */
+static void test_a_thread_gets_memory_of_its_node_and_a_missing_node_changes_nothing(void **state)
+{
+    mr__topology topology;
+    unsigned long nodes;
+    setenv("HWLOC_THISSYSTEM", "1", 1);
+    read_machine("numa:2 core:1 pu:1", &topology);
+    unsetenv("HWLOC_THISSYSTEM");
+    assert_false(topology.synthetic);
+    for (uint32_t i = 0; i < topology.count; i++) {
+        const uint32_t node = mr__topology_home(&topology, i);
+        const bool exists = node == 0 || numa_max_node() >= (int)node;
+        if (policy_of_this_thread(NULL) < 0) {
+            print_message("skipped: this system has no memory policies\n");
+            skip();
+        }
+        assert_int_equal(mr__topology_place(&topology, i), exists);
+        assert_int_equal(policy_of_this_thread(&nodes), exists ? MPOL_PREFERRED : MPOL_DEFAULT);
+        if (!exists)
+            continue;
+        assert_int_equal(nodes, 1ul << node);
+        assert_false(mr__topology_place(&topology, i));     /* a policy that is there is left as it is */
+        mr__topology_unplace();
+        assert_int_equal(policy_of_this_thread(NULL), MPOL_DEFAULT);
+    }
     mr__topology_fini(&topology);
 }
 
@@ -168,6 +229,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_physical_cores_come_first_and_then_their_hyperthreads),
         cmocka_unit_test(test_machines_of_other_shapes_are_counted_right),
+        cmocka_unit_test(test_each_worker_asks_for_the_node_of_its_core),
+        cmocka_unit_test(test_a_thread_gets_memory_of_its_node_and_a_missing_node_changes_nothing),
         cmocka_unit_test(test_a_synthetic_machine_is_neither_bound_nor_placed),
         cmocka_unit_test(test_the_real_machine_has_the_processors_that_the_kernel_allows),
         cmocka_unit_test(test_a_narrowed_affinity_leaves_fewer_cores_and_says_so),
