@@ -1,7 +1,8 @@
 /* number.c: the C locale for a moment, by thread: setlocale() would change the whole process.
  *
- * Shortest text: every double is told apart by 17 digits, most that people write by 15, so 15, 16 and 17 are tried. Whole
- * numbers below 10^15, which sums and counts often are, are printed as such: three times faster, and the same text. */
+ * Shortest text: every double is told apart by 17 digits, most that people write by 15, so 15, 16 and 17 are tried.
+ * Whole numbers below 10^15, which sums and counts often are, are printed as such: three times faster, and the same
+ * text. */
 #include "number.h"
 
 #include <math.h>

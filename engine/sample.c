@@ -4,9 +4,9 @@
  * every n-th of them is a splitter; a pair belongs to the partition of the last splitter that is not above it. (Sampling as
  * in TeraSort: O. O'Malley, "TeraByte Sort on Apache Hadoop", 2008.) The splitters depend on the input alone.
  *
- * A probe keeps its first pairs, PROBE_KEEPS bytes of them: a block may be a whole file (MR_INPUT_FILES) and give any number.
- * That much, of all probes together, lies in the overhead that the plan sets aside; a pair that alone is larger is kept if
- * it is a probe's first and the budget has room for it. */
+ * A probe keeps its first pairs, PROBE_KEEPS bytes of them: a block may be a whole file (MR_INPUT_FILES) and give any
+ * number. That much, of all probes together, lies in the overhead that the plan sets aside; a pair that alone is larger
+ * is kept if it is a probe's first and the budget has room for it. */
 #include "internal.h"
 
 #include <stdlib.h>

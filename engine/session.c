@@ -3,8 +3,8 @@
  * The namespace:  /memory/...   files in memory; what one job leaves to the next; gone with the session
  *                 /burst/...    $MILLRACE_BURST/...: stays
  *                 all else      plain paths
- * The private burst directory (spilled runs, piped input) is another thing: it lies in the same place, under a name that
- * nobody else uses, and goes with the session. */
+ * The private burst directory (spilled runs, piped input) is another thing: it lies in the same place, under a name
+ * that nobody else uses, and goes with the session. */
 #include "internal.h"
 
 #include <dlfcn.h>

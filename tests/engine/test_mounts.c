@@ -1,5 +1,5 @@
-/* Jobs that read and write below /memory and /burst. Oracle: counts made while the input was written; a result below a mount
- * is read by a second job, and the one in /burst by plain paths too. */
+/* Jobs that read and write below /memory and /burst. Oracle: counts made while the input was written; a result below a
+ * mount is read by a second job, and the one in /burst by plain paths too. */
 #include "cmocka_all.h"
 
 #include <stdio.h>
@@ -18,8 +18,8 @@ enum { WORDS = 200000, DISTINCT = 30000 };
 static const char *text;
 static uint64_t want[DISTINCT], distinct;
 
-static mr_status run_app(mr_session *session, const mr_app_handle *app, const char *input, const char *output, bool force,
-                         mr_result **result)
+static mr_status run_app(mr_session *session, const mr_app_handle *app, const char *input, const char *output,
+                         bool force, mr_result **result)
 {
     mr_dataset *dataset;
     mr_status status = mr_dataset_open(session, &input, 1, &dataset);
