@@ -181,13 +181,28 @@ static void apply_cgroup(mr__topology *topology)
         topology->memory_free = limits.memory_free;
 }
 
+/* hwloc's reader of Linux prints a complaint when /sys is not mounted (a chroot, some containers), and a library does not
+ * print. Without it hwloc still asks the processors themselves. */
+static void keep_quiet(hwloc_topology_t machine)
+{
+    if (access("/sys/devices/system/cpu", X_OK) != 0 && access("/sys/bus/cpu/devices", X_OK) != 0)
+        hwloc_topology_set_components(machine, HWLOC_TOPOLOGY_COMPONENTS_FLAG_BLACKLIST, "linux");
+}
+
+static bool load_machine(hwloc_topology_t *machine)
+{
+    if (hwloc_topology_init(machine) != 0)
+        return false;
+    keep_quiet(*machine);
+    return hwloc_topology_load(*machine) == 0;
+}
+
 mr_status mr__topology_read(mr__topology *topology, mr__error *error)
 {
     mr_status status = MR_OK;
     mr__topology read = {0};
     hwloc_topology_t machine = NULL;
-    if (hwloc_topology_init(&machine) == 0 && hwloc_topology_load(machine) == 0 &&
-        hwloc_get_nbobjs_by_type(machine, HWLOC_OBJ_PU) > 0)
+    if (load_machine(&machine) && hwloc_get_nbobjs_by_type(machine, HWLOC_OBJ_PU) > 0)
         MR_TRY(read_cores(machine, &read, error));
     else
         MR_TRY(assume_cores(&read, error));

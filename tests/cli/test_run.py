@@ -66,6 +66,17 @@ class Run(CliTest):
         self.assert_fails("run", "wordcount", "/memory/text", "-o", "out", exit_status=2, says="ends with the command")
         self.assert_left_nothing()
 
+    def test_a_machine_without_sys_is_no_reason_to_complain(self):
+        hide = ["unshare", "-rm", "sh", "-c", 'mount -t tmpfs none /sys && exec "$@"', "sh"]
+        try:
+            if subprocess.run([*hide, "true"], capture_output=True).returncode != 0:
+                self.skipTest("no file system can be mounted here")
+        except FileNotFoundError:
+            self.skipTest("there is no unshare")
+        run = subprocess.run([*hide, MILLRACE, "explain", "pi"], env=self.environment, capture_output=True, cwd=self.folder)
+        self.assertEqual((run.returncode, run.stderr), (0, b""))
+        self.assertIn(b"CPU workers", run.stdout)
+
     def test_json_is_one_object_with_all_fields(self):
         got = json.loads(self.succeed("run", "wordcount", "text", "-o", "out", "--json", "--workers", "2"))
         self.assertEqual(set(got), FIELDS)
