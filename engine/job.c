@@ -215,6 +215,7 @@ mr_status mr_run(mr_session *session, const mr_job *request, mr_result **result)
     struct timespec now;
     mr__ticker *ticker = NULL;
     mr_result *made = NULL;
+    bool began = false;
     mr__job job = {.session = session, .request = request, .dataset = request->dataset, .started_ns = mr__now_ns(),
                    .worker_count = session->workers};
     mr__error_clear(error);
@@ -231,6 +232,7 @@ mr_status mr_run(mr_session *session, const mr_job *request, mr_result **result)
     job.app = request->app->app;
     job.app_name = request->app->name;
     MR_TRY(prepare(&job, error));
+    began = true;
     MR_TRY(mr__ticker_start(&job, &ticker, error));
     MR_TRY(run_rounds(&job, error));
     if (result != NULL)
@@ -242,7 +244,8 @@ done:
     if (status != MR_OK && job.app != NULL && job.stats.seconds == 0)
         fill_stats(&job);
     job.stats.seconds = (double)(mr__now_ns() - job.started_ns) * 1e-9;
-    if (job.app != NULL)
+    /* a request that was refused as wrong is no run */
+    if (began || (job.app != NULL && mr_status_exit(status) != mr_status_exit(MR_BAD_USAGE)))
         keep_record(&job, status, started, error);
     if (status == MR_OK && made != NULL) {
         mr__result_take(made, &job);

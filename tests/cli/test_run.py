@@ -73,7 +73,8 @@ class Run(CliTest):
                 self.skipTest("no file system can be mounted here")
         except FileNotFoundError:
             self.skipTest("there is no unshare")
-        run = subprocess.run([*hide, MILLRACE, "explain", "pi"], env=self.environment, capture_output=True, cwd=self.folder)
+        run = subprocess.run([*hide, MILLRACE, "explain", "pi"], env=self.environment, cwd=self.folder,
+                             capture_output=True)
         self.assertEqual((run.returncode, run.stderr), (0, b""))
         self.assertIn(b"CPU workers", run.stdout)
 
@@ -102,6 +103,17 @@ class Run(CliTest):
         self.assertIn("  output  out (", text)
         self.assertIn("  record  " + self.path("records"), text)
 
+    def test_a_job_that_failed_leaves_a_record_and_a_refused_one_none(self):
+        self.assert_fails("run", "wordcount", "text", "-o", "out", "split=nothing", exit_status=2, says="split")
+        self.assert_fails("run", "wordcount", "text", "-o", "burst", exit_status=2, says="exists")
+        self.assert_fails("run", "wordcount", "missing", "-o", "out", exit_status=3, says="missing")
+        self.assertFalse(os.path.exists(self.path("records")))
+        self.file("odd", b"x" * 101)
+        self.assert_fails("run", "sort", "odd", "-o", "out", exit_status=3, says="no multiple")
+        record = json.loads(self.succeed("history", "last"))
+        self.assertEqual((record["app"], record["status"], record["exit"]), ("sort", "MR_BAD_INPUT", 3))
+        self.assertIn("no multiple", record["error"])
+
     def test_the_record_and_the_trace_of_a_run(self):
         got = json.loads(self.succeed("run", "wordcount", "text", "-o", "out", "--json", "split=letters"))
         record = json.loads(self.succeed("history", "last"))
@@ -114,13 +126,6 @@ class Run(CliTest):
             self.assertEqual(record[field], got[field])
         trace = self.succeed("trace", "last").decode().strip()
         self.assertGreater(check_trace.check(trace)["X"], 0)
-
-    def test_a_failed_run_is_in_the_history(self):
-        self.assert_fails("run", "wordcount", "none", "-o", "out", exit_status=3, says="none")
-        self.assert_fails("run", "wordcount", "text", "-o", "out", "fold=7", exit_status=2, says="fold")
-        records = json.loads(self.succeed("history", "--json"))
-        self.assertEqual([record["status"] for record in records], ["MR_BAD_USAGE"])    # the other one never began
-        self.assertIn("fold", records[0]["error"])
 
     def test_no_records_on_demand(self):
         got = json.loads(self.succeed("run", "wordcount", "text", "-o", "out", "--json", MILLRACE_RECORDS=""))
