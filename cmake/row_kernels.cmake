@@ -1,7 +1,13 @@
+# Kernels of apps. Installed with the package: keep it free of this tree.
+#
 # Row kernels (millrace/row.h): one source file, compiled once per vector level of the architecture.
 #   millrace_row_kernel(<target> <row file>)
 # adds the objects to the target, and the file's text as <kernel>_source for each MR_ROW_KERNEL(<kernel>, ...) in it.
-# Contraction is off, so that every level gives the same bits. Installed with the package: keep it free of this tree.
+# Contraction is off, so that every level gives the same bits.
+#
+# Block kernels (millrace/text_opencl.h, device_opencl.h): OpenCL C.
+#   millrace_kernel(<target> <name>.cl)
+# adds the file's text to the target as `const char <name>_cl[]`, for the descriptor's .kernel.
 
 set(MILLRACE_ROW_FLAGS -ffp-contract=off -fno-math-errno -fno-trapping-math -Wno-psabi)
 set(MILLRACE_ROW_FLAGS_scalar -fno-tree-vectorize)
@@ -31,21 +37,16 @@ function(_millrace_row_text file result)
     set(${result} "${text}${rest}" PARENT_SCOPE)
 endfunction()
 
-# The kernels of a row file and its text as a C file.
-function(_millrace_row_source file output)
-    _millrace_row_text(${file} text)
-    string(REGEX MATCHALL "MR_ROW_KERNEL\\([ \t]*[A-Za-z_0-9]+" kernels "${text}")
-    if(NOT kernels)
-        message(FATAL_ERROR "${file} has no MR_ROW_KERNEL(name, params)")
-    endif()
+# text as a C string of the name symbol.
+function(_millrace_string symbol text result)
     string(REPLACE "\\" "\\\\" text "${text}")
     string(REPLACE "\"" "\\\"" text "${text}")
     string(REPLACE "\n" "\\n\"\n    \"" text "${text}")
-    set(code "/* Generated from a row file: its text, for devices. */\n")
-    foreach(kernel ${kernels})
-        string(REGEX REPLACE "MR_ROW_KERNEL\\([ \t]*" "" kernel "${kernel}")
-        string(APPEND code "extern const char ${kernel}_source[];\nconst char ${kernel}_source[] =\n    \"${text}\";\n")
-    endforeach()
+    set(${result} "extern const char ${symbol}[];\nconst char ${symbol}[] =\n    \"${text}\";\n" PARENT_SCOPE)
+endfunction()
+
+# A generated C file is only written when it changes: what depends on it is not built again.
+function(_millrace_write_source target output code)
     set(old "")
     if(EXISTS ${output})
         file(READ ${output} old)
@@ -53,6 +54,32 @@ function(_millrace_row_source file output)
     if(NOT old STREQUAL code)
         file(WRITE ${output} "${code}")
     endif()
+    set_source_files_properties(${output} PROPERTIES COMPILE_OPTIONS -Wno-overlength-strings)
+    target_sources(${target} PRIVATE ${output})
+endfunction()
+
+# The text for each kernel of a row file; the entry point that a device calls is the one of this kernel.
+function(_millrace_row_source target file output)
+    _millrace_row_text(${file} text)
+    string(REGEX MATCHALL "MR_ROW_KERNEL\\([ \t]*[A-Za-z_0-9]+" kernels "${text}")
+    if(NOT kernels)
+        message(FATAL_ERROR "${file} has no MR_ROW_KERNEL(name, params)")
+    endif()
+    set(code "/* Generated from a row file: its text, for devices. */\n")
+    foreach(kernel ${kernels})
+        string(REGEX REPLACE "MR_ROW_KERNEL\\([ \t]*" "" kernel "${kernel}")
+        _millrace_string(${kernel}_source "#define MR__ENTRY_${kernel} mr_rows\n${text}" string)
+        string(APPEND code "${string}")
+    endforeach()
+    _millrace_write_source(${target} ${output} "${code}")
+endfunction()
+
+function(millrace_kernel target file)
+    get_filename_component(file ${file} ABSOLUTE)
+    get_filename_component(base ${file} NAME_WE)
+    _millrace_row_text(${file} text)
+    _millrace_string(${base}_cl "${text}" code)
+    _millrace_write_source(${target} ${CMAKE_CURRENT_BINARY_DIR}/${target}_${base}_cl.c "${code}")
 endfunction()
 
 function(millrace_row_kernel target file)
@@ -78,8 +105,5 @@ function(millrace_row_kernel target file)
         endif()
         target_sources(${target} PRIVATE $<TARGET_OBJECTS:${objects}>)
     endforeach()
-    set(source ${CMAKE_CURRENT_BINARY_DIR}/${target}_${base}_source.c)
-    _millrace_row_source(${file} ${source})
-    set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS -Wno-overlength-strings)
-    target_sources(${target} PRIVATE ${source})
+    _millrace_row_source(${target} ${file} ${CMAKE_CURRENT_BINARY_DIR}/${target}_${base}_source.c)
 endfunction()

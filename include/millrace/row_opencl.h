@@ -1,8 +1,13 @@
-/* row_opencl.h: the lane types of row.h in OpenCL C 1.2. The device compiler defines MR_LANES (1, 2, 4, 8 or 16). */
+/* row_opencl.h: the lane types of row.h in OpenCL C 1.2. Beside the definitions of device_opencl.h it needs none; with
+ * MR_GROUP defined it has the columns and the emission words as well, and makes mr_rows() of the row function.
+ *
+ * Columns are read from the records as they lie in the file. Where records are a few words of four bytes, a group of
+ * rows is read with whole vectors and the column is picked out of them in registers: 16 loads of four bytes each would
+ * cost more than pricing an option. */
 #ifndef MILLRACE_ROW_OPENCL_H
 #define MILLRACE_ROW_OPENCL_H
 
-#pragma OPENCL FP_CONTRACT OFF
+#include <millrace/device_opencl.h>
 
 #define MR_ROW_FUNCTION static inline
 
@@ -17,13 +22,27 @@
 #define MR__SELECT(mask, a, b) ((mask) ? (a) : (b))
 #define MR__CONVERT(element, x) ((element)(x))
 #define MR__SAME_BITS(element, x) MR__PASTE(as_, element)(x)
+#define MR__LOAD_LANES(p) (*(p))
+#define MR__STORE_LANES(x, p) (*(p) = (x))
 #else
 #define MR__LANES_OF(element) MR__PASTE(element, MR_LANES)
 #define MR__MASK(T, condition) (condition)
 #define MR__SELECT(mask, a, b) select((b), (a), (mask))
 #define MR__CONVERT(element, x) MR__PASTE(convert_, MR__LANES_OF(element))(x)
 #define MR__SAME_BITS(element, x) MR__PASTE(as_, MR__LANES_OF(element))(x)
+#define MR__LOAD_LANES(p) MR__PASTE(vload, MR_LANES)(0, (p))
+#define MR__STORE_LANES(x, p) MR__PASTE(vstore, MR_LANES)((x), 0, (p))
 #endif
+
+/* LANE(x, 0), LANE(x, 1), ...: a list, to make a vector of. */
+#define MR__LANES_1(LANE, x) LANE(x, 0)
+#define MR__LANES_2(LANE, x) LANE(x, 0), LANE(x, 1)
+#define MR__LANES_4(LANE, x) MR__LANES_2(LANE, x), LANE(x, 2), LANE(x, 3)
+#define MR__LANES_8(LANE, x) MR__LANES_4(LANE, x), LANE(x, 4), LANE(x, 5), LANE(x, 6), LANE(x, 7)
+#define MR__LANES_16(LANE, x)                                                                                          \
+    MR__LANES_8(LANE, x), LANE(x, 8), LANE(x, 9), LANE(x, 10), LANE(x, 11), LANE(x, 12), LANE(x, 13), LANE(x, 14),     \
+        LANE(x, 15)
+#define MR__EACH_LANE MR__PASTE(MR__LANES_, MR_LANES)
 
 #define MR__TYPE(T, element, mask) typedef MR__LANES_OF(element) mr_##T;
 MR__LANE_MAP(MR__TYPE)
@@ -56,5 +75,8 @@ MR_ROW_FUNCTION mr_f32 mr_sqrt_f32(mr_f32 x) { return sqrt(x); }
 MR_ROW_FUNCTION mr_f64 mr_sqrt_f64(mr_f64 x) { return sqrt(x); }
 
 #include <millrace/row_math.h>
+#ifdef MR_GROUP
+#include <millrace/row_emit_opencl.h>
+#endif
 
 #endif
