@@ -25,7 +25,7 @@ mr_status mr_dataset_open(mr_session *session, const char *const *paths, size_t 
         MR_CHECK(dataset->inputs[i] != NULL, MR_NO_MEMORY, "no memory for a dataset");
         dataset->input_count++;
     }
-    MR_TRY(mr__sources_open_in(session->names, paths, count, burst, &dataset->sources, error));
+    MR_TRY(mr__sources_open(session->names, paths, count, burst, &dataset->sources, error));
     *out = dataset;
     dataset = NULL;
 done:

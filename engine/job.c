@@ -100,7 +100,7 @@ static mr_status prepare(mr__job *job, mr__error *error)
         MR_TRY(mr__read_choose(job->dataset->sources, &job->read, error));
     }
     if (job->request->output != NULL)
-        MR_TRY(mr__output_open_in(job->session->names, job->request->output, job->request->force, &job->output, error));
+        MR_TRY(mr__output_open(job->session->names, job->request->output, job->request->force, &job->output, error));
     MR_TRY(make_partitions(job, error));
     MR_TRY(make_workers(job, error));
     MR_TRY(mr__schedule_init(&job->schedule, job, job->worker_count, job->worker_count, 0, error));

@@ -124,8 +124,8 @@ done:
     return status;
 }
 
-mr_status mr__output_open_in(const mr__namespace *names, const char *path, bool force, mr__output **output,
-                             mr__error *error)
+mr_status mr__output_open(const mr__namespace *names, const char *path, bool force, mr__output **output,
+                          mr__error *error)
 {
     mr_status status = MR_OK;
     const char *inside, *wanted = getenv("MILLRACE_SYNC");
@@ -152,11 +152,6 @@ mr_status mr__output_open_in(const mr__namespace *names, const char *path, bool 
 done:
     mr__output_close(made);
     return status;
-}
-
-mr_status mr__output_open(const char *path, bool force, mr__output **output, mr__error *error)
-{
-    return mr__output_open_in(mr__namespace_plain(), path, force, output, error);
 }
 
 void mr__output_close(mr__output *output)

@@ -109,7 +109,7 @@ static bool measure(const char *directory, mr__read_choice *choice)
         return false;
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     mr__budget_init(&budget, UINT64_MAX);
-    if (mr__sources_open(&name, 1, NULL, &sources, NULL) == MR_OK) {
+    if (mr__sources_open(mr__namespace_plain(), &name, 1, NULL, &sources, NULL) == MR_OK) {
         for (int round = 0; round < ROUNDS; round++) {
             const double by_pread = one_pass(sources, &budget, MR__READ_PREAD, two);
             const double by_mmap = one_pass(sources, &budget, MR__READ_MMAP, two);

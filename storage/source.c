@@ -304,8 +304,8 @@ done:
     return status;
 }
 
-mr_status mr__sources_open_in(const mr__namespace *names, const char *const *paths, size_t count, mr__burst *burst,
-                              mr__sources **sources, mr__error *error)
+mr_status mr__sources_open(const mr__namespace *names, const char *const *paths, size_t count, mr__burst *burst,
+                           mr__sources **sources, mr__error *error)
 {
     mr_status status = MR_OK;
     walk w = {.names = names, .burst = burst};
@@ -320,12 +320,6 @@ done:
     mr__free(w.stack);
     mr__sources_close(w.sources);
     return status;
-}
-
-mr_status mr__sources_open(const char *const *paths, size_t count, mr__burst *burst, mr__sources **sources,
-                           mr__error *error)
-{
-    return mr__sources_open_in(mr__namespace_plain(), paths, count, burst, sources, error);
 }
 
 void mr__sources_close(mr__sources *sources)

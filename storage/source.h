@@ -29,12 +29,9 @@ typedef struct mr__sources {
     mr__arena names;
 } mr__sources;
 
-/* burst: where a piped standard input is spooled; may be NULL when no path is a pipe. Plain paths only. */
-mr_status mr__sources_open(const char *const *paths, size_t count, mr__burst *burst, mr__sources **sources,
-                           mr__error *error);
-/* The same through a namespace, so that a path may lie on any tier that is mounted. */
-mr_status mr__sources_open_in(const mr__namespace *names, const char *const *paths, size_t count, mr__burst *burst,
-                              mr__sources **sources, mr__error *error);
+/* burst: where a piped standard input is spooled; may be NULL when no path is a pipe. */
+mr_status mr__sources_open(const mr__namespace *names, const char *const *paths, size_t count, mr__burst *burst,
+                           mr__sources **sources, mr__error *error);
 void mr__sources_close(mr__sources *sources);
 
 #endif

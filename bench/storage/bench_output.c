@@ -50,7 +50,7 @@ static mr_status result(const char *path, const uint8_t *bytes, uint64_t total, 
     mr_status status = MR_OK;
     mr__output *output = NULL;
     mr__part *part = NULL;
-    MR_TRY(mr__output_open(path, true, &output, error));
+    MR_TRY(mr__output_open(mr__namespace_plain(), path, true, &output, error));
     MR_TRY(mr__output_part(output, 0, &part, error));
     for (uint64_t done = 0; done < total; done += 60000)     /* uneven pieces, as a formatter writes them */
         MR_TRY(mr__part_write(part, bytes + done % (PIECE / 2), total - done < 60000 ? total - done : 60000, error));

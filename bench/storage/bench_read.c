@@ -138,7 +138,8 @@ int main(int count, char **arguments)
         fprintf(stderr, "usage: bench_read FILE [THREADS [ROUNDS [WINDOW_KIB]]]\n");
         return 2;
     }
-    if (mr__sources_open((const char *const *)&arguments[1], 1, NULL, &sources, &error) != MR_OK) {
+    const char *const *paths = (const char *const *)&arguments[1];
+    if (mr__sources_open(mr__namespace_plain(), paths, 1, NULL, &sources, &error) != MR_OK) {
         fprintf(stderr, "bench_read: %s\n", error.text);
         return 3;
     }

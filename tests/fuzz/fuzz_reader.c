@@ -82,7 +82,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size -= HEAD;
     make_file(bytes, size);
     mr__budget_init(&budget, 64 << 20);
-    check(mr__sources_open_in(names, &path, 1, NULL, &sources, &error) == MR_OK);
+    check(mr__sources_open(names, &path, 1, NULL, &sources, &error) == MR_OK);
     check(mr__reader_create(sources, (mr__read_path)(data[0] % 3), 1 + data[1] * 8u, &budget, &reader, &error) ==
           MR_OK);
     const mr_status status = walk(reader, data, bytes, size, &error);

@@ -64,7 +64,7 @@ static mr_status write_output(const char *path, bool force, mr__error *error)
 {
     mr_status status = MR_OK;
     mr__output *output = NULL;
-    MR_TRY(mr__output_open(path, force, &output, error));
+    MR_TRY(mr__output_open(mr__namespace_plain(), path, force, &output, error));
     MR_TRY(write_parts(output, error));
     MR_TRY(mr__output_commit(output, error));
 done:
@@ -100,7 +100,7 @@ static void nothing_has_the_name_before_commit_and_all_after(void **state)
     char target[PATH_MAX];
     snprintf(target, sizeof target, "%s", scratch_file("out"));
     const mode_t mask = umask(027);
-    assert_int_equal(mr__output_open(target, false, &output, NULL), MR_OK);
+    assert_int_equal(mr__output_open(mr__namespace_plain(), target, false, &output, NULL), MR_OK);
     assert_int_equal(write_parts(output, NULL), MR_OK);
     assert_int_equal(stat(target, &found), -1);
     assert_int_equal(mr__output_commit(output, NULL), MR_OK);
@@ -118,7 +118,7 @@ static void without_commit_nothing_stays(void **state)
 {
     mr__output *output = NULL;
     mr__part *part = NULL;
-    assert_int_equal(mr__output_open(scratch_file("out/"), false, &output, NULL), MR_OK);
+    assert_int_equal(mr__output_open(mr__namespace_plain(), scratch_file("out/"), false, &output, NULL), MR_OK);
     assert_int_equal(write_parts(output, NULL), MR_OK);
     assert_int_equal(mr__output_part(output, 9, &part, NULL), MR_OK);
     assert_int_equal(mr__part_write(part, content, LARGE, NULL), MR_OK);
@@ -133,14 +133,14 @@ static void an_output_that_exists_is_refused_at_open_and_at_commit(void **state)
     mr__error error = {.code = MR_OK};
     const char *target = scratch_file("out");
     assert_int_equal(mkdir(target, 0755), 0);
-    assert_int_equal(mr__output_open(target, false, &output, &error), MR_EXISTS);
+    assert_int_equal(mr__output_open(mr__namespace_plain(), target, false, &output, &error), MR_EXISTS);
     assert_ptr_equal(output, state);
     assert_non_null(strstr(error.text, target));
     assert_non_null(strstr(error.text, "--force"));
     assert_int_equal(rmdir(target), 0);
 
     mr__error_clear(&error);
-    assert_int_equal(mr__output_open(target, false, &output, NULL), MR_OK);
+    assert_int_equal(mr__output_open(mr__namespace_plain(), target, false, &output, NULL), MR_OK);
     assert_int_equal(write_parts(output, NULL), MR_OK);
     assert_int_equal(scratch_run("mkdir '%s' && echo mine > '%s/part-00000'", target, target), 0);
     assert_int_equal(mr__output_commit(output, &error), MR_EXISTS);
@@ -157,7 +157,7 @@ static void force_replaces_a_result_when_the_new_one_is_whole(void **state)
     snprintf(target, sizeof target, "%s", scratch_file("out"));
     assert_int_equal(scratch_run("mkdir '%s'; echo old > '%s/part-00007'; : > '%s/_SUCCESS'", target, target, target),
                      0);
-    assert_int_equal(mr__output_open(target, true, &output, NULL), MR_OK);
+    assert_int_equal(mr__output_open(mr__namespace_plain(), target, true, &output, NULL), MR_OK);
     assert_int_equal(write_parts(output, NULL), MR_OK);
     assert_int_equal(scratch_run("test \"$(cat '%s/part-00007')\" = old", target), 0);
     mr__output_close(output);                           /* not committed: the old one stays */
@@ -180,7 +180,7 @@ static void force_does_not_replace_what_is_no_result(void **state)
         mr__error error = {.code = MR_OK};
         const char *target = scratch_file("out");
         assert_int_equal(scratch_run(makes[i], target, target), 0);
-        assert_int_equal(mr__output_open(target, true, &output, &error), MR_EXISTS);
+        assert_int_equal(mr__output_open(mr__namespace_plain(), target, true, &output, &error), MR_EXISTS);
         assert_non_null(strstr(error.text, "no result"));
         assert_int_equal(scratch_run("test -e '%s' && rm -r '%s'", target, target), 0);
     }
@@ -196,7 +196,8 @@ static void a_name_that_cannot_be_an_output_gets_a_sentence(void **state)
     for (size_t i = 0; i < MR__COUNT(cases); i++) {
         mr__output *output = NULL;
         mr__error error = {.code = MR_OK};
-        assert_int_equal(mr__output_open(cases[i].path, false, &output, &error), cases[i].status);
+        assert_int_equal(mr__output_open(mr__namespace_plain(), cases[i].path, false, &output, &error),
+                         cases[i].status);
         assert_null(output);
         assert_non_null(strstr(error.text, cases[i].path));
     }
@@ -214,7 +215,8 @@ static void what_a_killed_job_left_goes_and_what_a_live_one_has_stays(void **sta
         children[i] = fork();
         assert_true(children[i] >= 0);
         if (children[i] == 0) {
-            if (mr__output_open(target, false, &output, NULL) != MR_OK || write_parts(output, NULL) != MR_OK ||
+            if (mr__output_open(mr__namespace_plain(), target, false, &output, NULL) != MR_OK ||
+                write_parts(output, NULL) != MR_OK ||
                 write(ready[1], "x", 1) != 1)
                 _exit(1);
             for (;;)
@@ -225,7 +227,7 @@ static void what_a_killed_job_left_goes_and_what_a_live_one_has_stays(void **sta
     kill(children[0], SIGKILL);
     waitpid(children[0], NULL, 0);
     assert_int_equal(scratch_count(), 2 * 6);           /* each: claim, result, four parts */
-    assert_int_equal(mr__output_open(target, false, &output, NULL), MR_OK);
+    assert_int_equal(mr__output_open(mr__namespace_plain(), target, false, &output, NULL), MR_OK);
     assert_int_equal(scratch_count(), 6 + 2);
     mr__output_close(output);
     assert_int_equal(scratch_count(), 6);
@@ -262,7 +264,7 @@ static void many_threads_write_parts_of_one_output(void **state)
 {
     struct shared shared = {.next = 0};
     pthread_t threads[4];
-    assert_int_equal(mr__output_open(scratch_file("out"), false, &shared.output, NULL), MR_OK);
+    assert_int_equal(mr__output_open(mr__namespace_plain(), scratch_file("out"), false, &shared.output, NULL), MR_OK);
     for (size_t t = 0; t < 4; t++)
         assert_int_equal(pthread_create(&threads[t], NULL, write_some_parts, &shared), 0);
     for (size_t t = 0; t < 4; t++)
@@ -291,7 +293,7 @@ static void a_result_may_lie_in_the_memory_tier(void **state)
     assert_int_equal(mr__namespace_create(&names, NULL), MR_OK);
     assert_int_equal(mr__namespace_mount(names, "/memory", memory, NULL), MR_OK);
     for (int round = 0; round < 2; round++) {
-        assert_int_equal(mr__output_open_in(names, "/memory/out", round == 1, &output, &error), MR_OK);
+        assert_int_equal(mr__output_open(names, "/memory/out", round == 1, &output, &error), MR_OK);
         assert_int_equal(write_parts(output, NULL), MR_OK);
         assert_int_equal(mr__output_commit(output, &error), MR_OK);
         mr__output_close(output);
@@ -300,7 +302,7 @@ static void a_result_may_lie_in_the_memory_tier(void **state)
         assert_memory_equal(bytes.data, content, LARGE);
         mr__free((void *)bytes.data);
     }
-    assert_int_equal(mr__output_open_in(names, "/memory/out", false, &output, &error), MR_EXISTS);
+    assert_int_equal(mr__output_open(names, "/memory/out", false, &output, &error), MR_EXISTS);
     assert_int_equal(memory->used, 2 * LARGE + 5);      /* the replaced result gave its bytes back */
     mr__namespace_destroy(names);
     mr__tier_destroy(memory);
@@ -315,7 +317,7 @@ static void a_full_tier_gets_a_sentence_and_leaves_nothing(void **state)
     assert_int_equal(mr__tier_directory_create("small", scratch_path, 6 << 20, &small, NULL), MR_OK);
     assert_int_equal(mr__namespace_create(&names, NULL), MR_OK);
     assert_int_equal(mr__namespace_mount(names, "/small", small, NULL), MR_OK);
-    assert_int_equal(mr__output_open_in(names, "/small/out", false, &output, &error), MR_OK);
+    assert_int_equal(mr__output_open(names, "/small/out", false, &output, &error), MR_OK);
     assert_int_equal(write_parts(output, &error), MR_NO_SPACE);
     assert_non_null(strstr(error.text, "/small/out"));
     assert_non_null(strstr(error.text, "part 1"));

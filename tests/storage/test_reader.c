@@ -39,7 +39,7 @@ static mr__sources *open_sources(const char *name)
 {
     mr__sources *sources = NULL;
     const char *path = scratch_file(name);
-    assert_int_equal(mr__sources_open(&path, 1, NULL, &sources, NULL), MR_OK);
+    assert_int_equal(mr__sources_open(mr__namespace_plain(), &path, 1, NULL, &sources, NULL), MR_OK);
     return sources;
 }
 
@@ -179,7 +179,7 @@ static void small_files_are_read_as_a_whole(void **state)
                                  scratch_file("exact")};
     static const size_t sizes[] = {0, 1, BIG, 8192};
     mr__sources *sources = NULL;
-    assert_int_equal(mr__sources_open(names, 4, NULL, &sources, NULL), MR_OK);
+    assert_int_equal(mr__sources_open(mr__namespace_plain(), names, 4, NULL, &sources, NULL), MR_OK);
     for (size_t p = 0; p < MR__COUNT(paths); p++) {
         mr__reader *reader = NULL;
         assert_int_equal(mr__reader_create(sources, paths[p], 4096, &budget, &reader, NULL), MR_OK);
@@ -313,7 +313,7 @@ static void a_memory_tier_is_read_through_every_path(void **state)
     assert_int_equal(memory->ops->create(memory, "big", &file), 0);
     assert_int_equal(memory->ops->write_at(&file, content, BIG, 0), 0);
     memory->ops->close(&file);
-    assert_int_equal(mr__sources_open_in(names, &path, 1, NULL, &sources, NULL), MR_OK);
+    assert_int_equal(mr__sources_open(names, &path, 1, NULL, &sources, NULL), MR_OK);
     for (size_t p = 0; p < MR__COUNT(paths); p++) {
         mr__reader *reader = NULL;
         assert_int_equal(mr__reader_create(sources, paths[p], 4096, &budget, &reader, NULL), MR_OK);

@@ -6,7 +6,7 @@
 
 static mr_status open_one(const char *path, mr__sources **sources, mr__error *error)
 {
-    return mr__sources_open(&path, 1, NULL, sources, error);
+    return mr__sources_open(mr__namespace_plain(), &path, 1, NULL, sources, error);
 }
 
 /* The list that `command` prints (one "size path" a line) is the list of sources. */
@@ -103,7 +103,7 @@ static void arguments_keep_their_order_and_may_repeat(void **state)
 {
     mr__sources *sources = NULL;
     const char *const paths[] = {scratch_file("t/a/x.c"), scratch_file("t/a.c"), scratch_file("t/a/x.c")};
-    assert_int_equal(mr__sources_open(paths, 3, NULL, &sources, NULL), MR_OK);
+    assert_int_equal(mr__sources_open(mr__namespace_plain(), paths, 3, NULL, &sources, NULL), MR_OK);
     assert_int_equal(sources->count, 3);
     for (size_t i = 0; i < 3; i++)
         assert_string_equal(sources->items[i].path, paths[i]);
@@ -176,7 +176,7 @@ static void check_standard_input(int input, const char *text)
     assert_int_equal(mr__burst_open(scratch_path, &burst, NULL), MR_OK);
     assert_int_equal(dup2(input, STDIN_FILENO), STDIN_FILENO);
     const char *dash = "-";
-    assert_int_equal(mr__sources_open(&dash, 1, burst, &sources, &error), MR_OK);
+    assert_int_equal(mr__sources_open(mr__namespace_plain(), &dash, 1, burst, &sources, &error), MR_OK);
     assert_int_equal(sources->count, 1);
     assert_int_equal(sources->bytes, strlen(text));
     mr__tier *tier = sources->items[0].tier;
@@ -214,7 +214,7 @@ static void a_named_pipe_is_spooled(void **state)
     const char *path = scratch_file("t/pipe");
     assert_int_equal(mr__burst_open(scratch_path, &burst, NULL), MR_OK);
     assert_int_equal(scratch_run("( seq 1 1000 > '%s' ) &", path), 0);
-    assert_int_equal(mr__sources_open(&path, 1, burst, &sources, NULL), MR_OK);
+    assert_int_equal(mr__sources_open(mr__namespace_plain(), &path, 1, burst, &sources, NULL), MR_OK);
     assert_int_equal(sources->bytes, 3893);          /* seq 1 1000 | wc -c */
     mr__sources_close(sources);
     mr__burst_close(burst);
@@ -238,7 +238,7 @@ static void a_mounted_tier_is_walked_like_a_directory(void **state)
     }
     static const char *const paths[] = {"/memory/in", "/memory/in/*", "/memory"};
     for (size_t i = 0; i < 3; i++) {
-        assert_int_equal(mr__sources_open_in(names, &paths[i], 1, NULL, &sources, NULL), MR_OK);
+        assert_int_equal(mr__sources_open(names, &paths[i], 1, NULL, &sources, NULL), MR_OK);
         assert_int_equal(sources->count, 2);
         assert_int_equal(sources->bytes, 10);
         assert_string_equal(sources->items[0].path, "/memory/in/a");
@@ -265,7 +265,7 @@ static mr_status attempt(mr__error *error)
     close(ends[0]);
     mr_status status = mr__burst_open(scratch_path, &burst, error);
     if (status == MR_OK)
-        status = mr__sources_open(paths, MR__COUNT(paths), burst, &sources, error);
+        status = mr__sources_open(mr__namespace_plain(), paths, MR__COUNT(paths), burst, &sources, error);
     assert_true((status == MR_OK) == (sources != NULL));
     mr__sources_close(sources);
     mr__fault_disarm();
