@@ -40,12 +40,15 @@ typedef struct mr__token {
     uint64_t epoch;                 /* of the device: how often it had failed */
 } mr__token;
 
+/* May it name a device (room: MR__DEVICE_ID) or be part of a file's name: letters, digits and '_', also '.' and '-' but
+ * not first, at most room - 1 bytes? */
+bool mr__name_is_plain(const char *text, size_t room);
 /* device: its id, such as "pocl-0"; it need not exist. */
 mr_status mr__token_pool_open(const char *device, mr__token_pool **out, mr__error *error);
 void mr__token_pool_close(mr__token_pool *pool);        /* takes NULL; the caller has released its tokens */
 mr_status mr__token_acquire(mr__token_pool *pool, uint64_t timeout_ns, mr__token *out, mr__error *error);
 void mr__token_release(mr__token_pool *pool, mr__token token);
-/* The device has failed, or was drained, since this token was given out: what comes back under it must be dropped. */
+/* The device has failed since this token was given out: what comes back under it must be dropped. */
 bool mr__token_revoked(const mr__token_pool *pool, mr__token token);
 
 /* Tokens above a lowered limit stay out until they are released. limit: 1 .. MR__TOKENS_MOST. */
@@ -104,7 +107,7 @@ enum mr__probe {
 enum mr__probe mr__device_probe_begin(mr__token_pool *pool, uint64_t *wait_ns);
 mr_status mr__device_passed(mr__token_pool *pool, mr__error *error);
 
-/* By hand. reason: NULL or "": "drained by hand". */
+/* By hand. What is in flight may end: nothing is revoked. reason: NULL or "": "drained by hand". */
 mr_status mr__device_drain(mr__token_pool *pool, const char *reason, mr__error *error);
 mr_status mr__device_restore(mr__token_pool *pool, mr__error *error);
 
