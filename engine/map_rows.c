@@ -6,8 +6,10 @@
  *
  *   file 0: | block 0 | block 1 | 2 |    file 1: | block 3 | block 4 | ...
  *
- * Records become columns (SIMD transposition) in the lane's own memory, or, when the dataset is pinned, in memory that
- * stays: later jobs and rounds then read no file. One column that fills the record needs no copy at all. */
+ * Records become columns (SIMD transposition) in the lane's own memory: for a map the whole block, for a row kernel a
+ * tile at a time, so that columns stay in the L1 cache and the next records are fetched while rows are computed. When
+ * the dataset is pinned, they become columns in memory that stays: later jobs and rounds then read no file. One column
+ * that fills the record needs no copy at all. */
 #include "internal.h"
 
 #include "memory.h"
@@ -101,11 +103,51 @@ done:
     return status;
 }
 
+/* ---- columns a tile at a time -------------------------------------------------------------------------------------- */
+
+/* What a row kernel turns into columns itself, while it walks the block (millrace/row_emit.h). */
+struct tiled {
+    mr_tiles tiles;             /* first: fill() gets its address */
+    const mr__kernels *kernels;
+    mr__transposition plan;
+    const void *columns[MR__TILE_COLUMNS];
+};
+
+static void fill_tile(const mr_tiles *tiles, size_t first, size_t rows)
+{
+    const struct tiled *tiled = (const struct tiled *)tiles;
+    tiled->kernels->transpose_tile(&tiled->plan, first, rows, (void *const *)tiled->columns);
+}
+
+static bool can_tile(const mr__job *job)
+{
+    return job->row_function != NULL && job->plan.column_count <= MR__TILE_COLUMNS;
+}
+
+static mr_status prepare_tiles(struct tiled *tiled, mr__job *job, mr__lane *lane, const mr_block *block,
+                               mr__error *error)
+{
+    enum { TILE_BYTES = 4096 };         /* of records: with their columns, a fraction of an L1 cache */
+    mr_status status = MR_OK;
+    const size_t fitting = TILE_BYTES / job->plan.record_size / MR_ROW_PADDING * MR_ROW_PADDING;
+    uint8_t *memory = NULL;
+    tiled->kernels = mr__kernels_current();
+    tiled->tiles = (mr_tiles){.rows = fitting > 0 ? fitting : MR_ROW_PADDING, .columns = tiled->columns,
+                              .records = block->data, .record_size = job->plan.record_size, .fill = fill_tile};
+    MR_TRY(lane_columns(lane, columns_bytes(job, tiled->tiles.rows), &memory, error));
+    point_columns(job, tiled->tiles.rows, memory, tiled->columns);
+    tiled->kernels->plan_tiles(&tiled->plan, block->data, block->rows, job->plan.record_size, job->plan.columns,
+                               job->plan.column_count);
+done:
+    return status;
+}
+
 static mr_status run_records(mr__job *job, mr__lane *lane, uint32_t source, uint64_t index, const uint8_t *records,
                              size_t rows, mr__error *error)
 {
     mr_status status = MR_OK;
     const void *columns[MR__COLUMNS_MAX];
+    struct tiled tiled;
     mr_block block = {.rows = rows, .source = source, .source_name = job->dataset->sources->items[source].path,
                       .data = records, .size = rows * job->plan.record_size};
     const uint64_t block_in_file = index - job->block_starts[source];
@@ -114,13 +156,16 @@ static mr_status run_records(mr__job *job, mr__lane *lane, uint32_t source, uint
     if (job->app->layout == MR_COLUMNS) {
         block.columns = columns;
         block.column_count = job->plan.column_count;
-        const size_t bytes = columns_bytes(job, rows);
         uint8_t *memory = pin_block(job, index);
         if (memory == NULL && is_column(job) && (uintptr_t)records % MR_COLUMN_ALIGNMENT == 0) {
             columns[0] = records;
+        } else if (memory == NULL && can_tile(job)) {
+            MR_TRY(prepare_tiles(&tiled, job, lane, &block, error));
+            block.columns = NULL;
+            block.tiles = &tiled.tiles;
         } else {
             if (memory == NULL)
-                MR_TRY(lane_columns(lane, bytes, &memory, error));
+                MR_TRY(lane_columns(lane, columns_bytes(job, rows), &memory, error));
             point_columns(job, rows, memory, columns);
             mr__kernels_current()->transpose(records, rows, job->plan.record_size, job->plan.columns,
                                              job->plan.column_count, (void *const *)columns);

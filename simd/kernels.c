@@ -9,24 +9,27 @@
 #define TEXT(level)                                                                                                    \
     .spans = mr__spans_##level, .first_boundary = mr__first_boundary_##level,                                          \
     .last_boundary = mr__last_boundary_##level, .fold = mr__fold_##level
+#define TRANSPOSE(level)                                                                                               \
+    .transpose = mr__transpose_##level, .plan_tiles = mr__plan_tiles_##level,                                          \
+    .transpose_tile = mr__transpose_tile_##level
 
 static const mr__kernels scalar = {
     .name = "scalar", TEXT(scalar), .count_bytes = mr__count_bytes_scalar,
-    .transpose = mr__transpose_scalar, .patterns = mr__patterns_scalar};
+    TRANSPOSE(scalar), .patterns = mr__patterns_scalar};
 #if defined(__x86_64__)
 static const mr__kernels sse2 = {
     .name = "sse2", TEXT(sse2), .count_bytes = mr__count_bytes_scalar,
-    .transpose = mr__transpose_scalar, .patterns = mr__patterns_scalar};
+    TRANSPOSE(scalar), .patterns = mr__patterns_scalar};
 static const mr__kernels avx2 = {
     .name = "avx2", TEXT(avx2), .count_bytes = mr__count_bytes_scalar,
-    .transpose = mr__transpose_scalar, .patterns = mr__patterns_avx2};
+    TRANSPOSE(scalar), .patterns = mr__patterns_avx2};
 static const mr__kernels avx512 = {
     .name = "avx512", TEXT(avx512), .count_bytes = mr__count_bytes_avx512,
-    .transpose = mr__transpose_avx512, .patterns = mr__patterns_avx512};
+    TRANSPOSE(avx512), .patterns = mr__patterns_avx512};
 #elif defined(__aarch64__)
 static const mr__kernels neon = {
     .name = "neon", TEXT(neon), .count_bytes = mr__count_bytes_scalar,
-    .transpose = mr__transpose_scalar, .patterns = mr__patterns_neon};
+    TRANSPOSE(scalar), .patterns = mr__patterns_neon};
 #endif
 
 const mr__kernels *const mr__kernel_rows[MR__LEVELS] = {

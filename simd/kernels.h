@@ -10,6 +10,21 @@
 
 #include "level.h"
 
+enum { MR__TILE_COLUMNS = 16, MR__TILE_WINDOWS = 16 };
+
+/* The records of a block, and how they become columns. Valid as long as the records and the list of columns are. */
+typedef struct mr__transposition {
+    const uint8_t *records;
+    size_t rows;
+    uint32_t record_size, column_count;
+    const mr_column *columns;
+    struct mr__permutation {    /* for transpose_avx512.c */
+        uint8_t index[MR__TILE_WINDOWS][64] __attribute__((aligned(64)));
+        uint64_t mask[MR__TILE_WINDOWS];
+        size_t windows;         /* 0: element by element */
+    } permutation[MR__TILE_COLUMNS];
+} mr__transposition;
+
 typedef struct mr__kernels {
     const char *name;
     /* Spans of words or lines (mr_spans.mode) in data[0 .. size): start[i], stop[i] relative to data. Returns how many
@@ -28,6 +43,11 @@ typedef struct mr__kernels {
     /* Rows to columns; columns[c] is aligned and has room for rows rounded up to MR_ROW_PADDING, which are zeroed. */
     void (*transpose)(const uint8_t *records, size_t rows, uint32_t record_size, const mr_column *columns,
                       uint32_t column_count, void *const *out);
+    /* The same in tiles: after plan_tiles(), transpose_tile() makes columns of the rows first .. first + rows - 1 (first
+     * a multiple of MR_ROW_PADDING), from out[c] on. Up to MR__TILE_COLUMNS columns. */
+    void (*plan_tiles)(mr__transposition *plan, const uint8_t *records, size_t rows, uint32_t record_size,
+                       const mr_column *columns, uint32_t column_count);
+    void (*transpose_tile)(const mr__transposition *plan, size_t first, size_t rows, void *const *out);
     /* mr_patterns_find(); see patterns.h. */
     size_t (*patterns)(const void *blob, const uint8_t *data, size_t size, size_t *position, mr_match *matches,
                        size_t max);

@@ -9,9 +9,16 @@ void mr__transpose_scalar(const uint8_t *records, size_t rows, uint32_t record_s
 void mr__transpose_avx512(const uint8_t *records, size_t rows, uint32_t record_size, const mr_column *columns,
                           uint32_t column_count, void *const *out);
 
-/* One column of the rows first .. end - 1, element by element. */
-void mr__transpose_column(const uint8_t *records, size_t first, size_t end, uint32_t record_size,
-                          const mr_column *column, void *out);
+void mr__plan_tiles_scalar(mr__transposition *plan, const uint8_t *records, size_t rows, uint32_t record_size,
+                           const mr_column *columns, uint32_t column_count);
+void mr__plan_tiles_avx512(mr__transposition *plan, const uint8_t *records, size_t rows, uint32_t record_size,
+                           const mr_column *columns, uint32_t column_count);
+void mr__transpose_tile_scalar(const mr__transposition *plan, size_t first, size_t rows, void *const *out);
+void mr__transpose_tile_avx512(const mr__transposition *plan, size_t first, size_t rows, void *const *out);
+
+/* One column of `rows` records, element by element. */
+void mr__transpose_column(const uint8_t *records, size_t rows, uint32_t record_size, const mr_column *column,
+                          void *out);
 /* Zeros from `rows` up to the next multiple of MR_ROW_PADDING. */
 void mr__transpose_pad(size_t rows, const mr_column *columns, uint32_t column_count, void *const *out);
 

@@ -14,19 +14,11 @@
 #include <immintrin.h>
 #include <string.h>
 
-enum { WINDOWS_MAX = 16, PLANS = 16 };
-
-typedef struct permutation {
-    uint8_t index[WINDOWS_MAX][64] __attribute__((aligned(64)));
-    __mmask64 mask[WINDOWS_MAX];
-    size_t windows;         /* 0: element by element */
-} permutation;
-
-static void plan_column(permutation *plan, uint32_t record_size, size_t width)
+static void plan_column(struct mr__permutation *plan, uint32_t record_size, size_t width)
 {
     const size_t group = 64 / width, span = (group - 1) * record_size + width;
     plan->windows = (span + 63) / 64;
-    if (plan->windows > WINDOWS_MAX || plan->windows > group) {
+    if (plan->windows > MR__TILE_WINDOWS || plan->windows > group) {
         plan->windows = 0;
         return;
     }
@@ -34,18 +26,18 @@ static void plan_column(permutation *plan, uint32_t record_size, size_t width)
     for (size_t byte = 0; byte < 64; byte++) {
         const size_t from = byte / width * record_size + byte % width;
         plan->index[from / 64][byte] = (uint8_t)(from % 64);
-        plan->mask[from / 64] |= (__mmask64)1 << byte;
+        plan->mask[from / 64] |= (uint64_t)1 << byte;
     }
 }
 
-/* Rows first .. end - 1, first a multiple of the group; returns the first row that is left. */
-static size_t permute_column(const permutation *plan, const uint8_t *records, size_t rows, size_t first, size_t end,
+/* readable: bytes behind `records`. Returns how many rows were done, a multiple of the group. */
+static size_t permute_column(const struct mr__permutation *plan, const uint8_t *records, size_t rows, size_t readable,
                              uint32_t record_size, const mr_column *column, void *out)
 {
-    const size_t width = mr__column_width(column->type), group = 64 / width, total = rows * record_size;
+    const size_t width = mr__column_width(column->type), group = 64 / width;
     const size_t reach = column->offset + plan->windows * 64;
-    size_t row = first;
-    for (; row + group <= end && row * record_size + reach <= total; row += group) {
+    size_t row = 0;
+    for (; row + group <= rows && row * record_size + reach <= readable; row += group) {
         const uint8_t *from = records + row * record_size + column->offset;
         __m512i vector = _mm512_setzero_si512();
         for (size_t w = 0; w < plan->windows; w++)
@@ -56,29 +48,47 @@ static size_t permute_column(const permutation *plan, const uint8_t *records, si
     return row;
 }
 
-static void transpose_some(const uint8_t *records, size_t rows, uint32_t record_size, const mr_column *columns,
-                           uint32_t column_count, void *const *out)
+void mr__plan_tiles_avx512(mr__transposition *plan, const uint8_t *records, size_t rows, uint32_t record_size,
+                           const mr_column *columns, uint32_t column_count)
 {
-    permutation plans[PLANS];
+    mr__plan_tiles_scalar(plan, records, rows, record_size, columns, column_count);
     for (uint32_t c = 0; c < column_count; c++)
-        plan_column(&plans[c], record_size, mr__column_width(columns[c].type));
-    const size_t tile = mr__transpose_tile(record_size);
-    for (size_t first = 0; first < rows; first += tile) {
-        const size_t end = rows - first < tile ? rows : first + tile;
-        for (uint32_t c = 0; c < column_count; c++) {
-            size_t row = first;
-            if (plans[c].windows > 0)
-                row = permute_column(&plans[c], records, rows, first, end, record_size, &columns[c], out[c]);
-            mr__transpose_column(records, row, end, record_size, &columns[c], out[c]);
-        }
-    }
+        plan_column(&plan->permutation[c], record_size, mr__column_width(columns[c].type));
+}
+
+static void transpose_rows(const mr__transposition *plan, size_t first, size_t rows, uint32_t c, uint8_t *out)
+{
+    const uint32_t record_size = plan->record_size;
+    const mr_column *column = &plan->columns[c];
+    const uint8_t *records = plan->records + first * record_size;
+    const size_t done = plan->permutation[c].windows == 0 ? 0
+        : permute_column(&plan->permutation[c], records, rows, (plan->rows - first) * record_size, record_size, column,
+                         out);
+    mr__transpose_column(records + done * record_size, rows - done, record_size, column,
+                         out + done * mr__column_width(column->type));
+}
+
+void mr__transpose_tile_avx512(const mr__transposition *plan, size_t first, size_t rows, void *const *out)
+{
+    for (uint32_t c = 0; c < plan->column_count; c++)
+        transpose_rows(plan, first, rows, c, out[c]);
+    mr__transpose_pad(rows, plan->columns, plan->column_count, out);
 }
 
 void mr__transpose_avx512(const uint8_t *records, size_t rows, uint32_t record_size, const mr_column *columns,
                           uint32_t column_count, void *const *out)
 {
-    for (uint32_t c = 0; c < column_count; c += PLANS)
-        transpose_some(records, rows, record_size, columns + c, column_count - c < PLANS ? column_count - c : PLANS,
-                       out + c);
+    mr__transposition plan;
+    const size_t tile = mr__transpose_tile(record_size);
+    for (uint32_t from = 0; from < column_count; from += MR__TILE_COLUMNS) {
+        const uint32_t count = column_count - from < MR__TILE_COLUMNS ? column_count - from : MR__TILE_COLUMNS;
+        mr__plan_tiles_avx512(&plan, records, rows, record_size, columns + from, count);
+        for (size_t first = 0; first < rows; first += tile) {
+            const size_t here = rows - first < tile ? rows - first : tile;
+            for (uint32_t c = 0; c < count; c++)
+                transpose_rows(&plan, first, here, c,
+                               (uint8_t *)out[from + c] + first * mr__column_width(columns[from + c].type));
+        }
+    }
     mr__transpose_pad(rows, columns, column_count, out);
 }

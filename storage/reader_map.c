@@ -3,8 +3,8 @@
  *   file:   ......[ stretch: populated ... | not yet ]......
  *   memory:       [ file pages                       ][ page of zeros: the padding behind the last byte ]
  *
- * Pages are populated a megabyte at a time (MADV_POPULATE_READ): one call instead of 256 page faults. Stretches begin at
- * a huge page, in the file and in memory, so that large folios of the page cache are mapped as a whole. A stretch is
+ * Pages are populated a megabyte at a time (MADV_POPULATE_READ): one call instead of 256 page faults. Stretches begin
+ * at a huge page, in the file and in memory, so that large folios of the page cache are mapped as a whole. A stretch is
  * unmapped when the next one is needed, so the resident set stays small and the kernel may have the pages back. Kept
  * bytes cost nothing: they lie in front of the fresh ones. A record that fills half a stretch goes on in the pread
  * buffer, where it is counted against the memory limit.

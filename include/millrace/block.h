@@ -28,6 +28,16 @@ typedef struct mr_slice {
     size_t size;
 } mr_slice;
 
+/* Columns a tile at a time, for row kernels: the library turns the records of a block into columns in tiles that stay
+ * in the L1 cache, between one tile's rows and the next. Private. */
+typedef struct mr_tiles {
+    size_t rows;            /* of a tile; a multiple of MR_ROW_PADDING */
+    const void *const *columns; /* of the tile that was filled last */
+    const uint8_t *records; /* the block's */
+    size_t record_size;
+    void (*fill)(const struct mr_tiles *tiles, size_t first, size_t rows);
+} mr_tiles;
+
 typedef struct mr_block {
     /* text, files, and records in row layout: the bytes */
     const uint8_t *data;
@@ -40,6 +50,7 @@ typedef struct mr_block {
     size_t rows;
     const void *const *columns; /* columns[c][row]: aligned to MR_COLUMN_ALIGNMENT, padded to MR_ROW_PADDING rows */
     uint32_t column_count;
+    const mr_tiles *tiles;  /* instead of columns, for row kernels only: see row_emit.h; else NULL */
 } mr_block;
 
 /* ---- walking through text ------------------------------------------------------------------------------------------ */

@@ -1,6 +1,10 @@
 /* row_emit.h: the emission words of row.h in C, and the loop that calls a row function for each group of a block.
  *
- *   block   [group][group] ... [part]        every group has MR_LANES rows; only the last may have fewer that count
+ *   block   [ tile: group, group, ...][ tile ] ... [ tile: group, ..., part ]
+ *
+ * Every group has MR_LANES rows; only the last of a block may have fewer that count. A block whose columns are in
+ * memory is one tile. Else the library makes columns of the next tile's records when this one's rows are done, while
+ * those that follow are being fetched: records are read from memory once, columns never leave the L1 cache.
  *
  * Sums without a key: row i of the block always goes to partial sum i % MR__ROW_PHASES, whatever the lane count, and
  * the partial sums are folded in one order at the end of the block. That makes floating sums equal to the bit at every
@@ -13,11 +17,11 @@ enum {
     MR__ROW_PHASES = 64,    /* a multiple of every lane count */
     MR__ROW_SLOTS = 32,     /* slots that mr_sum_* may use */
     MR__ROW_BYTES = 16384,  /* keys of one byte that are collected before they are counted */
-    MR__ROW_AHEAD = 16384   /* bytes between what is counted and what is fetched */
+    MR__ROW_AHEAD = 16384   /* bytes between what is used and what is fetched */
 };
 
-/* counts[byte] += how often it occurs; at the vector level chosen at run time. ahead: bytes that will be read next; they are
- * fetched meanwhile (counting is bound by instructions, reading by memory), and need not be readable. */
+/* counts[byte] += how often it occurs; at the vector level chosen at run time. ahead: bytes that will be read next;
+ * they are fetched meanwhile (counting is bound by instructions, reading by memory), and need not be readable. */
 MR_API void mr__count_bytes(const uint8_t *bytes, size_t size, const uint8_t *ahead, uint64_t counts[256]);
 
 typedef struct mr__row_memory {
@@ -26,7 +30,7 @@ typedef struct mr__row_memory {
         uint64_t u64[MR__ROW_PHASES];
     } sums[MR__ROW_SLOTS] __attribute__((aligned(64)));
     uint8_t bytes[MR__ROW_BYTES];
-    uint64_t counts[256];
+    uint64_t collected[256], counts[256];   /* of the collected bytes so far; of a column */
 } mr__row_memory;
 
 /* Nothing but plain fields, whose address is not passed on: the compiler keeps them in registers. */
@@ -40,14 +44,33 @@ typedef struct mr_row_out {
     uint32_t f64_used, u64_used;    /* one bit a slot: sums is in use */
     uint32_t bytes_used;
     const uint8_t *ahead;   /* where the rows behind this group lie: fetched while bytes are counted */
-    bool counted;           /* bytes and counts are in use */
-    uint32_t counted_column;    /* 1 + the column whose bytes are counted at the end of the block; 0: none */
+    bool counted;           /* bytes and collected are in use */
+    uint32_t counted_column;    /* 1 + the column whose bytes are counted at the end of the tile; 0: none */
 } mr_row_out;
 
 MR_ROW_FUNCTION void mr__row_begin(mr_row_out *out, mr_emitter *emitter, mr__row_memory *memory)
 {
     *out = (mr_row_out){
         .emitter = emitter, .memory = memory, .keys = emitter->dense_keys, .width = emitter->dense_width};
+    memset(memory->sums, 0, (out->width < MR__ROW_SLOTS ? out->width : MR__ROW_SLOTS) * sizeof memory->sums[0]);
+}
+
+/* The rows of the block from `first` on that have columns now; fills a tile. */
+MR_ROW_FUNCTION void mr__row_tile(mr_block *part, const mr_block *block, size_t first)
+{
+    const mr_tiles *tiles = block->tiles;
+    const size_t left = block->rows - first;
+    part->first_row = block->first_row + first;
+    part->rows = left < tiles->rows ? left : tiles->rows;
+    part->columns = tiles->columns;
+    tiles->fill(tiles, first, part->rows);
+}
+
+/* Fetches as many bytes as a group of records has. */
+MR_ROW_FUNCTION void mr__row_fetch(const uint8_t *ahead, size_t bytes)
+{
+    for (size_t at = 0; at < bytes; at += 64)
+        __builtin_prefetch(ahead + at, 0, 2);
 }
 
 /* counts: of the values of one byte, as keys. */
@@ -61,12 +84,26 @@ MR_ROW_FUNCTION void mr__row_add_counts(mr_row_out *out, const uint64_t *counts)
             mr__emit_bad_dense(out->emitter, key);
 }
 
-MR_ROW_FUNCTION void mr__row_end(mr_row_out *out, const mr_block *block)
+/* The end of a tile. */
+MR_ROW_FUNCTION void mr__row_end_part(mr_row_out *out, const mr_block *part)
+{
+    if (out->counted_column == 0)
+        return;
+    const uint8_t *column = (const uint8_t *)part->columns[out->counted_column - 1];
+    memset(out->memory->counts, 0, sizeof out->memory->counts);
+    mr__count_bytes(column, part->rows, column + MR__ROW_AHEAD, out->memory->counts);
+    mr__row_add_counts(out, out->memory->counts);
+    out->counted_column = 0;
+}
+
+MR_ROW_FUNCTION void mr__row_end(mr_row_out *out)
 {
     double *f64 = (double *)out->emitter->dense;
     uint64_t *u64 = (uint64_t *)out->emitter->dense;
     for (uint32_t slot = 0; slot < MR__ROW_SLOTS; slot++)
-        if (out->f64_used >> slot & 1) {
+        if (((out->f64_used | out->u64_used) >> slot & 1) && slot >= out->width) {
+            mr__emit_bad_dense(out->emitter, slot);
+        } else if (out->f64_used >> slot & 1) {
             double total = 0;
             for (int i = 0; i < MR__ROW_PHASES; i++)
                 total += out->memory->sums[slot].f64[i];
@@ -76,14 +113,8 @@ MR_ROW_FUNCTION void mr__row_end(mr_row_out *out, const mr_block *block)
                 u64[slot] += out->memory->sums[slot].u64[i];
         }
     if (out->counted) {
-        mr__count_bytes(out->memory->bytes, out->bytes_used, out->ahead, out->memory->counts);
-        mr__row_add_counts(out, out->memory->counts);
-    }
-    if (out->counted_column != 0) {
-        const uint8_t *column = (const uint8_t *)block->columns[out->counted_column - 1];
-        memset(out->memory->counts, 0, sizeof out->memory->counts);
-        mr__count_bytes(column, block->rows, column + MR__ROW_AHEAD, out->memory->counts);
-        mr__row_add_counts(out, out->memory->counts);
+        mr__count_bytes(out->memory->bytes, out->bytes_used, out->ahead, out->memory->collected);
+        mr__row_add_counts(out, out->memory->collected);
     }
 }
 
@@ -236,11 +267,11 @@ MR_ROW_FUNCTION void mr_add_row_f32(mr_row_out *out, mr_i32 key, uint32_t count,
 MR_ROW_FUNCTION void mr_count_u8(mr_row_out *out, mr_u8 key)
 {
     if (__builtin_expect(!out->counted, 0)) {
-        memset(out->memory->counts, 0, sizeof out->memory->counts);
+        memset(out->memory->collected, 0, sizeof out->memory->collected);
         out->counted = true;
     }
     if (__builtin_expect(out->bytes_used > MR__ROW_BYTES - MR_LANES, 0)) {
-        mr__count_bytes(out->memory->bytes, out->bytes_used, out->ahead, out->memory->counts);
+        mr__count_bytes(out->memory->bytes, out->bytes_used, out->ahead, out->memory->collected);
         out->bytes_used = 0;
     }
     memcpy(out->memory->bytes + out->bytes_used, &key, sizeof key);
@@ -260,15 +291,12 @@ MR_ROW_FUNCTION void mr_count_column_u8(mr_row_out *out, mr_row row, uint32_t co
 #define MR__SUM(T, element)                                                                                            \
     MR_ROW_FUNCTION void mr_sum_##T(mr_row_out *out, uint32_t slot, mr_##T value)                                      \
     {                                                                                                                  \
-        if (__builtin_expect(slot >= MR__ROW_SLOTS || slot >= out->width, 0)) {                                        \
+        if (__builtin_expect(slot >= MR__ROW_SLOTS, 0)) {                                                              \
             mr__emit_bad_dense(out->emitter, slot);                                                                    \
             return;                                                                                                    \
         }                                                                                                              \
         element *sums = out->memory->sums[slot].T + out->phase;                                                        \
-        if (__builtin_expect(!(out->T##_used >> slot & 1), 0)) {                                                       \
-            memset(&out->memory->sums[slot], 0, sizeof out->memory->sums[slot]);                                       \
-            out->T##_used |= 1u << slot;                                                                               \
-        }                                                                                                              \
+        out->T##_used |= 1u << slot;                                                                                   \
         mr_##T sum;                                                                                                    \
         memcpy(&sum, sums, sizeof sum);                                                                                \
         sum += value;                                                                                                  \
@@ -298,22 +326,33 @@ MR_ROW_FUNCTION void mr_sum_i64(mr_row_out *out, uint32_t slot, mr_i64 value)
     void MR__PASTE(name##_, MR_ROW_LEVEL)(const mr_block *block, mr_emitter *emitter, const void *params);             \
     void MR__PASTE(name##_, MR_ROW_LEVEL)(const mr_block *block, mr_emitter *emitter, const void *params)              \
     {                                                                                                                  \
-        const size_t whole = block->rows / MR_LANES * MR_LANES;                                                        \
         mr__row_memory memory;                                                                                         \
         mr_row_out out;                                                                                                \
+        mr_block part = *block;                                                                                        \
+        const mr_tiles *const tiles = block->tiles;                                                                    \
+        const size_t group_bytes = tiles != NULL ? MR_LANES * tiles->record_size : 0;                                  \
+        const uint8_t *ahead = tiles != NULL ? tiles->records + MR__ROW_AHEAD : NULL;                                  \
         mr__row_begin(&out, emitter, &memory);                                                                         \
-        out.active = MR_LANES;                                                                                         \
-        for (size_t at = 0; at < whole; at += MR_LANES) {                                                              \
-            out.phase = at % MR__ROW_PHASES;                                                                           \
-            if (MR_ROW_BITS == 8 && block->column_count > 0)                                                           \
-                out.ahead = (const uint8_t *)block->columns[0] + at + MR_LANES;                                        \
-            name##_row((mr_row){block, at}, &out, params);                                                             \
+        for (size_t first = 0; first < block->rows; first += part.rows) {                                              \
+            if (tiles != NULL)                                                                                         \
+                mr__row_tile(&part, block, first);                                                                     \
+            const size_t whole = part.rows / MR_LANES * MR_LANES;                                                      \
+            out.active = MR_LANES;                                                                                     \
+            for (size_t at = 0; at < whole; at += MR_LANES) {                                                          \
+                out.phase = at % MR__ROW_PHASES;                                                                       \
+                mr__row_fetch(ahead, group_bytes);                                                                     \
+                ahead += group_bytes;                                                                                  \
+                if (MR_ROW_BITS == 8 && part.column_count > 0)                                                         \
+                    out.ahead = (const uint8_t *)part.columns[0] + at + MR_LANES;                                      \
+                name##_row((mr_row){&part, at}, &out, params);                                                         \
+            }                                                                                                          \
+            out.active = (uint32_t)(part.rows - whole);                                                                \
+            out.phase = whole % MR__ROW_PHASES;                                                                        \
+            if (out.active > 0)                                                                                        \
+                name##_row((mr_row){&part, whole}, &out, params);                                                      \
+            mr__row_end_part(&out, &part);                                                                             \
         }                                                                                                              \
-        out.active = (uint32_t)(block->rows - whole);                                                                  \
-        out.phase = whole % MR__ROW_PHASES;                                                                            \
-        if (out.active > 0)                                                                                            \
-            name##_row((mr_row){block, whole}, &out, params);                                                          \
-        mr__row_end(&out, block);                                                                                      \
+        mr__row_end(&out);                                                                                             \
     }                                                                                                                  \
     MR_ROW_FUNCTION void name##_row(mr_row row, mr_row_out *out, const params_type *params)
 
