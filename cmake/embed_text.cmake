@@ -1,0 +1,15 @@
+# Files as C strings: cmake -DOUTPUT=x.c -DFILES="a.h|b.h" -P embed_text.cmake
+# gives mr__device_headers[]: each file's name below include/ and its text; the last has no name.
+set(code "/* Generated: the headers that device programs are made of. */\n#include \"device_program.h\"\n\n")
+string(APPEND code "const mr__device_header mr__device_headers[] = {\n")
+string(REPLACE "|" ";" FILES "${FILES}")
+foreach(file IN LISTS FILES)
+    file(READ ${file} text)
+    string(REGEX REPLACE "^.*/include/" "" name ${file})
+    string(REPLACE "\\" "\\\\" text "${text}")
+    string(REPLACE "\"" "\\\"" text "${text}")
+    string(REPLACE "\n" "\\n\"\n     \"" text "${text}")
+    string(APPEND code "    {\"${name}\",\n     \"${text}\"},\n")
+endforeach()
+string(APPEND code "    {0, 0},\n};\n")
+file(WRITE ${OUTPUT} "${code}")

@@ -1,0 +1,30 @@
+/* device_scratch.c: a claimed directory (tier.h), handed to pocl by POCL_CACHE_DIR. Without one pocl uses its
+ * default: less safe with several processes, but no reason to fail. */
+#include "device_scratch.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "tier.h"
+
+static mr__claim claim = {.lock = -1};
+
+void mr__device_scratch_open(const char *parent)
+{
+    mr__tier *tier = mr__tier_global();
+    char prefix[48];
+    if (parent == NULL)
+        parent = getenv("TMPDIR");
+    if (parent == NULL || *parent == '\0')
+        parent = "/tmp";
+    snprintf(prefix, sizeof prefix, "millrace-pocl-%ld-", (long)geteuid());
+    if (tier->ops->claim(tier, parent, prefix, &claim) == 0)
+        setenv("POCL_CACHE_DIR", claim.path, 1);
+}
+
+void mr__device_scratch_close(void)
+{
+    if (claim.path != NULL)
+        mr__claim_drop(mr__tier_global(), &claim);
+}

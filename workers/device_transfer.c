@@ -1,0 +1,191 @@
+/* device_transfer.c: buffers and files. A file stays open, and mapped as a whole, until another one is read.
+ *
+ * Mapped pages are made present by the reading thread (MADV_POPULATE_READ), so that the kernel's threads do not stop at
+ * page faults, and reading overlaps with the kernel of another slot. A file that is cut short meanwhile reads as zeros
+ * (guard.h), and the task fails. */
+#include "device_transfer.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fault.h"
+#include "memory.h"
+
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#endif
+
+enum { LARGEST_CALL = 1 << 30, PAGE = 4096 };
+
+mr_status mr__device_input_open(mr__device_input *input, const mr__cl *cl, cl_command_queue queue, size_t room,
+                                bool shared, mr__error *error)
+{
+    mr_status status = MR_OK;
+    void *memory;
+    *input = (mr__device_input){.cl = cl, .queue = queue, .shared = shared, .fd = -1};
+    if (shared) {
+        input->memory = room > 0 ? mr__pages_alloc(room) : NULL;
+        input->room = room;
+        MR_CHECK(room == 0 || input->memory != NULL, MR_NO_MEMORY, "no memory for a transfer buffer of %zu bytes", room);
+        MR_TRY(mr__cl_buffer(cl, CL_MEM_READ_ONLY | (room > 0 ? CL_MEM_USE_HOST_PTR : 0), room, input->memory,
+                             &input->buffer, error));
+    } else {
+        MR_TRY(mr__cl_buffer(cl, CL_MEM_READ_ONLY, room, NULL, &input->buffer, error));
+        if (room > 0) {
+            MR_TRY(mr__cl_buffer(cl, CL_MEM_READ_WRITE | CL_MEM_ALLOC_HOST_PTR, room, NULL, &input->pinned, error));
+            MR_TRY(mr__cl_map(cl, queue, input->pinned, CL_MAP_READ | CL_MAP_WRITE, room, &memory, error));
+            input->memory = memory;
+        }
+        input->room = room;
+    }
+done:
+    if (status != MR_OK)
+        mr__device_input_close(input);
+    return status;
+}
+
+static void close_file(mr__device_input *input)
+{
+    if (input->map != NULL)
+        munmap(input->map, input->map_bytes);
+    if (input->fd >= 0)
+        close(input->fd);
+    input->map = NULL;
+    input->fd = -1;
+}
+
+void mr__device_input_close(mr__device_input *input)
+{
+    if (input->cl == NULL)
+        return;
+    mr__error ignored = {.text = ""};
+    if (input->pinned != NULL && input->memory != NULL)
+        mr__cl_unmap(input->cl, input->queue, input->pinned, input->memory, &ignored);
+    mr__cl_release(&input->buffer);
+    mr__cl_release(&input->pinned);
+    if (input->shared)
+        mr__pages_free(input->memory, input->room);
+    close_file(input);
+    mr__guard_release(input->guard);
+    *input = (mr__device_input){.fd = -1};
+}
+
+mr_status mr__device_input_begin(mr__device_input *input, mr__error *error)
+{
+    void *memory = input->memory;
+    if (!input->shared || input->room == 0)
+        return MR_OK;
+    return mr__cl_map(input->cl, input->queue, input->buffer, CL_MAP_WRITE, input->room, &memory, error);
+}
+
+mr_status mr__device_input_send(mr__device_input *input, size_t size, cl_event *event, mr__error *error)
+{
+    *event = NULL;
+    if (input->room == 0)
+        return MR_OK;
+    if (input->shared)
+        return mr__cl_unmap(input->cl, input->queue, input->buffer, input->memory, error);
+    return size == 0 ? MR_OK : mr__cl_write(input->cl, input->queue, input->buffer, 0, size, input->memory, event, error);
+}
+
+/* ---- files ------------------------------------------------------------------------------------------------------- */
+
+static mr_status open_file(mr__device_input *input, const mr__device_job_view *view, uint32_t file, mr__error *error)
+{
+    mr_status status = MR_OK;
+    struct stat facts;
+    MR_CHECK(file < view->file_count, MR_INTERNAL, "the task names file %u of %u", file, view->file_count);
+    if (input->fd >= 0 && input->file == file)
+        return MR_OK;
+    close_file(input);
+    const char *path = mr__device_job_file(view, file);
+    input->fd = mr__fault(MR__FAULT_OPEN) ? (errno = EIO, -1) : open(path, O_RDONLY | O_CLOEXEC);
+    MR_CHECK(input->fd >= 0, MR_BAD_INPUT, "could not open %s: %s", path, strerror(errno));
+    input->file = file;
+    const int known = mr__fault(MR__FAULT_STAT) ? (errno = EIO, -1) : fstat(input->fd, &facts);
+    MR_CHECK(known == 0, MR_BAD_INPUT, "could not read %s: %s", path, strerror(errno));
+    input->file_bytes = (uint64_t)facts.st_size;
+done:
+    if (status != MR_OK)
+        close_file(input);
+    return status;
+}
+
+mr_status mr__device_file_bytes(mr__device_input *input, const mr__device_job_view *view, uint32_t file,
+                                uint64_t *bytes, mr__error *error)
+{
+    const mr_status status = open_file(input, view, file, error);
+    if (status == MR_OK)
+        *bytes = input->file_bytes;
+    return status;
+}
+
+mr_status mr__device_read(mr__device_input *input, const mr__device_job_view *view, uint32_t file, uint64_t offset,
+                          size_t size, void *to, mr__error *error)
+{
+    mr_status status = MR_OK;
+    MR_TRY(open_file(input, view, file, error));
+    for (size_t done = 0; done < size;) {
+        const size_t piece = size - done < LARGEST_CALL ? size - done : LARGEST_CALL;
+        const ssize_t got = mr__fault(MR__FAULT_READ)
+                                ? (errno = EIO, -1)
+                                : pread(input->fd, (uint8_t *)to + done, piece, (off_t)(offset + done));
+        if (got < 0 && errno == EINTR)
+            continue;
+        MR_CHECK(got >= 0, MR_BAD_INPUT, "could not read %s at offset %llu: %s", mr__device_job_file(view, file),
+                 (unsigned long long)(offset + done), strerror(errno));
+        MR_CHECK(got > 0, MR_BAD_INPUT, "%s ends at offset %llu: it is shorter than when the job began",
+                 mr__device_job_file(view, file), (unsigned long long)(offset + done));
+        done += (size_t)got;
+    }
+done:
+    return status;
+}
+
+mr_status mr__device_map(mr__device_input *input, const mr__device_job_view *view, uint32_t file, uint64_t offset,
+                         size_t size, cl_mem *buffer, mr__error *error)
+{
+    mr_status status = MR_OK;
+    *buffer = NULL;
+    MR_TRY(open_file(input, view, file, error));
+    MR_CHECK(offset + size <= input->file_bytes, MR_BAD_INPUT, "%s has %llu bytes: it is shorter than when the job began",
+             mr__device_job_file(view, file), (unsigned long long)input->file_bytes);
+    if (input->guard == NULL && (input->guard = mr__guard_acquire()) == NULL)
+        return MR_OK;
+    if (input->map == NULL) {
+        void *map = mr__fault(MR__FAULT_MAP)
+                        ? MAP_FAILED
+                        : mmap(NULL, (size_t)input->file_bytes, PROT_READ, MAP_SHARED, input->fd, 0);
+        if (map == MAP_FAILED)
+            return MR_OK;
+        input->map = map;
+        input->map_bytes = (size_t)input->file_bytes;
+    }
+    uint8_t *const from = input->map + offset / PAGE * PAGE;
+    const size_t whole = (size_t)(input->map + offset + size - from);
+    mr__guard_watch(input->guard, from, whole);
+    madvise(from, whole, MADV_POPULATE_READ);
+    MR_TRY(mr__cl_buffer(input->cl, CL_MEM_READ_ONLY | CL_MEM_USE_HOST_PTR, size, input->map + offset, buffer, error));
+done:
+    return status;
+}
+
+mr_status mr__device_unmapped(mr__device_input *input, const mr__device_job_view *view, mr__error *error)
+{
+    mr_status status = MR_OK;
+    if (input->guard == NULL)
+        return MR_OK;
+    mr__guard_watch(input->guard, NULL, 0);
+    const bool hit = mr__guard_hit(input->guard);
+    if (hit) {
+        mr__guard_release(input->guard);
+        input->guard = NULL;
+    }
+    MR_CHECK(!hit, MR_BAD_INPUT, "%s was cut short while it was read", mr__device_job_file(view, input->file));
+done:
+    return status;
+}
