@@ -1,6 +1,7 @@
 /* budget.h: the one number that bounds memory.
- * Promise   The sum of what is reserved never exceeds the limit. Who cannot reserve spills, shrinks or fails; it does not
- *           allocate. What is too small to matter (descriptors, stacks) is covered by `overhead`, set aside at the start.
+ * Promise   The sum of what is reserved never exceeds the limit. Who cannot reserve spills, shrinks or fails; it does
+ *           not allocate. What is too small to matter (descriptors, stacks) is covered by an overhead that is set aside
+ *           at the start.
  * Units     Bytes.
  * Threads   Any. One compare-and-swap per call: reserve chunks, not pairs. */
 #ifndef MR__BUDGET_H

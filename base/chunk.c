@@ -1,8 +1,8 @@
 /* chunk.c: a free list of equal chunks under a budget.
  *
- * The first chunks are allocated one by one, so that a small job touches little memory. A pool that has grown takes slabs
- * of a huge page and cuts them into chunks: pairs are sorted and merged by reference, in random order over many chunks, and
- * a miss in a small page was measured at six times the cost of one in a huge page (on a virtual machine). */
+ * The first chunks are allocated one by one, so that a small job touches little memory. A pool that has grown takes
+ * slabs of a huge page and cuts them into chunks: pairs are sorted and merged by reference, in random order over many
+ * chunks, and a miss in a small page cost six times as much as one in a huge page (measured on a virtual machine). */
 #include "chunk.h"
 
 #include "memory.h"

@@ -48,8 +48,8 @@ mr__chunk *mr__chunk_acquire_forced(mr__chunk_pool *pool, uint32_t partition, si
 void mr__chunk_release(mr__chunk_pool *pool, mr__chunk *chunk);
 /* A list linked by next; NULL is an empty one. */
 void mr__chunk_release_all(mr__chunk_pool *pool, mr__chunk *chunks);
-/* Gives the free list's memory back to the system and the budget: chunks allocated by themselves, and slabs of which all
- * chunks are free. */
+/* Gives the free list's memory back to the system and the budget: chunks allocated by themselves, and slabs of which
+ * all chunks are free. */
 void mr__chunk_pool_trim(mr__chunk_pool *pool);
 
 #endif

@@ -1,6 +1,7 @@
 /* generator.h: endless streams of made-up data, from a seed.
  * Promise   The same settings give the same bytes on every machine: integers, and floating point in + - * / only,
- *           without contraction. A stream depends neither on the sizes in which it is asked for nor on how much is asked.
+ *           without contraction. A stream depends neither on the sizes in which it is asked for nor on how much is
+ *           asked.
  * Owner     open/close: the caller; close takes NULL.
  * Units     fill: any whole number of rows, in bytes.
  * Threads   One at a time. */

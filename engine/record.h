@@ -1,5 +1,5 @@
-/* record.h: what a run leaves for people and programs: DIRECTORY/RUN.json and DIRECTORY/RUN.trace.json. A job that began
- * and failed leaves a record too; a request that was refused (a wrong parameter, an output that exists) does not.
+/* record.h: what a run leaves for people and programs: DIRECTORY/RUN.json and DIRECTORY/RUN.trace.json. A job that
+ * began and failed leaves a record too; a request that was refused (a wrong parameter, an output that exists) does not.
  * Promise   A record appears whole or not at all. The directory is made with mode 0700, the files with 0600: inputs and
  *           parameters may be nobody else's business.
  * Owner     The caller; everything in mr__record is borrowed for the call. Texts need not be UTF-8: bytes that are not

@@ -1,8 +1,9 @@
 /* sample.c: the splitters of a total order.
  *
- * Before the job maps, the app's own map runs over some blocks spread evenly over the input, and its keys are kept. Sorted,
- * every n-th of them is a splitter; a pair belongs to the partition of the last splitter that is not above it. (Sampling as
- * in TeraSort: O. O'Malley, "TeraByte Sort on Apache Hadoop", 2008.) The splitters depend on the input alone.
+ * Before the job maps, the app's own map runs over some blocks spread evenly over the input, and its keys are kept.
+ * Sorted, every n-th of them is a splitter; a pair belongs to the partition of the last splitter that is not above it.
+ * (Sampling as in TeraSort: O. O'Malley, "TeraByte Sort on Apache Hadoop", 2008.) The splitters depend on the input
+ * alone.
  *
  * A probe keeps its first pairs, PROBE_KEEPS bytes of them: a block may be a whole file (MR_INPUT_FILES) and give any
  * number. That much, of all probes together, lies in the overhead that the plan sets aside; a pair that alone is larger
@@ -53,7 +54,8 @@ mr_status mr__sample_keep(mr__lane *lane, uint32_t count, mr__error *error)
             lane->sample_room = room;
         }
         uint8_t *key = mr__arena_copy(&lane->sample_arena, mr__staged_key(staged), staged->size);
-        uint8_t *value = mr__arena_copy(&lane->sample_arena, out->values + (size_t)i * out->value_size, out->value_size);
+        const uint8_t *from = out->values + (size_t)i * out->value_size;
+        uint8_t *value = mr__arena_copy(&lane->sample_arena, from, out->value_size);
         MR_CHECK(key != NULL && value != NULL, MR_NO_MEMORY, "no memory for the sample of keys");
         lane->samples[lane->sample_count++] = (mr__pair){key, value, staged->size, out->value_size};
         lane->sample_bytes += size;

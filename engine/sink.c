@@ -48,7 +48,7 @@ bool mr__sink_is_full(const mr__sink *sink)
     return sink->limit != 0 && sink->pairs >= sink->limit;
 }
 
-/* ---- numbers as text ----------------------------------------------------------------------------------------------- */
+/* ---- numbers as text --------------------------------------------------------------------------------------------- */
 
 static size_t put_u64(uint8_t *to, uint64_t number)
 {
@@ -95,7 +95,7 @@ static size_t put_number(mr_type type, const uint8_t *from, uint8_t *to)
     }
 }
 
-/* ---- lines --------------------------------------------------------------------------------------------------------- */
+/* ---- lines ------------------------------------------------------------------------------------------------------- */
 
 static mr_status write_key(const mr__job *job, mr__part *part, const mr__pair *pair, mr__error *error)
 {
@@ -190,7 +190,7 @@ done:
     return status;
 }
 
-/* ---- the app's writer ---------------------------------------------------------------------------------------------- */
+/* ---- the app's writer -------------------------------------------------------------------------------------------- */
 
 static mr_status capture(mr_writer *out, const void *bytes, size_t size)
 {

@@ -1,5 +1,5 @@
-/* ticker.c: reads the job's counters (all atomic, or under the schedule's mutex) and calls the user's progress function.
- * The rate is smoothed over about a second, so that the ETA does not jump. */
+/* ticker.c: reads the job's counters (all atomic, or under the schedule's mutex) and calls the user's progress
+ * function. The rate is smoothed over about a second, so that the ETA does not jump. */
 #include "ticker.h"
 
 #include <errno.h>

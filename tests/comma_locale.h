@@ -10,12 +10,15 @@
 /* Makes it and puts it in force; end it with setlocale(LC_NUMERIC, "C"). false: localedef is missing. */
 static inline bool comma_locale_begin(const char *folder)
 {
-    char command[4600];
-    snprintf(command, sizeof command,
-             "cd '%s' && printf 'LC_NUMERIC\\ndecimal_point \",\"\\nthousands_sep \"\"\\ngrouping -1\\nEND LC_NUMERIC\\n' "
-             ">comma.source && localedef --no-archive --quiet -c -i comma.source ./comma 2>/dev/null; rm -f comma.source",
-             folder);
-    if (system(command) == -1 || setenv("LOCPATH", folder, 1) != 0)
+    char path[4600], command[4600];
+    snprintf(path, sizeof path, "%s/source", folder);
+    snprintf(command, sizeof command, "cd '%s' && localedef --no-archive -c -i source ./comma >/dev/null 2>&1", folder);
+    FILE *source = fopen(path, "w");
+    if (source == NULL)
+        return false;
+    fprintf(source, "LC_NUMERIC\ndecimal_point \",\"\nthousands_sep \"\"\ngrouping -1\nEND LC_NUMERIC\n");
+    fclose(source);
+    if (system(command) == -1 || setenv("LOCPATH", folder, 1) != 0)    /* it ends with 1: most categories are missing */
         return false;
     return setlocale(LC_NUMERIC, "comma") != NULL;
 }

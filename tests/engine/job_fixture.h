@@ -1,5 +1,5 @@
-/* job_fixture.h: small apps and inputs for tests of whole jobs, linked against the layers themselves (so that fault points
- * can be armed in the same process). */
+/* job_fixture.h: small apps and inputs for tests of whole jobs, linked against the layers themselves (so that fault
+ * points can be armed in the same process). */
 #ifndef MR__JOB_FIXTURE_H
 #define MR__JOB_FIXTURE_H
 

@@ -1,5 +1,5 @@
-/* Every allocation, page, open, read, write, rename, ... of a job that spills fails once in turn: a sentence, no output that
- * looks finished, no file left, no leak (under ASan), and the next job in the same session works. */
+/* Every allocation, page, open, read, write, rename, ... of a job that spills fails once in turn: a sentence, no output
+ * that looks finished, no file left, no leak (under ASan), and the next job in the same session works. */
 #include "cmocka_all.h"
 
 #include <stdio.h>
