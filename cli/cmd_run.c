@@ -60,6 +60,9 @@ static void print_json(const cli_job *job, const mr_stats *stats)
     json_object_set_new(root, "simd", cli_json_text(stats->simd));
     json_object_set_new(root, "read_path", cli_json_text(stats->read_path));
     json_object_set_new(root, "workers", json_integer(stats->workers));
+    json_object_set_new(root, "devices", json_integer(stats->devices));
+    json_object_set_new(root, "device_tasks", cli_json_count(stats->device_tasks));
+    json_object_set_new(root, "device_failures", json_integer(stats->device_failures));
     json_object_set_new(root, "rounds", json_integer(stats->rounds));
     json_object_set_new(root, "partitions", json_integer(stats->partitions));
     json_object_set_new(root, "parts", json_integer(stats->parts));
@@ -92,6 +95,9 @@ static void print_summary(const cli_job *job, const mr_stats *stats)
     for (uint32_t i = 0; i < stats->stage_count; i++)
         printf("%s%s %s", i > 0 ? ", " : "", stats->stages[i].name, cli_show_seconds(stats->stages[i].seconds, a));
     printf("\n  workers %" PRIu32 ", %s, %s\n", stats->workers, stats->simd, stats->read_path);
+    if (stats->devices > 0)
+        printf("  devices %" PRIu32 ", %s task%s%s\n", stats->devices, cli_show_count(stats->device_tasks, a),
+               stats->device_tasks == 1 ? "" : "s", stats->device_failures > 0 ? ", with failures (see the record)" : "");
     printf("  memory  %s at most, %s spilled\n", cli_show_bytes(stats->peak_rss_bytes, a),
            stats->spilled_bytes > 0 ? cli_show_bytes(stats->spilled_bytes, b) : "nothing");
     printf("  output  %s (%" PRIu32 " part%s, %s)\n", job->job.output, stats->parts, stats->parts == 1 ? "" : "s",

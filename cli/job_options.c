@@ -70,7 +70,7 @@ mr_status cli_job_open(cli_job *job, const cli_job_settings *settings, const cli
         MR_TRY(check_place(text, "input", error));
         inputs[job->input_count++] = text;
     }
-    const mr_session_options options = {.memory = settings->memory, .workers = (uint32_t)settings->workers,
+    const mr_session_options options = {.memory = settings->memory, .worker_spec = settings->workers,
                                         .burst = settings->burst};
     if ((status = mr_session_open(&options, &job->session)) != MR_OK) {
         cli_job_fail(job, status, error);

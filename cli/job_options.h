@@ -8,8 +8,8 @@
 #include "cli.h"
 
 typedef struct cli_job_settings {
-    uint64_t memory, workers, parts;
-    const char *burst, *output;
+    uint64_t memory, parts;
+    const char *workers, *burst, *output;
     uint32_t sort;              /* mr_sort */
     bool force, json, quiet;
 } cli_job_settings;
@@ -17,8 +17,8 @@ typedef struct cli_job_settings {
 #define CLI_JOB_OPTIONS                                                                                                \
     {"memory", 'm', CLI_SIZE, offsetof(cli_job_settings, memory), "SIZE",                                              \
      "the resident memory to stay below\n(default: 70 % of what is free)", 1 << 20, 1e18},                             \
-    {"workers", 'w', CLI_COUNT, offsetof(cli_job_settings, workers), "N",                                              \
-     "CPU workers (default: one a core that\nthe process may use)", 1, 4096},                                          \
+    {"workers", 'w', CLI_TEXT, offsetof(cli_job_settings, workers), "SPEC",                                            \
+     "N CPU workers, or cpu=N,device=all|none|ID[:M],...\n(default: one a core, and every GPU)", 0, 0},                \
     {"sort", 's', CLI_CHOICE, offsetof(cli_job_settings, sort), "none|key|value",                                      \
      "order of the result (none: the app's own)", 0, 0},                                                               \
     {"parts", 'p', CLI_COUNT, offsetof(cli_job_settings, parts), "N",                                                  \

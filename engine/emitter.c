@@ -152,7 +152,9 @@ mr_status mr__emit_flush(mr_emitter *out)
     for (uint32_t i = 0; fixed != 0 && i < count; i++)
         MR_CHECK(out->staged[i].size == fixed, MR_APP_FAILED,
                  "the app emitted a key of %u bytes, but declares keys of %u bytes", out->staged[i].size, fixed);
-    if (lane->sampling)
+    if (lane->fingerprint != NULL)
+        mr__device_fingerprint(lane, count);
+    else if (lane->sampling)
         MR_TRY(mr__sample_keep(lane, count, error));
     else if (lane->job->combines)
         MR_TRY(combine_batch(lane, count, error));

@@ -36,10 +36,17 @@ static void explain_workers(FILE *to, const mr__job *job)
 {
     const mr__topology *topology = &job->session->topology;
     fprintf(to, "workers    %u CPU workers on %u physical cores (%u hardware threads), %u NUMA node%s%s%s\n",
-            job->worker_count, topology->physical, topology->count, topology->nodes, topology->nodes == 1 ? "" : "s",
+            job->cpu_workers, topology->physical, topology->count, topology->nodes, topology->nodes == 1 ? "" : "s",
             topology->note[0] != '\0' ? "; " : "", topology->note);
     fprintf(to, "simd       %s%s\n", mr__level_name(mr__level_current()),
             job->app->row != NULL ? ", row kernel in a version of its own" : "");
+    for (uint32_t d = 0; d < job->devices.count; d++) {
+        const mr__device_info *info = &job->devices.item[d].config.device;
+        fprintf(to, "device     %s: %s, %u units, %u tasks in flight%s\n", info->id, info->name, info->units,
+                job->devices.item[d].config.depth, info->unified ? ", shares this machine's memory" : "");
+    }
+    if (job->devices.note[0] != '\0')
+        fprintf(to, "devices    %s\n", job->devices.note);
 }
 
 static void explain_pairs(FILE *to, const mr__job *job)
@@ -72,13 +79,16 @@ mr_status mr_explain(mr_session *session, const mr_job *request, char **text)
     FILE *to = NULL;
     locale_t locale = (locale_t)0;
     mr__job job = {.session = session, .request = request, .dataset = request->dataset,
-                   .worker_count = session->workers};
+                   .devices = {.blob = -1}};
     mr__error_clear(error);
     mr__arena_init(&job.arena);
     pthread_mutex_init(&job.spill_mutex, NULL);
     MR_CHECK(request->app != NULL && request->app->magic == MR_APP_MAGIC, MR_BAD_APP, "the job names no app");
     job.app = request->app->app;
     job.app_name = request->app->name;
+    job.cpu_workers = session->workers;
+    MR_TRY(mr__devices_choose(&job, error));
+    job.worker_count = job.cpu_workers + job.devices.count;
     MR_TRY(mr__job_plan(&job, error));
     if (job.dataset != NULL)
         MR_TRY(mr__read_choose(job.dataset->sources, &job.read, error));

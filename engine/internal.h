@@ -20,6 +20,7 @@
 #include "check.h"
 #include "clock.h"
 #include "combine_buffer.h"
+#include "devices.h"
 #include "exchange.h"
 #include "kernels.h"
 #include "output.h"
@@ -31,6 +32,7 @@
 #include "spill.h"
 #include "trace.h"
 #include "worker.h"
+#include "worker_spec.h"
 
 enum { MR__COLUMNS_MAX = 1024 };
 
@@ -56,6 +58,10 @@ struct mr_session {
     mr__loaded_app *apps;
     _Atomic bool cancelled;
     bool error_set;
+    bool spec_given;            /* the user said which workers */
+    mr__worker_spec spec;
+    uint32_t device_buffer;     /* mr__device_buffer: forced by MILLRACE_DEVICE_BUFFER */
+    bool device_zero_copy;      /* unless MILLRACE_DEVICE_COPY=1 */
 };
 
 /* Opens the session's burst directory at the first call. */
@@ -110,6 +116,7 @@ typedef struct mr__lane {
     mr__arena dense_blocks;     /* f64 results of single blocks, until they are folded in order */
     uint64_t pairs, rows;
     bool ready, sampling;
+    uint64_t *fingerprint;      /* pairs are not kept but added to it (device_verify.c); NULL: as usual */
     mr__arena sample_arena;
     mr__pair *samples;
     size_t sample_count, sample_room;
@@ -161,7 +168,9 @@ typedef struct mr__job {
     mr_row_fn row_function;         /* of the current vector level, or NULL */
     double **dense_results;         /* [blocks], f64 */
     /* running */
-    uint32_t worker_count;
+    uint32_t worker_count;          /* CPU workers first, then devices */
+    uint32_t cpu_workers;
+    mr__devices devices;
     mr__worker *workers;
     mr__lane *lanes;
     mr__comm *comm;

@@ -54,9 +54,14 @@ static mr_status make_workers(mr__job *job, mr__error *error)
         if (job->combines)
             mr__combine_buffer_init(&lane->combine, &job->layout, &job->rule, &job->budget, job->lane_cap, false,
                                     job->layout.key_suffix != 0 ? MR__PARTITION_BITS : 0);
-        job->workers[w] = (mr__worker){.ops = &mr__worker_cpu_ops, .topology = topology, .index = w,
-                                       .core = topology->count > 0 ? w % topology->count : 0,
-                                       .engine = lane};
+        if (w < job->cpu_workers)
+            job->workers[w] = (mr__worker){.ops = &mr__worker_cpu_ops, .topology = topology, .index = w,
+                                           .core = topology->count > 0 ? w % topology->count : 0,
+                                           .engine = lane};
+        else
+            job->workers[w] = (mr__worker){.ops = &mr__worker_device_ops, .topology = topology, .index = w,
+                                           .core = MR__NO_CORE, .engine = lane,
+                                           .config = job->devices.item[w - job->cpu_workers].link};
     }
 done:
     return status;
@@ -64,6 +69,7 @@ done:
 
 void mr__job_fini(mr__job *job)
 {
+    mr__devices_fini(job);
     for (uint32_t w = 0; job->lanes != NULL && w < job->worker_count; w++)
         mr__lane_fini(&job->lanes[w]);
     if (job->exchange != NULL)
@@ -94,7 +100,11 @@ void mr__job_fini(mr__job *job)
 static mr_status prepare(mr__job *job, mr__error *error)
 {
     mr_status status = MR_OK;
+    job->cpu_workers = job->session->workers;
+    MR_TRY(mr__devices_choose(job, error));
+    job->worker_count = job->cpu_workers + job->devices.count;
     MR_TRY(mr__job_plan(job, error));
+    MR_TRY(mr__devices_prepare(job, error));
     if (job->dataset != NULL) {
         MR_TRY(mr__pinned_prepare(job, error));
         MR_TRY(mr__read_choose(job->dataset->sources, &job->read, error));
@@ -103,15 +113,35 @@ static mr_status prepare(mr__job *job, mr__error *error)
         MR_TRY(mr__output_open(job->session->names, job->request->output, job->request->force, &job->output, error));
     MR_TRY(make_partitions(job, error));
     MR_TRY(make_workers(job, error));
-    MR_TRY(mr__schedule_init(&job->schedule, job, job->worker_count, job->worker_count, 0, error));
+    MR_TRY(mr__schedule_init(&job->schedule, job, job->worker_count, job->cpu_workers, job->devices.depth, error));
+    job->schedule.device_largest = job->devices.largest_task;
     job->schedule.barrier = !job->pipelined;
-    job->trace = mr__trace_create(job->worker_count + 2);
+    job->trace = mr__trace_create(job->worker_count + 2 + 4 * job->devices.count);
     mr__trace_name_lane(job->trace, job->worker_count, "job");
     mr__trace_name_lane(job->trace, job->worker_count + 1, "ticker");
-    for (uint32_t w = 0; w < job->worker_count; w++)
+    for (uint32_t w = 0; w < job->cpu_workers; w++)
         mr__trace_name_lane(job->trace, w, "cpu worker %u", w);
+    for (uint32_t d = 0; d < job->devices.count; d++) {
+        static const char *const steps[] = {"read", "copy in", "kernel", "copy out"};
+        const char *id = job->devices.item[d].config.device.id;
+        mr__trace_name_lane(job->trace, job->cpu_workers + d, "%s", id);
+        for (uint32_t s = 0; s < 4; s++)
+            mr__trace_name_lane(job->trace, job->worker_count + 2 + 4 * d + s, "%s: %s", id, steps[s]);
+        mr__schedule_expect(&job->schedule, job->cpu_workers + d, mr__devices_expected(job, d));
+    }
 done:
     return status;
+}
+
+/* The team's sentence says that nobody is left; this adds why. */
+static void add_losses(mr__job *job, mr__error *error)
+{
+    char losses[sizeof error->text / 2];
+    const size_t used = strlen(error->text);
+    mr__devices_say_losses(job, losses, sizeof losses);
+    if (losses[0] != '\0')
+        snprintf(error->text + used, sizeof error->text - used, " (%s)\n  hint: millrace devices; or give the job CPU workers",
+                 losses);
 }
 
 static mr_status run_rounds(mr__job *job, mr__error *error)
@@ -125,7 +155,10 @@ static mr_status run_rounds(mr__job *job, mr__error *error)
         for (uint32_t w = 0; w < job->worker_count; w++)
             job->lanes[w].rows = 0;
         mr__schedule_begin(&job->schedule, job->schedule_total, job->smallest_task, job->largest_task);
-        MR_TRY(mr__team_run(job->workers, job->worker_count, &source, mr__lane_begin, NULL, error));
+        status = mr__team_run(job->workers, job->worker_count, &source, mr__lane_begin, NULL, error);
+        if (status == MR_DEVICE_LOST || status == MR_NO_WORKER)
+            add_losses(job, error);
+        MR_TRY(status);
         MR_CHECK(job->schedule.status == MR_OK, job->schedule.status, "%s", job->schedule.error.text);
         MR_TRY(mr__schedule_check(&job->schedule, error));
         job->stats.rounds++;
@@ -134,6 +167,7 @@ static mr_status run_rounds(mr__job *job, mr__error *error)
         if (job->dense) {
             MR_TRY(mr__dense_fold(job, error));
             MR_TRY(mr__dense_round(job, job->stats.rounds - 1, &again, error));
+            mr__devices_next_round(job);
         }
     }
     if (job->dense)
@@ -158,7 +192,13 @@ static void fill_stats(mr__job *job)
     stats->output_bytes = atomic_load(&job->output_bytes);
     stats->peak_rss_bytes = mr__peak_rss_bytes();
     stats->spilled_bytes = job->spill != NULL ? mr__spill_bytes(job->spill) : 0;
-    stats->workers = job->worker_count;
+    stats->workers = job->cpu_workers;
+    stats->devices = job->devices.count;
+    for (uint32_t d = 0; d < job->devices.count; d++) {
+        const mr__device_story *story = mr__device_link_story(job->devices.item[d].link);
+        stats->device_tasks += story->tasks;
+        stats->device_failures += story->failures;
+    }
     stats->partitions = job->partitions;
     stats->parts = job->output != NULL ? job->parts : 0;
     stats->simd = mr__level_name(mr__level_current());
@@ -217,7 +257,7 @@ mr_status mr_run(mr_session *session, const mr_job *request, mr_result **result)
     mr_result *made = NULL;
     bool began = false;
     mr__job job = {.session = session, .request = request, .dataset = request->dataset, .started_ns = mr__now_ns(),
-                   .worker_count = session->workers};
+                   .devices = {.blob = -1}};
     mr__error_clear(error);
     atomic_store(&session->cancelled, false);
     mr__arena_init(&job.arena);
@@ -237,6 +277,7 @@ mr_status mr_run(mr_session *session, const mr_job *request, mr_result **result)
     MR_TRY(run_rounds(&job, error));
     if (result != NULL)
         MR_TRY(mr__result_create(&job, &made, error));
+    mr__devices_keep_speeds(&job);
     fill_stats(&job);
     MR_TRY(commit(&job, error));
 done:

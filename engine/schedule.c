@@ -214,6 +214,8 @@ static void cut(mr__schedule *schedule, const mr__worker *worker, mr__task *task
         size = schedule->smallest;
     if (size > (device ? schedule->device_largest : schedule->largest))
         size = device ? schedule->device_largest : schedule->largest;
+    if (device && schedule->last_done_ns[worker->index] == 0)      /* its first result is checked */
+        size = schedule->smallest;
     if (size > left)
         size = left;
     task->kind = MR__TASK_MAP;
@@ -254,6 +256,23 @@ static bool pull_returned(mr__schedule *schedule, const mr__worker *worker, mr__
     return false;
 }
 
+/* The buffers of this worker; or of a device that is away, when there is nothing left that it could map. */
+static bool pull_flush(mr__schedule *schedule, const mr__worker *worker, mr__task *task)
+{
+    uint32_t whose = worker->index;
+    const bool mapped = schedule->mapping == 0 && schedule->cursor == schedule->total && schedule->returned_count == 0;
+    for (uint32_t w = 0; !schedule->dirty[whose] && w < schedule->workers && mapped; w++)
+        if (schedule->dirty[w] && schedule->away[w])
+            whose = w;
+    if (!schedule->dirty[whose])
+        return false;
+    schedule->dirty[whose] = false;
+    task->kind = MR__TASK_FLUSH;
+    task->run = mr__flush_task;
+    task->partition = whose;
+    return true;
+}
+
 /* A worker maps while there is something to map, then empties its buffers, and then merges while others still map. */
 static bool pull_map(mr__schedule *schedule, const mr__worker *worker, uint32_t in_flight, mr__task *task)
 {
@@ -270,12 +289,8 @@ static bool pull_map(mr__schedule *schedule, const mr__worker *worker, uint32_t 
     }
     if (in_flight > 0)
         return false;
-    if (schedule->dirty[worker->index]) {
-        schedule->dirty[worker->index] = false;
-        task->kind = MR__TASK_FLUSH;
-        task->run = mr__flush_task;
+    if (pull_flush(schedule, worker, task))
         return true;
-    }
     if (is_device(worker) && schedule->cpu_workers > 0)
         return false;
     return !schedule->barrier && schedule->mapping > 0 && pull_merge(schedule, task);
@@ -363,7 +378,7 @@ enum mr__pull mr__schedule_pull(void *context, mr__worker *worker, uint32_t in_f
             break;
         if (schedule->stage != before || schedule->status != MR_OK)
             continue;
-        if (in_flight > 0) {
+        if (in_flight > 0 || is_device(worker)) {       /* an idle device gives its token back in poll */
             result = MR__WAIT;
             break;
         }
@@ -409,6 +424,14 @@ bool mr__schedule_over(void *context, mr__worker *worker)
     const bool over = schedule->status != MR_OK || schedule->stage == MR__STAGE_END || mr__cancelled(schedule->job);
     pthread_mutex_unlock(&schedule->mutex);
     return over;
+}
+
+bool mr__schedule_failed(mr__schedule *schedule)
+{
+    pthread_mutex_lock(&schedule->mutex);
+    const bool failed = schedule->status != MR_OK;
+    pthread_mutex_unlock(&schedule->mutex);
+    return failed;
 }
 
 mr_status mr__schedule_check(mr__schedule *schedule, mr__error *error)

@@ -30,13 +30,36 @@ const char *mr_version(void)
     return MR__VERSION;
 }
 
+static mr_status apply_worker_spec(mr_session *session, const char *text, mr__error *error)
+{
+    mr_status status = MR_OK;
+    const char *buffer = getenv("MILLRACE_DEVICE_BUFFER"), *copy = getenv("MILLRACE_DEVICE_COPY");
+    static const char *const buffers[] = {"auto", "array", "combine"};
+    if (text == NULL)
+        text = getenv("MILLRACE_WORKERS");
+    session->spec_given = text != NULL && text[0] != '\0';
+    if (session->spec_given)
+        MR_TRY(mr__worker_spec_parse(text, &session->spec, error));
+    if (session->spec_given && session->spec.cpus_given)
+        session->workers = session->spec.cpus;
+    session->device_zero_copy = copy == NULL || strcmp(copy, "1") != 0;
+    while (buffer != NULL && session->device_buffer < MR__COUNT(buffers) &&
+           strcmp(buffer, buffers[session->device_buffer]) != 0)
+        session->device_buffer++;
+    MR_CHECK(session->device_buffer < MR__COUNT(buffers), MR_BAD_USAGE,
+             "MILLRACE_DEVICE_BUFFER is %s; it can be auto, array or combine", buffer);
+done:
+    return status;
+}
+
 static mr_status apply_options(mr_session *session, const mr_session_options *options, mr__error *error)
 {
     mr_status status = MR_OK;
     char path[MR__PATH_MAX];
     session->memory_limit = options->memory != 0 ? options->memory : session->topology.memory_free / 100 * MEMORY_PERCENT;
     session->workers = options->workers != 0 ? options->workers : session->topology.suggested;
-    MR_CHECK(session->workers > 0, MR_NO_WORKER, "this process may use no CPU\n  hint: look at its cpuset");
+    MR_TRY(apply_worker_spec(session, options->worker_spec, error));
+    MR_CHECK(session->workers > 0 || session->spec.device_count > 0, MR_NO_WORKER, "this process may use no CPU\n  hint: look at its cpuset");
     MR_CHECK(session->workers <= WORKERS_MOST, MR_BAD_USAGE, "%u workers are too many: up to %d are possible",
              session->workers, WORKERS_MOST);
     if (options->burst != NULL) {

@@ -237,7 +237,8 @@ done:
 mr_status mr__flush_task(mr__task *task, mr__worker *worker, mr__error *error)
 {
     mr_status status = MR_OK;
-    mr__lane *lane = worker->engine;
+    mr__job *job = task->job;
+    mr__lane *lane = &job->lanes[task->partition];      /* this worker's, or that of a device that is away */
     if (lane->job->dense)
         return MR_OK;
     if (lane->job->combines && lane->job->layout.key_suffix != 0) {    /* its slots are not in the order of partitions */

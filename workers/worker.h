@@ -60,7 +60,7 @@ struct mr__worker {
     uint32_t index;             /* in the team */
     uint32_t core;              /* index into topology->cores; MR__NO_CORE: its thread may run anywhere */
     void *engine;               /* the engine's state of this worker */
-    const void *config;         /* what the kind needs to know: mr__device_config; NULL for a CPU worker */
+    void *config;               /* what the kind needs to know: mr__device_link; NULL for a CPU worker */
     void *state;                /* the kind's own */
 };
 

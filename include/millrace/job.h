@@ -25,6 +25,9 @@ typedef struct mr_result mr_result;
 typedef struct mr_session_options {
     uint64_t memory;        /* bytes that the process may use (its resident set); 0: 70 % of what is free, cgroup kept */
     uint32_t workers;       /* CPU workers; 0: one per core that the cpuset and the cgroup quota allow */
+    const char *worker_spec;    /* "cpu=2,device=all", "cpu=0,device=pocl-0:2", "device=none"; docs/devices.md. NULL:
+                             * $MILLRACE_WORKERS, else `workers` and every GPU and accelerator. What it says of CPU
+                             * workers goes before `workers`. */
     const char *burst;      /* directory for spilled runs; NULL: $MILLRACE_BURST, else $TMPDIR, else /var/tmp */
     const char *records;    /* directory for run records; NULL: $MILLRACE_RECORDS, else $XDG_STATE_HOME/millrace,
                              * else ~/.local/state/millrace; "": keep none */
@@ -103,7 +106,10 @@ typedef struct mr_stats {
     uint64_t output_bytes;
     uint64_t peak_rss_bytes;
     uint64_t spilled_bytes;
-    uint32_t workers, rounds, partitions, parts;
+    uint32_t workers, rounds, partitions, parts;    /* workers: CPU workers */
+    uint32_t devices;           /* that took part */
+    uint64_t device_tasks;      /* map tasks that devices did */
+    uint32_t device_failures;   /* their tasks ran elsewhere */
     const char *simd;           /* "scalar", "sse2", "avx2", "avx512", "neon" */
     const char *read_path;      /* "pread", "mmap", "io_uring", "memory" */
     const char *record;         /* path of the run's record, "" if none is kept */

@@ -72,8 +72,9 @@ class Help(CliTest):
              "--memory cannot be 'lots'\n  hint: give a size in bytes, such as 256M or 1.5G"),
             (["run", "--memory=3"], "--memory is out of range: '3'\n  hint: the range is 1048576 .. 1e+18"),
             (["run", "-m99999999999T"], "--memory is too large: '99999999999T'"),
-            (["run", "--workers", "0"], "--workers is out of range: '0'\n  hint: the range is 1 .. 4096"),
-            (["run", "--workers", "1.5"], "--workers cannot be '1.5'"),
+            (["run", "wordcount", __file__, "-o", "out", "--workers", "0"], "--workers 0 leaves nobody to work"),
+            (["run", "wordcount", __file__, "-o", "out", "--workers", "1.5"], "--workers cannot be '1.5'"),
+            (["run", "wordcount", __file__, "-o", "out", "--workers", "4097"], "--workers is out of range"),
             (["run", "--sort", "up"], "--sort cannot be 'up'\n  hint: one of none|key|value"),
             (["history", "--count", "0"], "--count is out of range"),
             (["trace"], "name one run"),
@@ -83,9 +84,9 @@ class Help(CliTest):
                 self.assert_fails(*arguments, exit_status=2, says="millrace: " + sentence)
 
     def test_json_is_one_object_even_for_wrong_arguments(self):
-        run = self.assert_fails("run", "--json", "--workers", "no", exit_status=2, says="--workers cannot be 'no'")
+        run = self.assert_fails("run", "--json", "--parts", "no", exit_status=2, says="--parts cannot be 'no'")
         self.assertEqual(json.loads(run.stdout), {
-            "error": "--workers cannot be 'no'", "hint": "give a whole number, such as 2 or 1e6",
+            "error": "--parts cannot be 'no'", "hint": "give a whole number, such as 2 or 1e6",
             "status": "MR_BAD_USAGE", "exit": 2})
 
     def test_a_closed_standard_output_is_an_error(self):

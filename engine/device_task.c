@@ -1,0 +1,266 @@
+/* device_task.c: a map task as a device sees it, and its result as the engine does.
+ *
+ * A task becomes segments: whole blocks of one file (rows, records), or a byte range of one file whose records start in
+ * it (text). The result is checked as a whole before any of it is taken, so a task that a failing device spoilt can run
+ * elsewhere:
+ *   tables    one per block: kept apart for the fold (f64), or added up (u64)
+ *   pairs     combined already: they go into the lane's buffers with their amounts, as if the lane had combined them
+ *   values    one per row; the key is the row's number */
+#include "internal.h"
+
+#include "memory.h"
+
+/* ---- there ------------------------------------------------------------------------------------------------------- */
+
+static uint32_t source_of_block(const mr__job *job, uint64_t block)
+{
+    uint32_t source = 0;
+    for (uint32_t high = job->dataset->sources->count; high - source > 1;) {
+        const uint32_t middle = source + (high - source) / 2;
+        if (job->block_starts[middle] <= block)
+            source = middle;
+        else
+            high = middle;
+    }
+    return source;
+}
+
+static bool pack_blocks(const mr__job *job, const mr__task *task, mr__device_segment *segments, uint32_t *count)
+{
+    uint32_t source = source_of_block(job, task->begin);
+    for (uint64_t block = task->begin; block < task->end;) {
+        while (job->block_starts[source + 1] <= block)
+            source++;
+        if (*count == MR__DEVICE_SEGMENTS)
+            return false;
+        const uint64_t end = job->block_starts[source + 1] < task->end ? job->block_starts[source + 1] : task->end;
+        const uint64_t first = (block - job->block_starts[source]) * job->block_rows;
+        const uint64_t rows_in_file = job->dataset->sources->items[source].size / job->plan.record_size;
+        uint64_t rows = (end - block) * job->block_rows;
+        if (rows > rows_in_file - first)
+            rows = rows_in_file - first;
+        segments[(*count)++] = (mr__device_segment){
+            .file = source, .blocks = (uint32_t)(end - block), .offset = first * job->plan.record_size,
+            .size = rows * job->plan.record_size, .first_row = job->row_starts[source] + first, .rows = rows};
+        block = end;
+    }
+    return true;
+}
+
+static void pack_range(const mr__job *job, const mr__task *task, mr__device_segment *segments, uint32_t *count)
+{
+    const uint64_t first = task->begin * job->block_rows, end = task->end * job->block_rows;
+    segments[(*count)++] = (mr__device_segment){
+        .file = UINT32_MAX, .blocks = (uint32_t)(task->end - task->begin), .first_row = first,
+        .rows = (end < job->plan.range ? end : job->plan.range) - first};
+}
+
+static bool pack_text(const mr__job *job, const mr__task *task, mr__device_segment *segments, uint32_t *count)
+{
+    const mr__sources *sources = job->dataset->sources;
+    for (uint32_t s = task->source; s < sources->count && sources->items[s].start < task->end; s++) {
+        const mr__source *source = &sources->items[s];
+        const uint64_t begin = task->begin > source->start ? task->begin - source->start : 0;
+        const uint64_t end = task->end - source->start < source->size ? task->end - source->start : source->size;
+        if (begin >= end)
+            continue;
+        if (*count == MR__DEVICE_SEGMENTS || end - begin > job->devices.largest_task)
+            return false;
+        segments[(*count)++] = (mr__device_segment){.file = s, .offset = begin, .size = end - begin};
+    }
+    return true;
+}
+
+enum mr__device_pack mr__device_pack_task(const mr__task *task, mr__worker *worker, mr__device_segment *segments,
+                                          uint32_t *count)
+{
+    const mr__job *job = task->job;
+    *count = 0;
+    if (task->kind != MR__TASK_MAP)
+        return MR__PACK_HERE;
+    bool fits = true;
+    if (job->app->input == MR_INPUT_RANGE)
+        pack_range(job, task, segments, count);
+    else
+        fits = job->app->input == MR_INPUT_TEXT ? pack_text(job, task, segments, count)
+                                                : pack_blocks(job, task, segments, count);
+    if (fits && *count > 0)
+        return MR__PACKED;
+    return *count == 0 || job->cpu_workers == 0 ? MR__PACK_HERE : MR__PACK_ELSEWHERE;
+}
+
+/* ---- and back ---------------------------------------------------------------------------------------------------- */
+
+static mr_status take_tables(mr__job *job, mr__lane *lane, const mr__task *task, const uint8_t *result,
+                             const mr__device_done *done, mr__error *error)
+{
+    mr_status status = MR_OK;
+    const size_t values = (size_t)job->plan.dense_keys * job->dense_width;
+    const uint64_t tables = job->devices.form == MR__DEVICE_TEXTS ? 1 : task->end - task->begin;
+    MR_CHECK(done->bytes == tables * values * 8, MR_DEVICE_LOST, "the device sent %llu bytes of sums, not %llu",
+             (unsigned long long)done->bytes, (unsigned long long)(tables * values * 8));
+    for (uint64_t t = 0; t < tables; t++, result += values * 8) {
+        if (job->dense_results == NULL) {
+            for (size_t i = 0; i < values; i++)
+                ((uint64_t *)lane->emitter.dense)[i] += ((const uint64_t *)result)[i];
+            continue;
+        }
+        double **table = &job->dense_results[task->begin + t];
+        if (*table == NULL)
+            *table = mr__arena_alloc(&lane->dense_blocks, values * 8, 64);
+        MR_CHECK(*table != NULL, MR_NO_MEMORY, "no memory for the sums of block %llu",
+                 (unsigned long long)(task->begin + t));
+        memcpy(*table, result, values * 8);
+    }
+done:
+    return status;
+}
+
+static size_t pair_bytes(const mr__device_pair *pair)
+{
+    return sizeof *pair + ((pair->size + 7u) & ~7u);
+}
+
+static mr_status check_pairs(const mr__job *job, const uint8_t *result, const mr__device_done *done, mr__error *error)
+{
+    mr_status status = MR_OK;
+    size_t at = 0;
+    while (at < done->bytes) {
+        const mr__device_pair *pair = (const mr__device_pair *)(result + at);
+        MR_CHECK(done->bytes - at >= sizeof *pair && pair->size <= done->bytes - at - sizeof *pair &&
+                     pair->size >= job->layout.key_suffix && pair_bytes(pair) <= done->bytes - at,
+                 MR_DEVICE_LOST, "the device sent a pair at byte %zu that cannot be", at);
+        at += pair_bytes(pair);
+    }
+done:
+    return status;
+}
+
+static mr_status add_batch(mr__job *job, mr__lane *lane, const uint64_t *values, uint32_t count, mr__error *error)
+{
+    mr_status status = MR_OK;
+    const mr__staged *staged = lane->emitter.staged;
+    for (uint32_t i = 0; i < count; i++)
+        lane->hashes[i] = mr__hash_staged(&staged[i], job->layout.key_suffix);
+    for (uint32_t begin = 0; job->combines && begin < count;) {
+        uint32_t accepted;
+        MR_TRY(mr__combine_batch(&lane->combine, staged + begin, lane->hashes + begin, (const uint8_t *)(values + begin),
+                                 count - begin, &accepted, error));
+        begin += accepted;
+        if (begin < count) {
+            MR_TRY(mr__lane_flush_combine(lane, error));
+            mr__combine_buffer_clear(&lane->combine, true);
+        }
+    }
+    for (uint32_t i = 0; !job->combines && i < count; i++) {
+        const mr__pair pair = {mr__staged_key(&staged[i]), (const uint8_t *)&values[i], staged[i].size, sizeof *values};
+        const uint32_t partition = job->by_range ? mr__range_partition(job, &pair)
+                                                 : mr__partition_of(lane->hashes[i], job->partition_bits);
+        MR_TRY(mr__array_append(&lane->array, partition, &pair, error));
+    }
+done:
+    return status;
+}
+
+static mr_status take_pairs(mr__job *job, mr__lane *lane, const uint8_t *result, const mr__device_done *done,
+                            mr__error *error)
+{
+    mr_status status = MR_OK;
+    uint64_t values[MR_BATCH];
+    uint32_t count = 0;
+    for (size_t at = 0; at < done->bytes;) {
+        const mr__device_pair *pair = (const mr__device_pair *)(result + at);
+        mr__stage_in_place(&lane->emitter.staged[count], (const uint8_t *)(pair + 1), pair->size);
+        values[count++] = pair->value;
+        at += pair_bytes(pair);
+        if (count == MR_BATCH || at >= done->bytes) {
+            MR_TRY(add_batch(job, lane, values, count, error));
+            count = 0;
+        }
+    }
+    lane->pairs += done->pairs;
+done:
+    return status;
+}
+
+static mr_status take_values(mr__job *job, mr__lane *lane, const mr__task *task, const uint8_t *result,
+                             const mr__device_done *done, mr__error *error)
+{
+    mr_status status = MR_OK;
+    mr__device_segment segments[MR__DEVICE_SEGMENTS];
+    uint32_t count = 0;
+    uint64_t rows = 0;
+    MR_CHECK(pack_blocks(job, task, segments, &count), MR_INTERNAL, "a task has more segments than it had before");
+    for (uint32_t s = 0; s < count; s++)
+        rows += segments[s].rows;
+    MR_CHECK(done->bytes == rows * job->plan.value_size, MR_DEVICE_LOST,
+             "the device sent %llu bytes of values, not %llu", (unsigned long long)done->bytes,
+             (unsigned long long)(rows * job->plan.value_size));
+    for (uint32_t s = 0; s < count; s++)
+        for (uint64_t row = 0; row < segments[s].rows; row++, result += job->plan.value_size)
+            mr_emit_u64(&lane->emitter, segments[s].first_row + row, result);
+    if (lane->emitter.count > 0)
+        mr__emit_flush(&lane->emitter);
+    status = lane->emitter.status;
+    MR_CHECK(status == MR_OK, status, "%s", lane->error.text);
+done:
+    return status;
+}
+
+static uint64_t rows_of(const mr__job *job, const mr__task *task)
+{
+    if (job->devices.form == MR__DEVICE_TEXTS)
+        return 0;
+    if (job->app->input == MR_INPUT_RANGE) {
+        const uint64_t end = task->end * job->block_rows;
+        return (end < job->plan.range ? end : job->plan.range) - task->begin * job->block_rows;
+    }
+    mr__device_segment segments[MR__DEVICE_SEGMENTS];
+    uint32_t count = 0;
+    uint64_t rows = 0;
+    pack_blocks(job, task, segments, &count);
+    for (uint32_t s = 0; s < count; s++)
+        rows += segments[s].rows;
+    return rows;
+}
+
+mr_status mr__device_unpack(const mr__task *task, mr__worker *worker, const mr__device_done *done,
+                            const uint8_t *result, mr__error *error)
+{
+    mr_status status = MR_OK;
+    mr__job *job = task->job;
+    mr__lane *lane = worker->engine;
+    mr__job_device *device = &job->devices.item[worker->index - job->cpu_workers];
+    const uint64_t rows = rows_of(job, task);
+    MR_CHECK(done->rows == rows, MR_DEVICE_LOST, "the device mapped %llu rows of %llu", (unsigned long long)done->rows,
+             (unsigned long long)rows);
+    if (!job->dense && job->devices.form == MR__DEVICE_TEXTS)
+        MR_TRY(check_pairs(job, result, done, error));
+    if (!device->verified)
+        MR_TRY(mr__device_verify(task, lane, done, result, error));
+    device->verified = true;
+    if (job->dense)
+        MR_TRY(take_tables(job, lane, task, result, done, error));
+    else if (job->devices.form == MR__DEVICE_TEXTS)
+        MR_TRY(take_pairs(job, lane, result, done, error));
+    else
+        MR_TRY(take_values(job, lane, task, result, done, error));
+    lane->rows += rows;
+    atomic_fetch_add_explicit(&job->mapped, task->end - task->begin, memory_order_relaxed);
+done:
+    return status;
+}
+
+void mr__device_trace(mr__worker *worker, const mr__device_done *done)
+{
+    mr__job *job = ((mr__lane *)worker->engine)->job;
+    const uint32_t lane = job->worker_count + 2 + 4 * (worker->index - job->cpu_workers);
+    const struct {
+        const char *name;
+        const uint64_t *time;
+    } steps[] = {{"read", done->read_ns}, {"copy in", done->copy_ns}, {"kernel", done->run_ns}, {"copy out", done->back_ns}};
+    for (uint32_t s = 0; s < MR__COUNT(steps); s++)
+        if (steps[s].time[1] > steps[s].time[0])
+            mr__trace_span(job->trace, lane + s, steps[s].name, "device", steps[s].time[0], steps[s].time[1], "task",
+                           done->id);
+}
