@@ -38,8 +38,8 @@ static mr_status read_device(char *text, bool *none, mr__worker_spec *spec, mr__
     if (colon != NULL) {
         *colon = '\0';
         MR_CHECK(mr__parse_u64(colon + 1, &depth) == MR__PARSED && depth >= 1 && depth <= MR__DEVICE_SLOTS,
-                 MR_BAD_USAGE, "device=%.40s:%.40s: tasks in flight cannot be '%.40s'\n  hint: 1 .. %d", text, colon + 1,
-                 colon + 1, MR__DEVICE_SLOTS);
+                 MR_BAD_USAGE, "tasks in flight on device %.40s cannot be '%.40s'\n  hint: 1 .. %d", text, colon + 1,
+                 MR__DEVICE_SLOTS);
     }
     if (strcmp(text, "none") == 0) {
         MR_CHECK(depth == 0, MR_BAD_USAGE, "device=none has no tasks in flight");
@@ -59,6 +59,19 @@ done:
     return status;
 }
 
+static bool is_type(const char *who)
+{
+    return strcmp(who, mr__device_type_name(MR__DEVICE_CPU)) == 0 ||
+           strcmp(who, mr__device_type_name(MR__DEVICE_GPU)) == 0 ||
+           strcmp(who, mr__device_type_name(MR__DEVICE_ACCELERATOR)) == 0;
+}
+
+/* Did somebody leave out device=? */
+static bool may_be_device(const char *item)
+{
+    return strpbrk(item, "-:") != NULL || is_type(item) || strcmp(item, "all") == 0 || strcmp(item, "none") == 0;
+}
+
 static mr_status read_item(char *item, bool *in_devices, bool *none, mr__worker_spec *spec, mr__error *error)
 {
     static const char cpu[] = "cpu=", device[] = "device=";
@@ -76,7 +89,7 @@ static mr_status read_item(char *item, bool *in_devices, bool *none, mr__worker_
         return read_device(item, none, spec, error);
     if (strchr(item, '=') == NULL && (item[0] < '0' || item[0] > '9'))
         return mr__fail(error, MR_BAD_USAGE, "--workers cannot be '%.60s'\n  hint: %s%s, or a whole number", item,
-                        mr__name_is_plain(item, MR__DEVICE_ID) ? "did you mean device=... ? It is " : "", forms);
+                        may_be_device(item) ? "did you mean device=...? It is " : "", forms);
     return read_cpus(item, spec, error);
 }
 
@@ -112,13 +125,6 @@ static uint32_t rank_of(const char *who, const mr__device_info *device)
     if (strcmp(who, mr__device_type_name(device->type)) == 0)
         return 2;
     return strcmp(who, "all") == 0;
-}
-
-static bool is_type(const char *who)
-{
-    return strcmp(who, mr__device_type_name(MR__DEVICE_CPU)) == 0 ||
-           strcmp(who, mr__device_type_name(MR__DEVICE_GPU)) == 0 ||
-           strcmp(who, mr__device_type_name(MR__DEVICE_ACCELERATOR)) == 0;
 }
 
 static mr_status name_unknown(const char *who, const mr__device_list *list, mr__error *error)
