@@ -14,39 +14,32 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
+#include <limits.h>
 #include <sched.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include "clock.h"
+#include "device_ask.h"
 #include "device_list.h"
 #include "memory.h"
 #include "newfile.h"
 #include "parse.h"
 #include "utf8.h"
 
+_Static_assert(MR__PATH_MAX >= PATH_MAX, "realpath() needs that much room");
+
 enum {
     KEY_SIZE = 1 << 16,
-    ANSWER_SIZE = 1 << 20,
     ICD_SIZE = 4096,
     ICDS_MOST = 64,
-    WORDS_SIZE = 512,
-    CLIMB_MOST = 3,             /* bin, lib or lib/TRIPLET below the prefix */
-    NAP_NS = 1000000
+    CLIMB_MOST = 3              /* bin, lib or lib/TRIPLET below the prefix */
 };
 
-static const uint64_t second = 1000000000;
 static const char program_place[] = "libexec/millrace/millrace-device";
-
-extern char **environ;
 
 /* ---- the program ------------------------------------------------------------------------------------------------- */
 
@@ -55,11 +48,8 @@ static bool own_file(char path[MR__PATH_MAX])
 {
     Dl_info about = {0};
     if (dladdr((const void *)(uintptr_t)&mr__device_program, &about) != 0 && about.dli_fname != NULL &&
-        strchr(about.dli_fname, '/') != NULL && strlen(about.dli_fname) < MR__PATH_MAX &&
-        access(about.dli_fname, R_OK) == 0) {
-        strcpy(path, about.dli_fname);
+        strchr(about.dli_fname, '/') != NULL && realpath(about.dli_fname, path) != NULL)
         return true;
-    }
     const ssize_t size = readlink("/proc/self/exe", path, MR__PATH_MAX - 1);
     path[size > 0 ? size : 0] = '\0';
     return size > 0;
@@ -243,136 +233,6 @@ static void write_cache(const char *path, const char *of, const char *answer, si
 
 /* ---- asking ------------------------------------------------------------------------------------------------------ */
 
-typedef struct asked {
-    pid_t pid;
-    int out, words;             /* pipes from its standard output and error; -1: closed */
-    char *answer;               /* ANSWER_SIZE bytes */
-    size_t size;
-    char said[WORDS_SIZE];      /* how its complaints begin */
-    size_t said_size;
-    bool too_long;
-} asked;
-
-static int spawn(const char *program, int out, int words, pid_t *pid)
-{
-    posix_spawn_file_actions_t files;
-    posix_spawnattr_t how;
-    sigset_t none, all;
-    char *arguments[] = {(char *)(uintptr_t)program, "--list", NULL};
-    sigemptyset(&none);
-    sigfillset(&all);
-    if (posix_spawn_file_actions_init(&files) != 0)
-        return ENOMEM;
-    if (posix_spawnattr_init(&how) != 0) {
-        posix_spawn_file_actions_destroy(&files);
-        return ENOMEM;
-    }
-    /* a group of its own: what it starts ends with it */
-    posix_spawnattr_setflags(&how, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    posix_spawnattr_setpgroup(&how, 0);
-    posix_spawnattr_setsigmask(&how, &none);
-    posix_spawnattr_setsigdefault(&how, &all);
-    int number = posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    if (number == 0)
-        number = posix_spawn_file_actions_adddup2(&files, out, STDOUT_FILENO);
-    if (number == 0)
-        number = posix_spawn_file_actions_adddup2(&files, words, STDERR_FILENO);
-    if (number == 0)
-        number = posix_spawn(pid, program, &files, &how, arguments, environ);
-    posix_spawnattr_destroy(&how);
-    posix_spawn_file_actions_destroy(&files);
-    return number;
-}
-
-static int start(asked *ask, const char *program)
-{
-    int out[2] = {-1, -1}, words[2] = {-1, -1};
-    int number = 0;
-    if (pipe2(out, O_CLOEXEC) != 0 || pipe2(words, O_CLOEXEC) != 0)
-        number = errno;
-    else
-        number = spawn(program, out[1], words[1], &ask->pid);
-    if (out[1] >= 0)
-        close(out[1]);
-    if (words[1] >= 0)
-        close(words[1]);
-    ask->out = out[0];
-    ask->words = words[0];
-    return number;
-}
-
-/* Reads what is there; closes the pipe at its end. */
-static void take(int *fd, char *to, size_t room, size_t *used, bool *full)
-{
-    char rest[WORDS_SIZE];
-    const bool fits = *used < room;
-    const ssize_t size = read(*fd, fits ? to + *used : rest, fits ? room - *used : sizeof rest);
-    if (size > 0 && fits)
-        *used += (size_t)size;
-    else if (size > 0)
-        *full = true;
-    else if (size == 0 || errno != EINTR) {
-        close(*fd);
-        *fd = -1;
-    }
-}
-
-/* false: the deadline passed */
-static bool listen_to(asked *ask, uint64_t deadline)
-{
-    bool ignored = false;
-    while (ask->out >= 0 || ask->words >= 0) {
-        struct pollfd ready[] = {{.fd = ask->out, .events = POLLIN}, {.fd = ask->words, .events = POLLIN}};
-        const uint64_t now = mr__now_ns();
-        if (now >= deadline || ask->too_long)
-            return false;
-        if (poll(ready, MR__COUNT(ready), (int)((deadline - now) / NAP_NS + 1)) < 0 && errno != EINTR)
-            return false;
-        if (ready[0].revents != 0)
-            take(&ask->out, ask->answer, ANSWER_SIZE, &ask->size, &ask->too_long);
-        if (ready[1].revents != 0)
-            take(&ask->words, ask->said, sizeof ask->said - 1, &ask->said_size, &ignored);
-    }
-    return true;
-}
-
-/* Its wait status; -1: the deadline passed, and it was killed; 0 if somebody else has waited for it. */
-static int reap(pid_t pid, uint64_t deadline)
-{
-    int how = 0;
-    for (;;) {
-        const pid_t ended = waitpid(pid, &how, WNOHANG);
-        if (ended == pid)
-            return how;
-        if (ended < 0 && errno != EINTR)
-            return 0;
-        if (mr__now_ns() >= deadline)
-            break;
-        nanosleep(&(const struct timespec){.tv_nsec = NAP_NS}, NULL);
-    }
-    kill(-pid, SIGKILL);
-    while (waitpid(pid, &how, 0) < 0 && errno == EINTR) {
-    }
-    return -1;
-}
-
-static void note_end(mr__device_list *list, const asked *ask, int how, uint32_t seconds)
-{
-    char text[2 * WORDS_SIZE];
-    const int said = (int)strcspn(ask->said, "\n");
-    if (ask->too_long)
-        snprintf(text, sizeof text, "no devices: millrace-device --list says too much");
-    else if (how == -1)
-        snprintf(text, sizeof text, "no devices: millrace-device --list did not end within %u s", seconds);
-    else if (WIFSIGNALED(how))
-        snprintf(text, sizeof text, "no devices: millrace-device --list died of signal %d (%s)%s%.*s", WTERMSIG(how),
-                 strsignal(WTERMSIG(how)), said > 0 ? ": " : "", said, ask->said);
-    else
-        snprintf(text, sizeof text, "no devices: millrace-device --list ended with status %d%s%.*s", WEXITSTATUS(how),
-                 said > 0 ? ": " : "", said, ask->said);
-    mr__device_list_note(list, text);
-}
-
 static uint32_t patience_seconds(void)
 {
     uint64_t value;
@@ -381,33 +241,23 @@ static uint32_t patience_seconds(void)
     return given ? (uint32_t)value : MR__DEVICE_FIND_SECONDS;
 }
 
-/* Runs the program; the list, or a note why there is none. *kept: the answer is worth keeping. */
-static mr_status ask_program(const char *program, asked *ask, mr__device_list *list, bool *kept, mr__error *error)
+/* What the answer says: a list, or a note why there is none. *kept: it is worth keeping. */
+static mr_status read_answer(const mr__device_answer *answer, mr__device_list *list, bool *kept, mr__error *error)
 {
-    char text[2 * WORDS_SIZE];
+    char text[MR__DEVICE_WHY + sizeof "no devices: "];
     mr__error problem = {.code = MR_OK};
-    const uint32_t seconds = patience_seconds();
-    const uint64_t deadline = mr__now_ns() + seconds * second;
-    const int number = start(ask, program);
-    if (number != 0) {
-        snprintf(text, sizeof text, "no devices: could not run %.400s: %s", program, strerror(number));
-        mr__device_list_note(list, text);
-        return MR_OK;
-    }
-    const bool listened = listen_to(ask, deadline);
-    const int how = reap(ask->pid, listened ? deadline : 0);
-    if (how != 0) {
-        note_end(list, ask, how, seconds);
-        return MR_OK;
-    }
-    const mr_status status = mr__device_list_parse(ask->answer, ask->size, list, &problem);
+    mr_status status = MR_OK;
+    if (answer->why[0] == '\0')
+        status = mr__device_list_parse(answer->text, answer->size, list, &problem);
     if (status == MR_NO_MEMORY)
         return mr__fail(error, status, "%s", problem.text);
-    *kept = status == MR_OK;
-    if (!*kept) {
-        snprintf(text, sizeof text, "no devices: what millrace-device --list says is no list: %.400s", problem.text);
+    *kept = answer->why[0] == '\0' && status == MR_OK;
+    if (answer->why[0] != '\0')
+        snprintf(text, sizeof text, "no devices: %s", answer->why);
+    else if (status != MR_OK)
+        snprintf(text, sizeof text, "no devices: what millrace-device --list says is no list: %.300s", problem.text);
+    if (!*kept)
         mr__device_list_note(list, text);
-    }
     return MR_OK;
 }
 
@@ -416,7 +266,8 @@ mr_status mr__device_find(bool fresh, mr__device_list *out, mr__error *error)
     mr_status status = MR_OK;
     mr__error reason = {.code = MR_OK};
     mr__device_list list = {.count = 0};
-    asked ask = {.out = -1, .words = -1};
+    mr__device_answer answer = {.size = 0};
+    const char *const arguments[] = {"--list", NULL};
     char program[MR__PATH_MAX], path[MR__PATH_MAX], *now = NULL;
     bool kept = false;
     if (mr__device_program(program, &reason) != MR_OK) {
@@ -429,22 +280,17 @@ mr_status mr__device_find(bool fresh, mr__device_list *out, mr__error *error)
     if (!fresh && cached && read_cache(path, now, &list)) {
         list.cached = true;
     } else {
-        ask.answer = mr__alloc(ANSWER_SIZE);
-        MR_CHECK(ask.answer != NULL, MR_NO_MEMORY, "no memory to look for devices");
-        MR_TRY(ask_program(program, &ask, &list, &kept, error));
+        MR_TRY(mr__device_ask(program, arguments, patience_seconds(), &answer, error));
+        MR_TRY(read_answer(&answer, &list, &kept, error));
         if (kept && cached)
-            write_cache(path, now, ask.answer, ask.size);
+            write_cache(path, now, answer.text, answer.size);
     }
     if (list.count == 0 && list.note[0] == '\0')
         mr__device_list_note(&list, "no OpenCL platform is installed");
     *out = list;
     list.device = NULL;
 done:
-    if (ask.out >= 0)
-        close(ask.out);
-    if (ask.words >= 0)
-        close(ask.words);
-    mr__free(ask.answer);
+    mr__device_answer_free(&answer);
     mr__free(now);
     mr__device_list_free(&list);
     return status;

@@ -4,7 +4,8 @@
  *           disk until drivers or settings change; a damaged file there is ignored and written anew.
  * Owner     A list: find and free. The rest lies in the caller's memory.
  * Threads   Any, as long as none changes the environment. Any number of processes share the cache.
- * Cost      < 1 ms when the cache holds; else what the drivers take to load, up to MR__DEVICE_FIND_SECONDS.
+ * Cost      < 1 ms when the cache holds; else what the drivers take to load, up to MR__DEVICE_FIND_SECONDS
+ *           ($MILLRACE_DEVICE_FIND_SECONDS).
  * Failure   MR_NO_MEMORY. Speeds that cannot be kept are no failure of a job: put() says why, and may be ignored. */
 #ifndef MR__DEVICE_FIND_H
 #define MR__DEVICE_FIND_H
