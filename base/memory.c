@@ -8,6 +8,10 @@
 
 #include "fault.h"
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
 enum { HUGE_PAGE = 2 << 20, PAGE = 4096 };
 
 void *mr__alloc(size_t size)
@@ -80,6 +84,11 @@ void *mr__pages_grow(void *memory, size_t size, size_t new_size)
     if (size >= HUGE_PAGE)
         madvise(larger, rounded(new_size), MADV_HUGEPAGE);
     return larger;
+}
+
+void mr__pages_populate(void *memory, size_t size)
+{
+    madvise(memory, rounded(size), MADV_POPULATE_WRITE);    /* only advice: a kernel that lacks it does so page by page */
 }
 
 void mr__pages_free(void *memory, size_t size)

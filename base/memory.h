@@ -19,6 +19,8 @@ void mr__pages_free(void *memory, size_t size);
 /* Makes an area of mr__pages_alloc larger: its pages move by their addresses, nothing is copied, what is new reads as
  * zeros. NULL on failure; the old area is then as it was. */
 void *mr__pages_grow(void *memory, size_t size, size_t new_size);
+/* Touches pages that are to be filled from end to end: one call instead of a fault for each. */
+void mr__pages_populate(void *memory, size_t size);
 /* Gives the content back to the system; the range reads as zeros afterwards. */
 void mr__pages_discard(void *memory, size_t size);
 

@@ -79,7 +79,7 @@ mr_status mr__lane_flush_combine(mr__lane *lane, mr__error *error)
     mr__job *job = lane->job;
     const uint64_t start = mr__now_ns();
     const uint64_t keys = lane->combine.used;
-    size_t cursor = 0;
+    mr__cell_cursor cursor = {0};
     mr__pair pair;
     while (mr__combine_buffer_next(&lane->combine, &cursor, &pair)) {
         const uint64_t hash = mr__hash_key(pair.key, pair.key_size, job->layout.key_suffix);

@@ -222,7 +222,7 @@ done:
 static mr_status table_to_sorter(const mr__combine_buffer *table, mr__sorter *sorter, mr__error *error)
 {
     mr_status status = MR_OK;
-    size_t cursor = 0;
+    mr__cell_cursor cursor = {0};
     mr__pair pair;
     while (mr__combine_buffer_next(table, &cursor, &pair))
         MR_TRY(mr__sorter_add(sorter, &pair, error));
@@ -323,12 +323,12 @@ static mr_status add_lanes(mr__job *job, mr__lane *lane, uint32_t partition, mr_
     uint8_t *values = lane->emitter.values;
     for (uint32_t w = 0; w < job->worker_count; w++) {
         const mr__combine_buffer *from = &job->lanes[w].combine;
-        size_t cursor = SIZE_MAX;
+        mr__cell_cursor cursor = mr__combine_buffer_partition(from, partition, job->partition_bits);
         for (bool more = from->used > 0; more;) {
             uint32_t count = 0;
             mr__pair pair;
             while (count < lane->emitter.batch &&
-                   (more = mr__combine_buffer_next_of(from, partition, job->partition_bits, &cursor, &pair))) {
+                   (more = mr__combine_buffer_next_of(from, &cursor, &pair))) {
                 mr__stage_in_place(&staged[count], pair.key, pair.key_size);
                 lane->hashes[count] = mr__hash_staged(&staged[count], 0);
                 memcpy(values + (size_t)count * value_size, pair.value, value_size);
@@ -370,7 +370,7 @@ static mr_status reduce_combined(mr__job *job, mr__lane *lane, uint32_t index, m
     MR_TRY(fill_table(job, lane, index, table, chunks, &sorter, error));
     const bool overflowed = sorter.pairs > 0 || sorter.run_count > 0;
     if (!overflowed && !job->reduces && !job->sorts) {
-        size_t cursor = 0;
+        mr__cell_cursor cursor = {0};
         mr__pair pair;
         while (mr__combine_buffer_next(table, &cursor, &pair))
             MR_TRY(mr__sink_pair(sink, &pair, error));

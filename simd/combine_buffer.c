@@ -1,15 +1,11 @@
 /* combine_buffer.c: combine pairs in place; grow first, spill late.
  *
- *   slot: [tag u32 | size u32 | head u64 | head u64 or pointer | value, rounded up to 8]     32 bytes for an 8-byte value
- *         short key (<= 16 bytes): both heads are the key, zero-padded
- *         long key: first 8 bytes, then a pointer to the whole key in the arena
+ *   hashes of a batch -> prefetch the bucket of pair i + AHEAD -> probe pair i: its marks, then the key of the cell
  *
- *   hashes of a batch -> prefetch the slot of pair i + AHEAD -> probe pair i: tag and size in one comparison, then the heads
- *
- * Open addressing with linear probing. The slot index is (tag * slots) >> 32, where the tag is the top half of the hash:
- * so the slots lie in the order of the hash, a table may have any number of them, and the pairs of a partition (the top
- * bits of the hash) lie side by side. Two slots share a cache line, so a hit usually costs one line, and the line of every
- * pair of the batch is already on its way. Behind the last slot lies a tail for what is displaced; nothing wraps around.
+ * Open addressing by buckets: a key lies in its home bucket, or, when that is full, in the next one that is not. The home
+ * is (the top half of the hash * buckets) >> 32: so the buckets lie in the order of the hash, a table may have any number
+ * of them, and the pairs of a partition (the top bits of the hash) lie side by side. Behind the last bucket lies a tail for
+ * what is displaced; nothing wraps around.
  *
  * Why it grows first and spills late: text has a few heavy keys and a long tail. A big table keeps the heavy keys; an early
  * spill sends them out again and again. Measured with a probe on 1 GiB of Zipf text: one big table 1.2-2.7 s, a spill at
@@ -17,78 +13,66 @@
  *
  * Growing is done in place, because fresh memory is the dearest thing here (on a virtual machine the first touch of a page
  * was measured at 0.25 GB/s, ten times slower than copying it): the pages stay, empty ones come behind them, and the
- * clusters (runs of slots in use) move to their new places from the last to the first:
+ * clusters (runs of full buckets, with the one behind them) move to their new places from the last to the first:
  *
- *     before  |..AAA...BB..|            new home of a slot >= its old one, and clusters do not overlap in order, so a
- *     after   |....A..AA......B..B...|  cluster lands behind every slot that is still to be moved
+ *     before  |..AAA...BB..|            new home of a key >= its old one, and clusters do not overlap in order, so a
+ *     after   |....A..AA......B..B...|  cluster lands behind every bucket that is still to be moved
  *
- * Both passes are sequential. Small tables double; large ones grow by half, to touch less.
+ * Both passes are sequential. Small tables double; large ones grow by half, to touch less. New pages are populated in one
+ * call: read first, as a probe does, each would be the zero page, and then be copied with an interrupt to all cores.
  *
  * Rejected: one table for all workers (the heavy keys would be contended cache lines); a separate array of tags (two
  * lines a probe once the table is larger than L2); low bits as the index (then what a reduce task wants is scattered over
- * the whole table, and all of it had to be copied out by partition first: 140 MB for 3.5 M words).
+ * the whole table, and all of it had to be copied out by partition first: 140 MB for 3.5 M words); a small table of heavy
+ * keys in front (they are in the caches anyway, and its misses are as unpredictable as they are many: 30 % slower).
  *
- * C1  used counts the slots with a tag; used <= grow_at.
- * C2  A slot with a tag can be reached from its home slot without crossing an empty one.
- * C3  No two slots hold the same key. */
+ * C1  used counts the cells with a mark; used <= grow_at.
+ * C2  A cell can be reached from its home bucket without crossing a bucket that is not full.
+ * C3  No two cells hold the same key.
+ * C4  A count of 32 bits cannot overflow: a table of counts takes in no more than 2^32 - 1 pairs between two clears. */
 #include "combine_buffer.h"
 
+#include "bucket.h"
 #include "memory.h"
 
 enum {
-    FIRST_SLOTS = 4096,         /* or as many as FIRST_BYTES hold: values may be large */
+    FIRST_CELLS = 4096,         /* or as many as FIRST_BYTES hold: values may be large */
     FIRST_BYTES = 1 << 20,
-    LEAST_SLOTS = 4,
-    KEY_BYTES = 24,
-    USUAL_STRIDE = KEY_BYTES + 8,
+    TAIL_BUCKETS = 64,
     PAYS_FROM = 1 << 18,
     DOUBLES_UP_TO = 64 << 20,   /* bytes */
-    AHEAD = 64,                 /* pairs: 48 to 96 measured alike, 24 and 256 (all of the batch first) 10 to 20 % slower */
-    TAIL_MOST = 4096,           /* slots */
-    TAIL_BYTES = 1 << 20
+    HUGE_FROM = 4 << 20,        /* bytes: larger tables end with a huge page */
+    HUGE_PAGE = 2 << 20,
+    AHEAD = 64                  /* pairs: 48 to 96 measured alike, 24 and 256 (all of the batch first) 10 to 20 % slower */
 };
-#define SLOTS_MOST ((size_t)1 << 31)
+#define BUCKETS_MOST ((size_t)1 << 30)
+#define COUNTS_MOST UINT32_MAX
 
-typedef struct slot {
-    uint32_t tag;           /* 0: empty */
-    uint32_t size;
-    uint64_t head[2];
-    uint8_t value[];
-} slot;
-
-/* Never 0. Its order is the order of the hash behind the skipped bits. */
-static uint32_t tag_of(const mr__combine_buffer *buffer, uint64_t hash)
+static uint8_t *bucket_at(const mr__combine_buffer *buffer, size_t index)
 {
-    return (uint32_t)(hash >> (32 - buffer->skip_bits)) | 1;
+    return buffer->buckets + index * buffer->bucket_bytes;
 }
 
-static size_t home_of(const mr__combine_buffer *buffer, uint32_t tag)
+static size_t total_buckets(const mr__combine_buffer *buffer)
 {
-    return (size_t)((uint64_t)tag * buffer->slot_count >> 32);
+    return buffer->buckets != NULL ? buffer->bucket_count + buffer->tail : 0;
 }
 
-static slot *slot_at(const mr__combine_buffer *buffer, size_t index)
-{
-    return (slot *)(buffer->slots + index * buffer->stride);
-}
-
-static const uint8_t *slot_key(const slot *s)
-{
-    if (s->size <= MR_INLINE_KEY)
-        return (const uint8_t *)s->head;
-    return (const uint8_t *)(uintptr_t)s->head[1];
-}
+/* ---- beginning and end --------------------------------------------------------------------------------------------- */
 
 void mr__combine_buffer_init(mr__combine_buffer *buffer, const mr__pair_layout *layout, const mr__combine_rule *rule,
                              mr__budget *budget, uint64_t cap, bool always_grow, uint32_t skip_bits)
 {
     *buffer = (mr__combine_buffer){.layout = *layout, .rule = *rule, .budget = budget, .cap = cap,
                                    .always_grow = always_grow, .skip_bits = skip_bits};
-    buffer->stride = KEY_BYTES + (((size_t)layout->value_size + 7) & ~(size_t)7);
-    buffer->tail = TAIL_BYTES / buffer->stride < TAIL_MOST ? TAIL_BYTES / buffer->stride + LEAST_SLOTS : TAIL_MOST;
-    buffer->first_slots = FIRST_SLOTS;
-    while (buffer->first_slots > LEAST_SLOTS && buffer->first_slots * buffer->stride > FIRST_BYTES)
-        buffer->first_slots /= 2;
+    buffer->sized = layout->key_size != KEY_BYTES;
+    buffer->counts = rule->combine == MR_COUNT && !always_grow;
+    buffer->shape = buffer->counts ? COUNTS : (shape){CELLS, (layout->value_size + 7) & ~7u};
+    buffer->bucket_bytes = bucket_size(buffer->shape);
+    buffer->first_buckets = FIRST_CELLS / buffer->shape.cells;
+    while (buffer->first_buckets > 1 && buffer->first_buckets * buffer->bucket_bytes > FIRST_BYTES)
+        buffer->first_buckets /= 2;
+    buffer->tail = buffer->first_buckets < TAIL_BUCKETS ? buffer->first_buckets : TAIL_BUCKETS;
     mr__arena_init(&buffer->arena);
 }
 
@@ -99,34 +83,34 @@ static void release_arena(mr__combine_buffer *buffer)
     buffer->arena_reserved = 0;
 }
 
-static size_t slot_bytes(const mr__combine_buffer *buffer, size_t count)
+static size_t table_bytes(const mr__combine_buffer *buffer, size_t count)
 {
-    return (count + buffer->tail) * buffer->stride;
+    return (count + buffer->tail) * buffer->bucket_bytes;
 }
 
-static void release_slots(mr__combine_buffer *buffer)
+static void release_buckets(mr__combine_buffer *buffer)
 {
-    mr__pages_free(buffer->slots, buffer->mapped);
+    mr__pages_free(buffer->buckets, buffer->mapped);
     mr__budget_release(buffer->budget, buffer->mapped);
     mr__free(buffer->cluster);
-    buffer->slots = buffer->cluster = NULL;
-    buffer->slot_count = buffer->grow_at = buffer->mapped = buffer->cluster_room = 0;
+    buffer->buckets = buffer->cluster = NULL;
+    buffer->bucket_count = buffer->grow_at = buffer->mapped = buffer->cluster_room = 0;
 }
 
 void mr__combine_buffer_fini(mr__combine_buffer *buffer)
 {
     if (buffer->budget == NULL)
         return;
-    release_slots(buffer);
+    release_buckets(buffer);
     release_arena(buffer);
 }
 
-void mr__combine_buffer_clear(mr__combine_buffer *buffer, bool keep_slots)
+void mr__combine_buffer_clear(mr__combine_buffer *buffer, bool keep_buckets)
 {
-    if (!keep_slots)
-        release_slots(buffer);
-    else if (buffer->slots != NULL)
-        memset(buffer->slots, 0, buffer->mapped);
+    if (!keep_buckets)
+        release_buckets(buffer);
+    else if (buffer->buckets != NULL)
+        memset(buffer->buckets, 0, buffer->mapped);
     release_arena(buffer);
     buffer->used = 0;
     buffer->offered = 0;
@@ -167,29 +151,21 @@ static uint64_t footprint(const mr__combine_buffer *buffer)
     return buffer->mapped + buffer->arena_reserved;
 }
 
-static inline __attribute__((always_inline)) void put(mr__combine_buffer *buffer, const slot *entry, size_t stride)
-{
-    slot *to = (slot *)(buffer->slots + home_of(buffer, entry->tag) * stride);
-    while (to->tag != 0)
-        to = (slot *)((uint8_t *)to + stride);
-    memcpy(to, entry, stride);
-}
-
-/* After slots were added: every cluster of the first `old_total` slots goes to its new place, the last one first. When it
- * fails the table is lost. */
-static inline __attribute__((always_inline)) mr_status move_clusters(mr__combine_buffer *buffer, size_t old_total,
-                                                                     size_t stride, mr__error *error)
+/* After buckets were added: every cluster of the first `old_total` buckets goes to its new place, the last one first. When
+ * it fails the table is lost. */
+INLINE mr_status move_clusters(mr__combine_buffer *buffer, size_t old_total, shape sh, mr__error *error)
 {
     mr_status status = MR_OK;
-    uint8_t *const slots = buffer->slots;
-    for (uint8_t *end = slots + old_total * stride; end > slots;) {
-        if (((slot *)(end - stride))->tag == 0) {
-            end -= stride;
+    const size_t each = bucket_size(sh);
+    uint8_t *const first = buffer->buckets;
+    for (uint8_t *end = first + old_total * each; end > first;) {
+        uint8_t *begin = end - each;
+        if (load_marks(begin, sh) == 0) {
+            end = begin;
             continue;
         }
-        uint8_t *begin = end - stride;
-        while (begin > slots && ((slot *)(begin - stride))->tag != 0)
-            begin -= stride;
+        while (begin > first && is_full(begin - each, sh))
+            begin -= each;
         const size_t bytes = (size_t)(end - begin);
         if (bytes > buffer->cluster_room) {
             uint8_t *larger = mr__realloc(buffer->cluster, bytes * 2);
@@ -197,44 +173,65 @@ static inline __attribute__((always_inline)) mr_status move_clusters(mr__combine
             buffer->cluster = larger;
             buffer->cluster_room = bytes * 2;
         }
-        for (size_t at = 0; at < bytes; at += stride) {
-            memcpy(buffer->cluster + at, begin + at, stride);
-            ((slot *)(begin + at))->tag = 0;
+        memcpy(buffer->cluster, begin, bytes);
+        for (size_t at = 0; at < bytes; at += each)
+            memset(marks_of(begin + at, sh), 0, sh.cells);
+        for (const uint8_t *from = buffer->cluster; from < buffer->cluster + bytes; from += each) {
+            for (uint32_t i = 0, count = cells_in(from, sh); i < count; i++) {
+                const uint32_t home = home_of(hash_of(buffer, key_of(from, i)), buffer->skip_bits);
+                uint8_t *to = first + ((uint64_t)home * buffer->bucket_count >> 32) * each;
+                while (is_full(to, sh))
+                    to += each;
+                const uint32_t index = cells_in(to, sh);
+                memcpy(key_of(to, index), key_of(from, i), KEY_BYTES);
+                memcpy(value_of(to, index, sh), value_of(from, i, sh), sh.value_bytes);
+                marks_of(to, sh)[index] = marks_of(from, sh)[i];
+            }
         }
-        for (size_t at = 0; at < bytes; at += stride)
-            put(buffer, (const slot *)(buffer->cluster + at), stride);
         end = begin;
     }
 done:
     return status;
 }
 
-static mr_status move_usual_clusters(mr__combine_buffer *buffer, size_t old_total, mr__error *error)
+static mr_status move_counts(mr__combine_buffer *buffer, size_t old_total, mr__error *error)
 {
-    return move_clusters(buffer, old_total, USUAL_STRIDE, error);
+    return move_clusters(buffer, old_total, COUNTS, error);
 }
 
-/* The slots after the next growth; 0 if the cap leaves no room that is worth it. */
-static size_t next_slot_count(const mr__combine_buffer *buffer)
+static mr_status move_usual(mr__combine_buffer *buffer, size_t old_total, mr__error *error)
 {
-    const size_t count = buffer->slot_count;
+    return move_clusters(buffer, old_total, USUAL, error);
+}
+
+static mr_status move_any(mr__combine_buffer *buffer, size_t old_total, mr__error *error)
+{
+    return move_clusters(buffer, old_total, buffer->shape, error);
+}
+
+/* The buckets after the next growth; 0 if the cap leaves no room that is worth it. */
+static size_t next_bucket_count(const mr__combine_buffer *buffer)
+{
+    const size_t count = buffer->bucket_count, each = buffer->bucket_bytes;
     if (count == 0)
-        return buffer->first_slots;
-    size_t next = count * buffer->stride < DOUBLES_UP_TO ? count * 2 : count + count / 2;
-    const uint64_t fits = buffer->cap > buffer->arena_reserved ? (buffer->cap - buffer->arena_reserved) / buffer->stride : 0;
-    if (next + buffer->tail > fits)
-        next = fits > buffer->tail ? (size_t)fits - buffer->tail : 0;
-    if (next > SLOTS_MOST)
-        next = SLOTS_MOST;
-    return next > count + count / 8 ? next : 0;
+        return buffer->first_buckets;
+    size_t total = (count * each < DOUBLES_UP_TO ? count * 2 : count + count / 2) + buffer->tail;
+    const uint64_t room = buffer->cap > buffer->arena_reserved ? buffer->cap - buffer->arena_reserved : 0;
+    if (total > room / each)
+        total = (size_t)(room / each);
+    if (total > BUCKETS_MOST)
+        total = BUCKETS_MOST;
+    if (total * each >= HUGE_FROM)
+        total = total * each / HUGE_PAGE * HUGE_PAGE / each;
+    return total > buffer->tail + count + count / 8 ? total - buffer->tail : 0;
 }
 
-/* Adds slots. *grown = false, and nothing changed, at the cap or when the budget is used up. */
+/* Adds buckets. *grown = false, and nothing changed, at the cap or when the budget is used up. */
 static mr_status grow(mr__combine_buffer *buffer, bool *grown, mr__error *error)
 {
     mr_status status = MR_OK;
-    const size_t old_count = buffer->slot_count, new_count = next_slot_count(buffer);
-    const size_t bytes = slot_bytes(buffer, new_count);
+    const size_t old_count = buffer->bucket_count, new_count = next_bucket_count(buffer);
+    const size_t bytes = table_bytes(buffer, new_count);
     *grown = false;
     if (new_count == 0)
         return MR_OK;
@@ -243,18 +240,18 @@ static mr_status grow(mr__combine_buffer *buffer, bool *grown, mr__error *error)
         mr__budget_force(buffer->budget, more);
     else if (!mr__budget_reserve(buffer->budget, more))
         return MR_OK;
-    uint8_t *slots = mr__pages_grow(buffer->slots, buffer->mapped, bytes);
-    if (slots == NULL)
+    uint8_t *buckets = mr__pages_grow(buffer->buckets, buffer->mapped, bytes);
+    if (buckets == NULL)
         mr__budget_release(buffer->budget, more);
-    MR_CHECK(slots != NULL, MR_NO_MEMORY, "no memory for a combine buffer of %zu bytes\n  hint: lower --memory", bytes);
-    buffer->slots = slots;
+    MR_CHECK(buckets != NULL, MR_NO_MEMORY, "no memory for a combine buffer of %zu bytes\n  hint: lower --memory", bytes);
+    mr__pages_populate(buckets + buffer->mapped, more);
+    buffer->buckets = buckets;
     buffer->mapped = bytes;
-    buffer->slot_count = new_count;
-    buffer->grow_at = new_count * 11 / 16;
+    buffer->bucket_count = new_count;
+    buffer->grow_at = new_count * buffer->shape.cells * 11 / 16;
     if (old_count != 0)
-        MR_TRY(buffer->stride == USUAL_STRIDE
-                   ? move_usual_clusters(buffer, old_count + buffer->tail, error)
-                   : move_clusters(buffer, old_count + buffer->tail, buffer->stride, error));
+        MR_TRY((buffer->counts ? move_counts : buffer->shape.value_bytes == USUAL.value_bytes ? move_usual : move_any)(
+            buffer, old_count + buffer->tail, error));
     *grown = true;
 done:
     return status;
@@ -270,53 +267,39 @@ bool mr__combine_buffer_pays(const mr__combine_buffer *buffer)
 /* What a batch does with a value, known at compile time in each copy of probe_batch. */
 enum op { OP_COUNT, OP_SUM_U64, OP_SUM_F64, OP_ANY };
 
-static inline __attribute__((always_inline)) void combine_into(const mr__combine_buffer *buffer, slot *s,
-                                                               const uint8_t *value, enum op op)
+INLINE void combine_into(const mr__combine_buffer *buffer, uint8_t *into, const uint8_t *value, enum op op, shape sh)
 {
-    uint64_t a, b;
+    uint64_t a = 0, b;
     double x, y;
     switch (op) {
     case OP_COUNT:
-        memcpy(&a, s->value, 8);
+        memcpy(&a, into, sh.value_bytes);
         a++;
-        memcpy(s->value, &a, 8);
+        memcpy(into, &a, sh.value_bytes);
         break;
     case OP_SUM_U64:
-        memcpy(&a, s->value, 8);
+        memcpy(&a, into, 8);
         memcpy(&b, value, 8);
         a += b;
-        memcpy(s->value, &a, 8);
+        memcpy(into, &a, 8);
         break;
     case OP_SUM_F64:
-        memcpy(&x, s->value, 8);
+        memcpy(&x, into, 8);
         memcpy(&y, value, 8);
         x += y;
-        memcpy(s->value, &x, 8);
+        memcpy(into, &x, 8);
         break;
     case OP_ANY:
-        mr__combine_values(&buffer->rule, buffer->layout.value_size, s->value, value);
+        mr__combine_values(&buffer->rule, buffer->layout.value_size, into, value);
         break;
     }
 }
 
-static inline __attribute__((always_inline)) void first_value(const mr__combine_buffer *buffer, slot *s,
-                                                              const uint8_t *value, enum op op)
+INLINE void first_value(const mr__combine_buffer *buffer, uint8_t *into, const uint8_t *value, enum op op, shape sh)
 {
     const uint64_t one = 1;
-    if (op == OP_COUNT)
-        memcpy(s->value, &one, 8);
-    else if (op == OP_ANY)
-        memcpy(s->value, value, buffer->layout.value_size);
-    else
-        memcpy(s->value, value, 8);
-}
-
-/* Does the slot, whose tag and size agree, hold this key? */
-static inline __attribute__((always_inline)) bool same_key(const slot *s, const mr__staged *key)
-{
-    if (__builtin_expect(key->data == NULL, 1))
-        return ((s->head[0] ^ key->head[0]) | (s->head[1] ^ key->head[1])) == 0;
-    return s->head[0] == key->head[0] && memcmp(slot_key(s), key->data, key->size) == 0;
+    memcpy(into, op == OP_COUNT ? (const uint8_t *)&one : value,
+           op == OP_ANY ? buffer->layout.value_size : sh.value_bytes);
 }
 
 static mr_status reserve_arena(mr__combine_buffer *buffer, size_t size, bool *room)
@@ -334,103 +317,116 @@ static mr_status reserve_arena(mr__combine_buffer *buffer, size_t size, bool *ro
     return MR_OK;
 }
 
-/* Puts a key into an empty slot. *room = false: the arena is at its cap. */
-static mr_status claim(mr__combine_buffer *buffer, slot *s, const mr__staged *key, uint32_t tag, bool *room,
-                       mr__error *error)
+/* Copies a long key. NULL without a failure: the arena is at its cap. */
+static mr_status keep_long_key(mr__combine_buffer *buffer, const mr__staged *key, uint8_t **copy, mr__error *error)
 {
     mr_status status = MR_OK;
-    *room = true;
-    uint64_t second = key->head[1];
-    if (key->data != NULL) {
-        MR_TRY(reserve_arena(buffer, key->size + MR_INLINE_KEY, room));
-        if (!*room)
-            goto done;
-        uint8_t *copy = mr__arena_alloc(&buffer->arena, (size_t)key->size + MR_INLINE_KEY, 1);
-        MR_CHECK(copy != NULL, MR_NO_MEMORY, "no memory for a key of %u bytes\n  hint: lower --memory", key->size);
-        memcpy(copy, key->data, key->size);
-        second = (uint64_t)(uintptr_t)copy;
-    }
-    s->tag = tag;
-    s->size = key->size;
-    s->head[0] = key->head[0];
-    s->head[1] = second;
-    buffer->used++;
+    bool room;
+    const size_t bytes = sizeof key->size + key->size + MR_INLINE_KEY;
+    *copy = NULL;
+    MR_TRY(reserve_arena(buffer, bytes, &room));
+    if (!room)
+        goto done;
+    *copy = mr__arena_alloc(&buffer->arena, bytes, 1);
+    MR_CHECK(*copy != NULL, MR_NO_MEMORY, "no memory for a key of %u bytes\n  hint: lower --memory", key->size);
+    memcpy(*copy, &key->size, sizeof key->size);
+    memcpy(*copy + sizeof key->size, mr__staged_key(key), key->size);
 done:
     return status;
 }
 
-static inline __attribute__((always_inline)) slot *home_slot(uint8_t *slots, uint64_t hash, uint32_t shift,
-                                                             uint64_t slot_count, size_t stride)
+INLINE mr_status probe_batch(mr__combine_buffer *buffer, const mr__staged *keys, const uint64_t *hashes,
+                             const uint8_t *values, uint32_t value_step, shape sh, uint32_t count, uint32_t *accepted,
+                             enum op op, mr__error *error)
 {
-    return (slot *)(slots + ((uint64_t)((uint32_t)(hash >> shift) | 1) * slot_count >> 32) * stride);
-}
-
-static inline __attribute__((always_inline)) mr_status probe_batch(mr__combine_buffer *buffer, const mr__staged *keys,
-                                                                   const uint64_t *hashes, const uint8_t *values,
-                                                                   uint32_t value_step, size_t stride, uint32_t count,
-                                                                   uint32_t *accepted, enum op op, mr__error *error)
-{
-    const uint64_t slot_count = buffer->slot_count;
-    const uint32_t shift = 32 - buffer->skip_bits;
-    uint8_t *const slots = buffer->slots;
-    const uint8_t *const end = slots + (slot_count + buffer->tail) * stride;
-    for (uint32_t i = 0; i < count && i < AHEAD; i++)
-        __builtin_prefetch(home_slot(slots, hashes[i], shift, slot_count, stride), 1);
-    for (uint32_t i = 0; i < count; i++) {
-        const mr__staged *key = &keys[i];
-        const uint32_t tag = (uint32_t)(hashes[i] >> shift) | 1;
-        const uint64_t wanted = (uint64_t)key->size << 32 | tag;
-        slot *s = home_slot(slots, hashes[i], shift, slot_count, stride);
+    mr_status status = MR_OK;
+    const size_t each = bucket_size(sh);
+    const uint64_t bucket_count = buffer->bucket_count;
+    const uint32_t skip_bits = buffer->skip_bits;
+    uint8_t *const first = buffer->buckets;
+    const uint8_t *const end = first + (bucket_count + buffer->tail) * each;
+    uint32_t i = 0;
+#define HOME(hash) (first + ((uint64_t)home_of(hash, skip_bits) * bucket_count >> 32) * each)
+#define PREFETCH(hash)                                                                                                 \
+    do {                                                                                                               \
+        __builtin_prefetch(HOME(hash), 1);                                                                             \
+        if (each > 64)                                                                                                 \
+            __builtin_prefetch(HOME(hash) + 64, 1);                                                                    \
+    } while (0)
+    for (uint32_t ahead = 0; ahead < count && ahead < AHEAD; ahead++)
+        PREFETCH(hashes[ahead]);
+    for (; i < count; i++) {
+        const uint64_t hash = hashes[i], sought = mark_of(hash) * LOW_BITS;
+        const uint8_t *value = values + (size_t)i * value_step;
+        uint8_t *bucket = HOME(hash);
+        uint64_t key[2];
+        const bool is_short = stage_key(buffer, &keys[i], hash, key);
         if (i + AHEAD < count)
-            __builtin_prefetch(home_slot(slots, hashes[i + AHEAD], shift, slot_count, stride), 1);
+            PREFETCH(hashes[i + AHEAD]);
         for (;;) {
-            uint64_t found;
-            memcpy(&found, s, 8);
-            if (__builtin_expect(found == wanted && same_key(s, key), 1)) {
-                combine_into(buffer, s, values + (size_t)i * value_step, op);
-                break;
-            }
-            if ((uint32_t)found == 0) {
-                bool room;
-                const mr_status status = claim(buffer, s, key, tag, &room, error);
-                if (status != MR_OK || !room) {
-                    *accepted = i;
-                    return status;
+            const uint64_t marks = load_marks(bucket, sh);
+            for (uint64_t match = zeros_among(marks ^ sought, sh); match != 0; match &= match - 1) {
+                const uint32_t index = (uint32_t)__builtin_ctzll(match) / 8;
+                const uint64_t *there = key_of(bucket, index);
+                if (__builtin_expect(is_short ? ((there[0] ^ key[0]) | (there[1] ^ key[1])) == 0
+                                              : there[1] == key[1] && same_long_key(there, &keys[i]), 1)) {
+                    combine_into(buffer, value_of(bucket, index, sh), value, op, sh);
+                    goto next;
                 }
-                first_value(buffer, s, values + (size_t)i * value_step, op);
+            }
+            if (!is_full(bucket, sh)) {
+                const uint32_t index = cells_in(bucket, sh);
+                if (!is_short) {
+                    uint8_t *copy;
+                    MR_TRY(keep_long_key(buffer, &keys[i], &copy, error));
+                    if (copy == NULL)
+                        goto done;
+                    key[0] = (uint64_t)(uintptr_t)copy;
+                }
+                memcpy(key_of(bucket, index), key, KEY_BYTES);
+                first_value(buffer, value_of(bucket, index, sh), value, op, sh);
+                marks_of(bucket, sh)[index] = (uint8_t)sought;
+                buffer->used++;
                 break;
             }
-            s = (slot *)((uint8_t *)s + stride);
-            if (__builtin_expect((const uint8_t *)s == end, 0)) {   /* the tail is full: as good as the table */
-                *accepted = i;
-                return MR_OK;
-            }
+            bucket += each;
+            if (__builtin_expect(bucket == end, 0))     /* the tail is full: as good as the table */
+                goto done;
         }
+    next:;
     }
-    *accepted = count;
-    return MR_OK;
+#undef HOME
+#undef PREFETCH
+done:
+    *accepted = i;
+    return status;
 }
 
-/* Each copy has its operation and its stride as constants. */
-static mr_status probe_count(mr__combine_buffer *b, const mr__staged *k, const uint64_t *h, const uint8_t *v, uint32_t n,
-                             uint32_t *accepted, mr__error *error)
+/* Each copy has its operation and its shape as constants. */
+static mr_status probe_counts(mr__combine_buffer *b, const mr__staged *k, const uint64_t *h, const uint8_t *v, uint32_t n,
+                              uint32_t *accepted, mr__error *error)
 {
-    return probe_batch(b, k, h, v, 0, USUAL_STRIDE, n, accepted, OP_COUNT, error);
+    return probe_batch(b, k, h, v, 0, COUNTS, n, accepted, OP_COUNT, error);
+}
+static mr_status probe_wide_counts(mr__combine_buffer *b, const mr__staged *k, const uint64_t *h, const uint8_t *v,
+                                   uint32_t n, uint32_t *accepted, mr__error *error)
+{
+    return probe_batch(b, k, h, v, 0, USUAL, n, accepted, OP_COUNT, error);
 }
 static mr_status probe_sum_u64(mr__combine_buffer *b, const mr__staged *k, const uint64_t *h, const uint8_t *v,
                                uint32_t n, uint32_t *accepted, mr__error *error)
 {
-    return probe_batch(b, k, h, v, 8, USUAL_STRIDE, n, accepted, OP_SUM_U64, error);
+    return probe_batch(b, k, h, v, 8, USUAL, n, accepted, OP_SUM_U64, error);
 }
 static mr_status probe_sum_f64(mr__combine_buffer *b, const mr__staged *k, const uint64_t *h, const uint8_t *v,
                                uint32_t n, uint32_t *accepted, mr__error *error)
 {
-    return probe_batch(b, k, h, v, 8, USUAL_STRIDE, n, accepted, OP_SUM_F64, error);
+    return probe_batch(b, k, h, v, 8, USUAL, n, accepted, OP_SUM_F64, error);
 }
 static mr_status probe_any(mr__combine_buffer *b, const mr__staged *k, const uint64_t *h, const uint8_t *v, uint32_t n,
                            uint32_t *accepted, mr__error *error)
 {
-    return probe_batch(b, k, h, v, b->layout.value_size, b->stride, n, accepted, OP_ANY, error);
+    return probe_batch(b, k, h, v, b->layout.value_size, b->shape, n, accepted, OP_ANY, error);
 }
 
 mr_status mr__combine_batch(mr__combine_buffer *buffer, const mr__staged *keys, const uint64_t *hashes,
@@ -438,38 +434,35 @@ mr_status mr__combine_batch(mr__combine_buffer *buffer, const mr__staged *keys, 
 {
     mr_status status = MR_OK;
     const mr__combine_rule *rule = &buffer->rule;
+    const bool u64_sum = (rule->combine == MR_SUM || rule->combine == MR_COUNT) &&
+                         (rule->value == MR_U64 || rule->value == MR_I64);
+    mr_status (*const probe)(mr__combine_buffer *, const mr__staged *, const uint64_t *, const uint8_t *, uint32_t,
+                             uint32_t *, mr__error *) =
+        values == NULL ? buffer->counts ? probe_counts : probe_wide_counts
+        : u64_sum      ? probe_sum_u64
+        : rule->combine == MR_SUM && rule->value == MR_F64 ? probe_sum_f64
+                                                           : probe_any;
     *accepted = 0;
+    MR_CHECK(values == NULL || !buffer->counts, MR_INTERNAL, "a table of counts was offered values");
     while (*accepted < count) {
         /* C1 must hold even if every pair left is a new key */
-        uint32_t part = count - *accepted;
+        uint32_t part = count - *accepted, taken = 0;
+        if (buffer->counts && buffer->offered + part > COUNTS_MOST)
+            break;
         if (buffer->used + part > buffer->grow_at) {
             bool grown = false;
             if (buffer->always_grow || mr__combine_buffer_pays(buffer))
                 MR_TRY(grow(buffer, &grown, error));
-            if (!grown) {
-                part = buffer->grow_at > buffer->used ? (uint32_t)(buffer->grow_at - buffer->used) : 0;
-                if (part == 0)
-                    break;
-                if (part > count - *accepted)
-                    part = count - *accepted;
-            } else {
+            if (grown)
                 continue;
-            }
+            const size_t room = buffer->grow_at > buffer->used ? buffer->grow_at - buffer->used : 0;
+            if (room == 0)
+                break;
+            if (part > room)
+                part = (uint32_t)room;
         }
-        const mr__staged *k = keys + *accepted;
-        const uint64_t *h = hashes + *accepted;
-        const uint8_t *v = values != NULL ? values + (size_t)*accepted * buffer->layout.value_size : NULL;
-        uint32_t taken = 0;
-        const bool u64_sum = (rule->combine == MR_SUM || rule->combine == MR_COUNT) &&
-                             (rule->value == MR_U64 || rule->value == MR_I64);
-        if (values == NULL)
-            status = probe_count(buffer, k, h, NULL, part, &taken, error);
-        else if (u64_sum)
-            status = probe_sum_u64(buffer, k, h, v, part, &taken, error);
-        else if (rule->combine == MR_SUM && rule->value == MR_F64)
-            status = probe_sum_f64(buffer, k, h, v, part, &taken, error);
-        else
-            status = probe_any(buffer, k, h, v, part, &taken, error);
+        status = probe(buffer, keys + *accepted, hashes + *accepted,
+                       values != NULL ? values + (size_t)*accepted * buffer->layout.value_size : NULL, part, &taken, error);
         *accepted += taken;
         buffer->offered += taken;
         if (status != MR_OK || taken < part)
@@ -479,79 +472,102 @@ done:
     return status;
 }
 
-static void pair_of(const mr__combine_buffer *buffer, const slot *s, mr__pair *pair)
+/* ---- walking ------------------------------------------------------------------------------------------------------- */
+
+static void pair_at(const mr__combine_buffer *buffer, size_t bucket, uint32_t index, mr__cell_cursor *cursor,
+                    mr__pair *pair)
 {
-    *pair = (mr__pair){.key = slot_key(s), .value = s->value, .key_size = s->size,
-                       .value_size = buffer->layout.value_size};
+    const uint64_t *key = key_of(bucket_at(buffer, bucket), index);
+    pair->key = (const uint8_t *)key;
+    if (is_long(buffer, key)) {
+        pair->key = (const uint8_t *)(uintptr_t)key[0] + sizeof pair->key_size;
+        memcpy(&pair->key_size, pair->key - sizeof pair->key_size, sizeof pair->key_size);
+    } else {
+        pair->key_size = buffer->sized ? (uint32_t)(key[1] >> 56) : KEY_BYTES;
+    }
+    pair->value = value_of(bucket_at(buffer, bucket), index, buffer->shape);
+    pair->value_size = buffer->layout.value_size;
+    if (buffer->counts) {
+        cursor->count = 0;
+        memcpy(&cursor->count, pair->value, sizeof(uint32_t));
+        pair->value = (const uint8_t *)&cursor->count;
+    }
+    cursor->bucket = bucket;
+    cursor->index = index + 1;
 }
 
-static size_t total_slots(const mr__combine_buffer *buffer)
+bool mr__combine_buffer_next(const mr__combine_buffer *buffer, mr__cell_cursor *cursor, mr__pair *pair)
 {
-    return buffer->slots != NULL ? buffer->slot_count + buffer->tail : 0;
-}
-
-bool mr__combine_buffer_next(const mr__combine_buffer *buffer, size_t *cursor, mr__pair *pair)
-{
-    const size_t total = total_slots(buffer);
-    for (size_t i = *cursor; i < total; i++) {
-        const slot *s = slot_at(buffer, i);
-        if (s->tag == 0)
+    const size_t total = total_buckets(buffer);
+    for (uint32_t index = cursor->index; cursor->bucket < total; cursor->bucket++, index = 0) {
+        if (index == buffer->shape.cells || marks_of(bucket_at(buffer, cursor->bucket), buffer->shape)[index] == 0)
             continue;
-        pair_of(buffer, s, pair);
-        *cursor = i + 1;
+        pair_at(buffer, cursor->bucket, index, cursor, pair);
         return true;
     }
-    *cursor = total;
+    cursor->index = 0;
     return false;
 }
 
-/* From the first home slot of the partition to the end of the cluster that holds its last one: what is displaced lies
- * there, among pairs of the next partition. */
-bool mr__combine_buffer_next_of(const mr__combine_buffer *buffer, uint32_t partition, uint32_t partition_bits,
-                                size_t *cursor, mr__pair *pair)
+mr__cell_cursor mr__combine_buffer_partition(const mr__combine_buffer *buffer, uint32_t partition,
+                                             uint32_t partition_bits)
 {
-    const size_t total = total_slots(buffer);
     const uint64_t first = (uint64_t)partition << (32 - partition_bits);
-    const uint64_t behind = (uint64_t)(partition + 1) << (32 - partition_bits);
-    const size_t last_home = (size_t)((behind - 1) * buffer->slot_count >> 32);
-    size_t i = *cursor != SIZE_MAX ? *cursor : (size_t)(first * buffer->slot_count >> 32);
-    for (; i < total; i++) {
-        const slot *s = slot_at(buffer, i);
-        if (s->tag == 0) {
-            if (i > last_home)
-                break;
-            continue;
+    return (mr__cell_cursor){.bucket = (size_t)(first * buffer->bucket_count >> 32), .first = first,
+                             .behind = (uint64_t)(partition + 1) << (32 - partition_bits)};
+}
+
+/* From the home of the partition's first hash to the end of the cluster that holds its last one: what is displaced lies
+ * there, among pairs of the next partition. */
+bool mr__combine_buffer_next_of(const mr__combine_buffer *buffer, mr__cell_cursor *cursor, mr__pair *pair)
+{
+    const size_t total = total_buckets(buffer);
+    const size_t last_home = (size_t)((cursor->behind - 1) * buffer->bucket_count >> 32);
+    uint32_t index = cursor->index;
+    for (size_t b = cursor->bucket; b < total; b++, index = 0) {
+        const uint8_t *bucket = bucket_at(buffer, b);
+        for (const uint32_t cells = cells_in(bucket, buffer->shape); index < cells; index++) {
+            const uint32_t home = home_of(hash_of(buffer, key_of(bucket, index)), 0);
+            if (home < cursor->first || home >= cursor->behind)
+                continue;
+            pair_at(buffer, b, index, cursor, pair);
+            return true;
         }
-        if (s->tag < first || s->tag >= behind)
-            continue;
-        pair_of(buffer, s, pair);
-        *cursor = i + 1;
-        return true;
+        if (b >= last_home && !is_full(bucket, buffer->shape))
+            break;
     }
-    *cursor = total;
+    cursor->bucket = total;
+    cursor->index = 0;
     return false;
 }
 
 mr_status mr__combine_buffer_check(const mr__combine_buffer *buffer, mr__error *error)
 {
     mr_status status = MR_OK;
+    const shape sh = buffer->shape;
     size_t used = 0;
-    for (size_t i = 0; i < total_slots(buffer); i++) {
-        const slot *s = slot_at(buffer, i);
-        if (s->tag == 0)
-            continue;
+    mr__cell_cursor cursor = {0};
+    mr__pair pair, other;
+    while (mr__combine_buffer_next(buffer, &cursor, &pair)) {
+        const uint64_t hash = mr__hash_key(pair.key, pair.key_size, buffer->layout.key_suffix);
+        const uint64_t home_bits = home_of(hash, buffer->skip_bits);
+        const size_t at = cursor.bucket, home = (size_t)(home_bits * buffer->bucket_count >> 32);
         used++;
-        MR_CHECK(s->tag == tag_of(buffer, mr__hash_key(slot_key(s), s->size, buffer->layout.key_suffix)), MR_INTERNAL,
-                 "C2 broken: slot %zu has the tag of another key", i);
-        for (size_t at = home_of(buffer, s->tag); at != i; at++) {
-            const slot *other = slot_at(buffer, at);
-            MR_CHECK(at < i && other->tag != 0, MR_INTERNAL, "C2 broken: slot %zu cannot be reached", i);
-            MR_CHECK(other->size != s->size || memcmp(slot_key(other), slot_key(s), s->size) != 0, MR_INTERNAL,
-                     "C3 broken: slots %zu and %zu hold the same key", at, i);
-        }
+        MR_CHECK(marks_of(bucket_at(buffer, at), sh)[cursor.index - 1] == mark_of(hash), MR_INTERNAL,
+                 "C2 broken: a cell of bucket %zu has the mark of another key", at);
+        for (size_t b = home; b != at; b++)
+            MR_CHECK(b < at && is_full(bucket_at(buffer, b), sh), MR_INTERNAL,
+                     "C2 broken: bucket %zu cannot be reached", at);
+        mr__cell_cursor before = {.bucket = home};
+        while (mr__combine_buffer_next(buffer, &before, &other) &&
+               (before.bucket < at || (before.bucket == at && before.index < cursor.index)))
+            MR_CHECK(other.key_size != pair.key_size || memcmp(other.key, pair.key, pair.key_size) != 0, MR_INTERNAL,
+                     "C3 broken: buckets %zu and %zu hold the same key", before.bucket, at);
     }
-    MR_CHECK(used == buffer->used && used <= buffer->grow_at, MR_INTERNAL, "C1 broken: %zu slots in use, counted %zu, at most %zu",
-             used, buffer->used, buffer->grow_at);
+    MR_CHECK(used == buffer->used && used <= buffer->grow_at, MR_INTERNAL,
+             "C1 broken: %zu cells in use, counted %zu, at most %zu", used, buffer->used, buffer->grow_at);
+    MR_CHECK(!buffer->counts || buffer->offered <= COUNTS_MOST, MR_INTERNAL, "C4 broken: %llu pairs",
+             (unsigned long long)buffer->offered);
 done:
     return status;
 }

@@ -114,7 +114,8 @@ static void every_rule_equals_plain_counters(void **state)
             done += count;
         }
         assert_int_equal(mr__combine_buffer_check(&buffer, &error), MR_OK);
-        size_t cursor = 0, found = 0;
+        mr__cell_cursor cursor = {0};
+        size_t found = 0;
         mr__pair pair;
         while (mr__combine_buffer_next(&buffer, &cursor, &pair)) {
             const uint32_t number = number_of(&pair);
@@ -151,7 +152,7 @@ static void at_its_cap_it_accepts_what_fits_and_keeps_it(void **state)
             offered += accepted;
             if (begin == MR_BATCH)
                 break;
-            size_t cursor = 0;
+            mr__cell_cursor cursor = {0};
             mr__pair pair;
             assert_int_equal(mr__combine_buffer_check(&buffer, &error), MR_OK);
             while (mr__combine_buffer_next(&buffer, &cursor, &pair)) {
@@ -164,7 +165,7 @@ static void at_its_cap_it_accepts_what_fits_and_keeps_it(void **state)
         }
         assert_true(buffer.mapped + buffer.arena_reserved <= 512 << 10);
     }
-    size_t cursor = 0;
+    mr__cell_cursor cursor = {0};
     mr__pair pair;
     while (mr__combine_buffer_next(&buffer, &cursor, &pair)) {
         uint64_t count;
@@ -175,6 +176,102 @@ static void at_its_cap_it_accepts_what_fits_and_keeps_it(void **state)
     assert_int_equal(total, offered);
     mr__combine_buffer_fini(&buffer);
     assert_int_equal(atomic_load(&budget.used), 0);
+}
+
+/* Offers every number below `keys` `times` times, in batches. */
+static void offer_all(mr__combine_buffer *buffer, uint32_t keys, uint32_t times)
+{
+    uint32_t numbers[MR_BATCH], count = 0;
+    for (uint32_t n = 0; n < keys * times; n++) {
+        numbers[count++] = n % keys;
+        if (count == MR_BATCH || n + 1 == keys * times) {
+            assert_int_equal(offer(buffer, numbers, NULL, count), count);
+            count = 0;
+        }
+    }
+}
+
+static void counts_are_narrow_and_each_partition_has_its_own(void **state)
+{
+    enum { TIMES = 3, BITS = 5 };
+    mr__budget budget;
+    mr__combine_buffer buffer;
+    mr__error error = {0};
+    bool seen[KEYS] = {false};
+    uint32_t found = 0;
+    mr__budget_init(&budget, (uint64_t)1 << 30);
+    mr__combine_buffer_init(&buffer, &(mr__pair_layout){.value_size = 8}, &(mr__combine_rule){MR_COUNT, MR_U64, NULL, NULL},
+                            &budget, (uint64_t)1 << 30, false, 0);
+    offer_all(&buffer, KEYS, TIMES);
+    assert_int_equal(mr__combine_buffer_check(&buffer, &error), MR_OK);
+    for (uint32_t p = 0; p < 1 << BITS; p++) {
+        mr__cell_cursor cursor = mr__combine_buffer_partition(&buffer, p, BITS);
+        mr__pair pair;
+        while (mr__combine_buffer_next_of(&buffer, &cursor, &pair)) {
+            const uint32_t number = number_of(&pair);
+            assert_int_equal(mr__partition_of(mr__hash_key(pair.key, pair.key_size, 0), BITS), p);
+            assert_int_equal(pair.value_size, 8);
+            assert_memory_equal(pair.value, &(uint64_t){TIMES}, 8);
+            assert_false(seen[number]);
+            seen[number] = true;
+            found++;
+        }
+    }
+    assert_int_equal(found, KEYS);
+    mr__combine_buffer_fini(&buffer);
+    assert_int_equal(atomic_load(&budget.used), 0);
+}
+
+static void a_count_never_overflows_its_32_bits(void **state)
+{
+    mr__budget budget;
+    mr__combine_buffer buffer;
+    uint32_t numbers[MR_BATCH];
+    mr__budget_init(&budget, (uint64_t)1 << 30);
+    mr__combine_buffer_init(&buffer, &(mr__pair_layout){.value_size = 8}, &(mr__combine_rule){MR_COUNT, MR_U64, NULL, NULL},
+                            &budget, (uint64_t)1 << 30, false, 0);
+    for (uint32_t i = 0; i < MR_BATCH; i++)
+        numbers[i] = 1;
+    buffer.offered = UINT32_MAX - MR_BATCH;     /* as if so many had come */
+    assert_int_equal(offer(&buffer, numbers, NULL, MR_BATCH), MR_BATCH);
+    assert_int_equal(offer(&buffer, numbers, NULL, MR_BATCH), 0);
+    mr__combine_buffer_clear(&buffer, true);
+    assert_int_equal(offer(&buffer, numbers, NULL, MR_BATCH), MR_BATCH);
+    mr__combine_buffer_fini(&buffer);
+}
+
+/* Keys whose last byte would be taken for a size, or for the mark of a long key, if it were one. */
+static void keys_of_one_size_use_all_their_bytes(void **state)
+{
+    for (uint32_t size = 15; size <= 17; size++) {
+        mr__budget budget;
+        mr__combine_buffer buffer;
+        mr__error error = {0};
+        mr__budget_init(&budget, (uint64_t)1 << 30);
+        mr__combine_buffer_init(&buffer, &(mr__pair_layout){.key_size = size, .value_size = 8},
+                                &(mr__combine_rule){MR_COUNT, MR_U64, NULL, NULL}, &budget, (uint64_t)1 << 30, false, 0);
+        for (uint32_t n = 0; n < 3 * KEYS; n++) {
+            uint8_t text[32] = {0};
+            mr__staged staged;
+            uint32_t accepted;
+            memset(text, 0xff, size);
+            memcpy(text + size - 4, &(uint32_t){UINT32_MAX - n % KEYS}, 4);
+            mr__stage_in_place(&staged, text, size);
+            const uint64_t hash = mr__hash_staged(&staged, 0);
+            assert_int_equal(mr__combine_batch(&buffer, &staged, &hash, NULL, 1, &accepted, &error), MR_OK);
+            assert_int_equal(accepted, 1);
+        }
+        assert_int_equal(buffer.used, KEYS);
+        assert_int_equal(mr__combine_buffer_check(&buffer, &error), MR_OK);
+        mr__cell_cursor cursor = {0};
+        mr__pair pair;
+        while (mr__combine_buffer_next(&buffer, &cursor, &pair)) {
+            assert_int_equal(pair.key_size, size);
+            assert_int_equal(pair.key[0], 0xff);
+            assert_memory_equal(pair.value, &(uint64_t){3}, 8);
+        }
+        mr__combine_buffer_fini(&buffer);
+    }
 }
 
 static void it_stops_growing_when_combining_does_not_pay(void **state)
@@ -213,7 +310,7 @@ static void vectors_and_user_functions_combine(void **state)
         hashes[i] = mr__hash_staged(&staged[i], 0);
     }
     assert_int_equal(mr__combine_batch(&buffer, staged, hashes, (const uint8_t *)values, 2, &accepted, &error), MR_OK);
-    size_t cursor = 0;
+    mr__cell_cursor cursor = {0};
     mr__pair pair;
     assert_true(mr__combine_buffer_next(&buffer, &cursor, &pair));
     assert_memory_equal(pair.value, want, sizeof want);
@@ -261,6 +358,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_rule_equals_plain_counters),
         cmocka_unit_test(at_its_cap_it_accepts_what_fits_and_keeps_it),
+        cmocka_unit_test(counts_are_narrow_and_each_partition_has_its_own),
+        cmocka_unit_test(a_count_never_overflows_its_32_bits),
+        cmocka_unit_test(keys_of_one_size_use_all_their_bytes),
         cmocka_unit_test(it_stops_growing_when_combining_does_not_pay),
         cmocka_unit_test(vectors_and_user_functions_combine),
         cmocka_unit_test(a_failed_allocation_gives_a_sentence_and_loses_nothing),
