@@ -4,8 +4,8 @@
  *           pairs is the same however many workers made it. A key suffix counts only among keys that are equal
  *           without it, so the pairs of a group lie side by side.
  * Threads   Pure functions on the caller's memory.
- * Cost      A most-significant-digit radix sort on the first 8 bytes of the key (P. McIlroy, K. Bostic, D. McIlroy,
- *           "Engineering Radix Sort", 1993), comparisons only inside equal prefixes. */
+ * Cost      A most-significant-digit radix sort, 8 bytes at a time (P. McIlroy, K. Bostic, D. McIlroy, "Engineering Radix
+ *           Sort", 1993); comparisons only in small groups. */
 #ifndef MR__PAIR_SORT_H
 #define MR__PAIR_SORT_H
 
@@ -28,6 +28,8 @@ typedef struct mr__ref {
 } mr__ref;
 
 uint64_t mr__order_prefix(const mr__order *order, const mr__pair *pair);
+/* Pairs with equal prefixes, but different ones of these, compare like these. */
+uint64_t mr__order_second(const mr__order *order, const mr__pair *pair);
 /* <0, 0, >0; with_value: pairs that differ only in their value are not equal. */
 int mr__order_compare(const mr__order *order, const mr__pair *a, const mr__pair *b, bool with_value);
 /* Compares by prefix first. */
