@@ -4,7 +4,7 @@
  *     mr_dataset          sources, and blocks pinned in memory
  *     mr__job             one run: plan -> map (+ merge) -> reduce -> sort -> commit
  *       mr__lane          what one worker has to itself: emitter, buffers, reader, spill writer
- *       mr__partition     what one partition has: spilled extents, and a table that merges while maps run
+ *       mr__partition     what one partition has: spilled extents, and what is merged or sorted while maps run
  *       mr__schedule      who may pull what (schedule.c draws the states) */
 #ifndef MR__INTERNAL_H
 #define MR__INTERNAL_H
@@ -94,7 +94,8 @@ typedef struct mr__partition {
     size_t extent_count, extent_room;
     bool claimed;               /* a worker merges into the table now */
     bool queued;                /* in the schedule's list of merges (guarded by its mutex) */
-    mr__combine_buffer table;   /* pipelined reduce */
+    mr__combine_buffer table;   /* pipelined reduce: what is combined so far; */
+    mr__runs sorted;            /* ... without a combine: what is sorted so far */
     mr__run result;             /* sorted, or kept in memory */
 } mr__partition;
 
@@ -139,6 +140,7 @@ typedef struct mr__job {
     uint64_t columns_hash;
     /* what the plan came to */
     bool dense, dense_f64, combines, reduces, by_range;
+    bool ordered;                   /* no combine, and reduce or the output wants pairs in an order: they can be sorted early */
     bool collect;                   /* results go to runs (to be sorted, or kept in memory), not straight to parts */
     bool sorts;                     /* ... and from there, merged in order, to parts */
     uint32_t dense_width;
@@ -153,6 +155,7 @@ typedef struct mr__job {
     uint64_t limit;
     bool pipelined;
     _Atomic bool tables_full;       /* a partition's table was at its cap: what comes now waits or is spilled */
+    _Atomic uint64_t sorted_bytes;  /* of runs that were made in memory while maps ran */
     /* memory */
     mr__budget budget;
     uint64_t lane_cap, table_cap, reduce_cap;

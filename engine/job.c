@@ -77,6 +77,7 @@ void mr__job_fini(mr__job *job)
     for (uint32_t p = 0; job->partition != NULL && p < job->partitions; p++) {
         mr__partition *partition = &job->partition[p];
         mr__combine_buffer_fini(&partition->table);
+        mr__runs_fini(&partition->sorted);
         mr__run_fini(&partition->result);
         mr__free(partition->extents);
         pthread_mutex_destroy(&partition->mutex);

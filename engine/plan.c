@@ -230,6 +230,7 @@ static mr_status lay_out_pairs(mr__job *job, mr__error *error)
              "app %s cannot be sorted by value: its results are not single numbers", job->app_name);
     job->by_range = !job->dense && !job->combines && !job->reduces && job->sort == MR_SORT_KEY && job->limit == 0;
     job->sorts = job->sort != MR_SORT_NONE && !job->by_range && !job->dense;
+    job->ordered = !job->combines && !job->dense && (job->reduces || job->sorts || job->by_range);
     job->collect = job->sorts || job->request->output == NULL;
     job->result_order = (mr__order){.layout = job->result_layout, .key_kind = key_kind(app->key), .value = app->value};
     job->result_order.kind = job->sort == MR_SORT_VALUE ? MR__BY_VALUE : job->result_order.key_kind;

@@ -368,7 +368,7 @@ static mr_status reduce_combined(mr__job *job, mr__lane *lane, uint32_t index, m
         mr__partition_table_init(job, table, job->reduce_cap / 2);
     mr__sorter_init(&sorter, lane, &job->order, job->reduce_cap / 2);
     MR_TRY(fill_table(job, lane, index, table, chunks, &sorter, error));
-    const bool overflowed = sorter.pairs > 0 || sorter.run_count > 0;
+    const bool overflowed = sorter.pairs > 0 || sorter.runs.count > 0;
     if (!overflowed && !job->reduces && !job->sorts) {
         mr__cell_cursor cursor = {0};
         mr__pair pair;
@@ -410,12 +410,12 @@ static mr_status reduce_partition(mr__job *job, mr__lane *lane, uint32_t index, 
         status = reduce_combined(job, lane, index, chunks, sink, error);
         goto done;
     }
-    if (!job->reduces && !job->sorts && !job->by_range) {
+    if (!job->ordered) {
         status = each_bytes(job, partition, chunks, pass_bytes, sink, error);
         goto done;
     }
-    const bool by_key = job->reduces || job->by_range;
-    mr__sorter_init(&sorter, lane, by_key ? &job->order : &job->result_order, job->reduce_cap);
+    mr__sorter_init(&sorter, lane, mr__shuffle_order(job), job->reduce_cap);
+    mr__sorter_adopt(&sorter, &partition->sorted);
     MR_TRY(mr__sorter_add_chunks(&sorter, chunks, error));
     MR_TRY(mr__sorter_add_extents(&sorter, partition->extents, partition->extent_count, error));
     MR_TRY(drain(job, lane, &sorter, false, sink, error));

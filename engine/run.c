@@ -9,6 +9,8 @@
 
 #include "memory.h"
 
+enum { PREFETCH = 8, AHEAD = 128 };
+
 void mr__run_init(mr__run *run, const mr__pair_layout *layout, mr__chunk_pool *pool)
 {
     *run = (mr__run){.layout = *layout, .pool = pool};
@@ -27,6 +29,31 @@ void mr__run_fini(mr__run *run)
     mr__free(run->samples);
     mr__arena_fini(&run->copies);
     run->pool = NULL;
+}
+
+mr_status mr__runs_add(mr__runs *runs, const mr__pair_layout *layout, mr__chunk_pool *pool, mr__run **run,
+                       mr__error *error)
+{
+    mr_status status = MR_OK;
+    if (runs->count == runs->room) {
+        const uint32_t room = runs->room != 0 ? runs->room * 2 : 8;
+        mr__run *items = mr__realloc(runs->items, room * sizeof *items);
+        MR_CHECK(items != NULL, MR_NO_MEMORY, "no memory for the list of sorted runs");
+        runs->items = items;
+        runs->room = room;
+    }
+    *run = &runs->items[runs->count++];
+    mr__run_init(*run, layout, pool);
+done:
+    return status;
+}
+
+void mr__runs_fini(mr__runs *runs)
+{
+    for (uint32_t i = 0; i < runs->count; i++)
+        mr__run_fini(&runs->items[i]);
+    mr__free(runs->items);
+    *runs = (mr__runs){0};
 }
 
 static mr_status copy_pair(mr__run *run, const uint8_t *at, const uint8_t **copy, mr__error *error)
@@ -205,6 +232,11 @@ mr_status mr__run_cursor_open(mr__run_cursor *cursor, const mr__run *run, const 
                                    &cursor->reader, error);
 }
 
+void mr__run_cursor_open_refs(mr__run_cursor *cursor, const mr__ref *refs, size_t count)
+{
+    *cursor = (mr__run_cursor){.ref = refs, .refs_end = refs + count};
+}
+
 void mr__run_cursor_close(mr__run_cursor *cursor)
 {
     mr__spill_reader_destroy(cursor->reader);
@@ -215,6 +247,14 @@ mr_status mr__run_cursor_next(mr__run_cursor *cursor, const uint8_t **at, mr__er
 {
     mr_status status = MR_OK;
     *at = NULL;
+    if (cursor->ref != NULL) {
+        if (cursor->ref == cursor->refs_end)
+            return MR_OK;
+        if (cursor->refs_end - cursor->ref > PREFETCH)
+            __builtin_prefetch(cursor->ref[PREFETCH].pair);
+        *at = cursor->ref++->pair;
+        return MR_OK;
+    }
     if (cursor->at == cursor->end) {
         if (cursor->segment == cursor->run->count)
             goto done;
@@ -233,6 +273,7 @@ mr_status mr__run_cursor_next(mr__run_cursor *cursor, const uint8_t **at, mr__er
     mr__pair pair;
     *at = cursor->at;
     cursor->at = mr__pair_read(&cursor->run->layout, cursor->at, &pair);
+    __builtin_prefetch(cursor->at + AHEAD);     /* more cursors than the hardware follows streams */
 done:
     return status;
 }

@@ -42,27 +42,45 @@ mr_status mr__run_append(mr__run *run, struct mr__lane *lane, const mr__pair *pa
 /* No more pairs. spill: even if it fits memory. */
 mr_status mr__run_finish(mr__run *run, struct mr__lane *lane, bool spill, mr__error *error);
 
+/* A list of runs; zeroed it is empty. */
+typedef struct mr__runs {
+    mr__run *items;
+    uint32_t count, room;
+} mr__runs;
+
+/* *run: initialised, the list's until fini; moves when the next one is added. */
+mr_status mr__runs_add(mr__runs *runs, const mr__pair_layout *layout, mr__chunk_pool *pool, mr__run **run,
+                       mr__error *error);
+void mr__runs_fini(mr__runs *runs);
+
 typedef struct mr__run_cursor {
     const mr__run *run;
     size_t segment;
     const uint8_t *at, *end;
     mr__spill_reader *reader;
+    const mr__ref *ref, *refs_end;      /* instead of a run: sorted references */
 } mr__run_cursor;
 
 /* Begins at the segment that may hold the first pair not below `from` (NULL: at the beginning). ahead: bytes. */
 mr_status mr__run_cursor_open(mr__run_cursor *cursor, const mr__run *run, const mr__order *order, const mr__pair *from,
                               mr__spill *spill, size_t ahead, mr__budget *budget, mr__error *error);
+void mr__run_cursor_open_refs(mr__run_cursor *cursor, const mr__ref *refs, size_t count);
 void mr__run_cursor_close(mr__run_cursor *cursor);
 /* The next pair as it lies in memory; *at = NULL at the end. Valid until the next call. */
 mr_status mr__run_cursor_next(mr__run_cursor *cursor, const uint8_t **at, mr__error *error);
+
+typedef struct mr__merge_head {
+    unsigned __int128 first;    /* mr__order_prefix(), mr__order_second(); all ones at the end */
+    const uint8_t *pair;        /* NULL: the cursor is at its end */
+} mr__merge_head;
 
 /* Merges cursors into one stream in `order`. */
 typedef struct mr__merge {
     const mr__order *order;
     mr__run_cursor *cursors;
-    mr__ref *heads;             /* of each cursor */
-    uint32_t *heap;             /* cursors, smallest head on top */
-    uint32_t count, live;
+    mr__merge_head *heads;      /* of each cursor */
+    uint32_t *losers;           /* [0]: the cursor with the smallest head; [n]: who lost at node n */
+    uint32_t count;
     bool started;
 } mr__merge;
 

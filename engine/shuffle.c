@@ -19,11 +19,11 @@
  *
  * P1  A chunk is in exactly one place: a lane's array buffer, the exchange, or the hands of one task.
  * P2  A table is touched only by the task that claimed its partition. */
-#include "internal.h"
+#include "sorter.h"
 
 #include "memory.h"
 
-enum { MERGE_AT_CHUNKS = 2, MERGE_AT_SHARE = 16, TABLE_LEAST = 1 << 20 };
+enum { MERGE_AT_CHUNKS = 2, MERGE_AT_SHARE = 16, TABLE_LEAST = 1 << 20, SORT_AT_CHUNKS = 2, SORTED_SHARE = 2 };
 
 mr_status mr__lane_spill_writer(mr__lane *lane, mr__spill_writer **writer, mr__error *error)
 {
@@ -36,16 +36,24 @@ done:
     return status;
 }
 
+/* So much waits for a partition that it is worth a task. */
+static bool worth_merging(const mr__job *job, uint64_t waiting)
+{
+    if (job->ordered)
+        return waiting >= (uint64_t)job->pool.capacity * SORT_AT_CHUNKS;
+    return job->combines && job->table_cap >= TABLE_LEAST &&
+           !atomic_load_explicit(&job->tables_full, memory_order_relaxed) &&
+           waiting >= (uint64_t)job->pool.capacity * MERGE_AT_CHUNKS &&
+           mr__exchange_waiting_total(job->exchange) >= job->budget.limit / MERGE_AT_SHARE;
+}
+
 mr_status mr__shuffle_full(void *context, mr__chunk *chunk, mr__error *error)
 {
     mr__lane *lane = context;
     mr__job *job = lane->job;
     const uint32_t partition = chunk->partition;
     const uint64_t waiting = mr__exchange_give(job->exchange, chunk);
-    if (job->pipelined && job->combines && job->table_cap >= TABLE_LEAST &&
-        !atomic_load_explicit(&job->tables_full, memory_order_relaxed) &&
-        waiting >= (uint64_t)job->pool.capacity * MERGE_AT_CHUNKS &&
-        mr__exchange_waiting_total(job->exchange) >= job->budget.limit / MERGE_AT_SHARE)
+    if (job->pipelined && worth_merging(job, waiting))
         mr__schedule_merge(&job->schedule, partition);
     return MR_OK;
 }
@@ -200,18 +208,34 @@ static void unclaim(mr__partition *partition)
     pthread_mutex_unlock(&partition->mutex);
 }
 
-mr_status mr__merge_task(mr__task *task, mr__worker *worker, mr__error *error)
+/* Into the partition's runs; in memory up to a share of it: what waits in chunks can be spilled when room is short, a run
+ * in memory cannot. */
+static mr_status merge_sorted(mr__job *job, mr__lane *lane, uint32_t index, mr__error *error)
 {
     mr_status status = MR_OK;
-    mr__job *job = task->job;
-    mr__lane *lane = worker->engine;
-    mr__partition *partition = &job->partition[task->partition];
-    mr__chunk *chunks = NULL;
-    if (!claim(partition))
-        return MR_OK;       /* whoever merges it now takes what waits */
+    mr__partition *partition = &job->partition[index];
+    mr__sorter sorter;
+    const uint64_t waiting = mr__exchange_waiting(job->exchange, index);
+    const bool spill = atomic_fetch_add_explicit(&job->sorted_bytes, waiting, memory_order_relaxed) + waiting >
+                       job->budget.limit / SORTED_SHARE;
+    if (spill)
+        atomic_fetch_sub_explicit(&job->sorted_bytes, waiting, memory_order_relaxed);
+    mr__sorter_init(&sorter, lane, mr__shuffle_order(job), job->reduce_cap);
+    mr__sorter_adopt(&sorter, &partition->sorted);
+    MR_TRY(mr__sorter_add_chunks(&sorter, mr__exchange_take(job->exchange, index), error));
+    MR_TRY(mr__sorter_give(&sorter, spill, &partition->sorted, error));
+done:
+    mr__sorter_fini(&sorter);
+    return status;
+}
+
+static mr_status merge_combined(mr__job *job, mr__lane *lane, uint32_t index, mr__error *error)
+{
+    mr_status status = MR_OK;
+    mr__partition *partition = &job->partition[index];
+    mr__chunk *chunks = mr__exchange_take(job->exchange, index);
     if (partition->table.budget == NULL)
         mr__partition_table_init(job, &partition->table, job->table_cap);
-    chunks = mr__exchange_take(job->exchange, task->partition);
     while (chunks != NULL) {
         const uint8_t *stopped;
         MR_TRY(mr__table_add(&partition->table, chunks->data, chunks->data + chunks->size, &stopped, error));
@@ -230,6 +254,17 @@ mr_status mr__merge_task(mr__task *task, mr__worker *worker, mr__error *error)
     }
 done:
     mr__chunk_release_all(&job->pool, chunks);
+    return status;
+}
+
+mr_status mr__merge_task(mr__task *task, mr__worker *worker, mr__error *error)
+{
+    mr__job *job = task->job;
+    mr__partition *partition = &job->partition[task->partition];
+    if (!claim(partition))
+        return MR_OK;       /* whoever merges it now takes what waits */
+    const mr_status status = job->ordered ? merge_sorted(job, worker->engine, task->partition, error)
+                                          : merge_combined(job, worker->engine, task->partition, error);
     unclaim(partition);
     return status;
 }

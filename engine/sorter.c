@@ -10,7 +10,7 @@
 
 #include "memory.h"
 
-enum { MERGE_AHEAD = 1 << 20, PREFETCH = 8 };
+enum { MERGE_AHEAD = 1 << 20, PREFETCH = 8, MANY_RUNS = 4 };
 
 void mr__sorter_init(mr__sorter *sorter, mr__lane *lane, const mr__order *order, uint64_t cap)
 {
@@ -26,16 +26,20 @@ static void release_slabs(mr__sorter *sorter)
     sorter->pairs = 0;
 }
 
+static void close_merge(mr__sorter *sorter)
+{
+    if (sorter->cursors != NULL)
+        mr__merge_close(&sorter->merge);
+    mr__free(sorter->cursors);
+    sorter->cursors = NULL;
+}
+
 void mr__sorter_fini(mr__sorter *sorter)
 {
     if (sorter->job == NULL)
         return;
-    if (sorter->cursors != NULL)
-        mr__merge_close(&sorter->merge);
-    mr__free(sorter->cursors);
-    for (uint32_t i = 0; i < sorter->run_count; i++)
-        mr__run_fini(&sorter->runs[i]);
-    mr__free(sorter->runs);
+    close_merge(sorter);
+    mr__runs_fini(&sorter->runs);
     release_slabs(sorter);
     sorter->job = NULL;
 }
@@ -82,30 +86,23 @@ done:
     return status;
 }
 
-/* Sorts what is in memory and writes it as a run. */
-static mr_status dump(mr__sorter *sorter, mr__error *error)
+/* Sorts what is in memory and makes a run of it. */
+static mr_status dump(mr__sorter *sorter, bool spill, mr__error *error)
 {
     mr_status status = MR_OK;
+    mr__run *run;
     if (sorter->pairs == 0)
         return MR_OK;
     MR_TRY(sort_slabs(sorter, error));
-    if (sorter->run_count == sorter->run_room) {
-        const uint32_t room = sorter->run_room != 0 ? sorter->run_room * 2 : 8;
-        mr__run *runs = mr__realloc(sorter->runs, room * sizeof *runs);
-        MR_CHECK(runs != NULL, MR_NO_MEMORY, "no memory for the list of sorted runs");
-        sorter->runs = runs;
-        sorter->run_room = room;
-    }
-    mr__run *run = &sorter->runs[sorter->run_count++];
-    mr__run_init(run, &sorter->order->layout, &sorter->job->pool);
-    run->spilled = true;
+    MR_TRY(mr__runs_add(&sorter->runs, &sorter->order->layout, &sorter->job->pool, &run, error));
+    run->spilled = spill;
     for (size_t i = 0; i < sorter->pairs; i++) {
         mr__pair pair;
         __builtin_prefetch(sorter->refs[i + PREFETCH < sorter->pairs ? i + PREFETCH : i].pair);
         mr__pair_read(&sorter->order->layout, sorter->refs[i].pair, &pair);
         MR_TRY(mr__run_append(run, sorter->lane, &pair, error));
     }
-    MR_TRY(mr__run_finish(run, sorter->lane, true, error));
+    MR_TRY(mr__run_finish(run, sorter->lane, spill, error));
     release_slabs(sorter);
 done:
     return status;
@@ -123,7 +120,7 @@ static mr_status slab_of(mr__sorter *sorter, size_t size, mr__chunk **slab, mr__
     mr__chunk_pool *pool = &sorter->job->pool;
     mr__chunk *chunk = mr__chunk_acquire(pool, 0, size);
     if (chunk == NULL) {
-        MR_TRY(dump(sorter, error));
+        MR_TRY(dump(sorter, true, error));
         chunk = mr__chunk_acquire(pool, 0, size);
     }
     if (chunk == NULL)
@@ -150,7 +147,7 @@ mr_status mr__sorter_add(mr__sorter *sorter, const mr__pair *pair, mr__error *er
         mr__chunk *slab = NULL;
         sorter->open = NULL;
         if (!fits(sorter, size, 1))
-            MR_TRY(dump(sorter, error));
+            MR_TRY(dump(sorter, true, error));
         MR_TRY(slab_of(sorter, size, &slab, error));
         push_slab(sorter, slab);
         sorter->open = slab;
@@ -169,7 +166,7 @@ mr_status mr__sorter_add_chunks(mr__sorter *sorter, mr__chunk *chunks, mr__error
     while (chunks != NULL) {
         mr__chunk *chunk = chunks;
         if (!fits(sorter, chunk->capacity, chunk->pairs))
-            MR_TRY(dump(sorter, error));
+            MR_TRY(dump(sorter, true, error));
         chunks = chunk->next;
         push_slab(sorter, chunk);
     }
@@ -194,7 +191,7 @@ mr_status mr__sorter_add_extents(mr__sorter *sorter, const mr__extent *extents, 
         if (bytes == NULL)
             break;
         if (!fits(sorter, extent.size, extent.note))
-            MR_TRY(dump(sorter, error));
+            MR_TRY(dump(sorter, true, error));
         MR_TRY(slab_of(sorter, extent.size, &slab, error));
         memcpy(slab->data, bytes, extent.size);
         slab->size = extent.size;
@@ -206,21 +203,82 @@ done:
     return status;
 }
 
+void mr__sorter_adopt(mr__sorter *sorter, mr__runs *runs)
+{
+    sorter->runs = *runs;
+    *runs = (mr__runs){0};
+}
+
+static bool any_spilled(const mr__runs *runs)
+{
+    for (uint32_t i = 0; i < runs->count; i++) {
+        if (runs->items[i].spilled)
+            return true;
+    }
+    return false;
+}
+
+/* Cursors on all runs, and on the pairs in the slabs. */
+static mr_status open_merge(mr__sorter *sorter, mr__error *error)
+{
+    mr_status status = MR_OK;
+    const uint32_t runs = sorter->runs.count, count = runs + (sorter->pairs > 0);
+    const size_t ahead = sorter->cap / count < MERGE_AHEAD ? sorter->cap / count : MERGE_AHEAD;
+    sorter->cursors = mr__alloc_zero(count, sizeof *sorter->cursors);
+    MR_CHECK(sorter->cursors != NULL, MR_NO_MEMORY, "no memory to merge %u runs", count);
+    sorter->merge = (mr__merge){.cursors = sorter->cursors, .count = count};
+    for (uint32_t i = 0; i < runs; i++)
+        MR_TRY(mr__run_cursor_open(&sorter->cursors[i], &sorter->runs.items[i], sorter->order, NULL, sorter->job->spill,
+                                   ahead, &sorter->job->budget, error));
+    if (count > runs)
+        mr__run_cursor_open_refs(&sorter->cursors[runs], sorter->refs, sorter->pairs);
+    MR_TRY(mr__merge_open(&sorter->merge, sorter->order, sorter->cursors, count, error));
+done:
+    return status;
+}
+
+mr_status mr__sorter_give(mr__sorter *sorter, bool spill, mr__runs *runs, mr__error *error)
+{
+    mr_status status = MR_OK;
+    MR_TRY(dump(sorter, spill, error));
+    if (sorter->runs.count >= MANY_RUNS && !any_spilled(&sorter->runs)) {
+        mr__runs all = {0};
+        mr__run *run;
+        MR_TRY(open_merge(sorter, error));
+        status = mr__runs_add(&all, &sorter->order->layout, &sorter->job->pool, &run, error);
+        for (;;) {
+            const uint8_t *at = NULL;
+            mr__pair pair;
+            if (status == MR_OK)
+                status = mr__merge_next(&sorter->merge, &at, error);
+            if (at == NULL)
+                break;
+            mr__pair_read(&sorter->order->layout, at, &pair);
+            status = mr__run_append(run, sorter->lane, &pair, error);
+        }
+        if (status == MR_OK)
+            status = mr__run_finish(run, sorter->lane, false, error);
+        close_merge(sorter);
+        mr__runs_fini(&sorter->runs);
+        sorter->runs = all;
+        MR_TRY(status);
+    }
+    *runs = sorter->runs;
+    sorter->runs = (mr__runs){0};
+done:
+    return status;
+}
+
 mr_status mr__sorter_finish(mr__sorter *sorter, mr__error *error)
 {
     mr_status status = MR_OK;
-    if (sorter->run_count == 0)
-        return sort_slabs(sorter, error);
-    MR_TRY(dump(sorter, error));
-    sorter->merging = true;
-    sorter->cursors = mr__alloc_zero(sorter->run_count, sizeof *sorter->cursors);
-    MR_CHECK(sorter->cursors != NULL, MR_NO_MEMORY, "no memory to merge %u runs", sorter->run_count);
-    sorter->merge = (mr__merge){.cursors = sorter->cursors, .count = sorter->run_count};
-    const size_t ahead = sorter->cap / sorter->run_count < MERGE_AHEAD ? sorter->cap / sorter->run_count : MERGE_AHEAD;
-    for (uint32_t i = 0; i < sorter->run_count; i++)
-        MR_TRY(mr__run_cursor_open(&sorter->cursors[i], &sorter->runs[i], sorter->order, NULL, sorter->job->spill, ahead,
-                                   &sorter->job->budget, error));
-    MR_TRY(mr__merge_open(&sorter->merge, sorter->order, sorter->cursors, sorter->run_count, error));
+    if (any_spilled(&sorter->runs))
+        MR_TRY(dump(sorter, true, error));      /* memory was short: leave it to the cursors */
+    else
+        MR_TRY(sort_slabs(sorter, error));
+    sorter->merging = sorter->runs.count > 0;
+    if (sorter->merging)
+        MR_TRY(open_merge(sorter, error));
 done:
     return status;
 }

@@ -435,7 +435,8 @@ mr_status mr__cl_buffer(const mr__cl *cl, cl_mem_flags flags, size_t size, void 
                         mr__error *error)
 {
     cl_int code;
-    *buffer = CREATE(MR__CL_BUFFER, code, clCreateBuffer(cl->context, flags, size > 0 ? size : 1, host, &code));
+    const size_t whole = host != NULL ? size : size > 0 ? (size + 7) / 8 * 8 : 8;
+    *buffer = CREATE(MR__CL_BUFFER, code, clCreateBuffer(cl->context, flags, whole, host, &code));
     return failed(&cl->device, MR__CL_BUFFER, code, error);
 }
 

@@ -88,7 +88,7 @@ mr_status mr__cl_kernel_group(const mr__cl *cl, cl_kernel kernel, size_t group[3
 mr_status mr__cl_argument(const mr__cl *cl, cl_kernel kernel, uint32_t index, size_t size, const void *value,
                           mr__error *error);
 
-/* size 0 is made 1, so that every argument has a buffer. */
+/* Without `host` whole words of 8 bytes, and at least one, so that every argument has a buffer and clear() may round up. */
 mr_status mr__cl_buffer(const mr__cl *cl, cl_mem_flags flags, size_t size, void *host, cl_mem *buffer,
                         mr__error *error);
 mr_status mr__cl_part(const mr__cl *cl, cl_mem whole, size_t at, size_t size, cl_mem *part, mr__error *error);

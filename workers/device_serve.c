@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -174,6 +175,7 @@ static void *run_tasks(void *context)
         pthread_mutex_unlock(&lane->mutex);
         run_task(lane);
     }
+    return NULL;
 }
 
 static const char *take_task(struct server *server, struct message *message)

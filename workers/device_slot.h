@@ -7,7 +7,7 @@
 #ifndef MR__DEVICE_SLOT_H
 #define MR__DEVICE_SLOT_H
 
-#include <pthread.h>
+#include <stdatomic.h>
 
 #include "device_cl.h"
 #include "device_job.h"
@@ -47,7 +47,7 @@ typedef struct mr__device_slot {
     int64_t clock;                  /* CLOCK_MONOTONIC less the device's clock; INT64_MAX: unknown */
     uint32_t tile_rows, tile_bytes; /* RECORDS: of the values, that a work-group makes */
     size_t tile_group[3];
-    struct mr__device_texts *texts; /* TEXTS: its other buffers */
+    struct mr__device_text_buffers *texts; /* TEXTS: its other buffers */
 } mr__device_slot;
 
 typedef struct mr__device_work {

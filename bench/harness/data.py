@@ -6,6 +6,7 @@ generator never meets old files. A file appears under its name only when it is w
 import hashlib
 import os
 import pathlib
+import random
 import shutil
 import subprocess
 import tarfile
@@ -13,6 +14,7 @@ import tarfile
 UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 LINUX_SOURCE = pathlib.Path("/usr/src")
 CHUNK = 1 << 20
+LOG_BATCH = 1 << 19
 
 
 class Missing(Exception):
@@ -101,6 +103,29 @@ class Data:
                     out.write(content if not content or content.endswith(b"\n") else content + b"\n")
             temporary.rename(whole)
         return folder, whole
+
+    def web_log(self, lines, name):
+        """A log of page views, "TIME ADDRESS PAGE", compressed as logs are: a few come all day, most now and
+        then."""
+        path = self.cache / f"log-{lines}-{name}.zst"
+        if path.exists():
+            return path
+        zstd = shutil.which("zstd")
+        if zstd is None:
+            raise Missing("zstd is not there to compress a log")
+        draw, users, time = random.Random(f"{lines} {name}"), lines // 40 + 1, 1_700_000_000
+        temporary = path.with_suffix(".tmp")
+        with subprocess.Popen([zstd, "-q", "-f", "-1", "-o", temporary], stdin=subprocess.PIPE) as packer:
+            for first in range(0, lines, LOG_BATCH):
+                count = min(LOG_BATCH, lines - first)
+                addresses = [int(users * draw.random() ** 3) for _ in range(count)]
+                packer.stdin.write("".join(f"{time + i // 64} 10.{who >> 16}.{who >> 8 & 255}.{who & 255} /item/{i % 999}\n"
+                                           for i, who in enumerate(addresses)).encode())
+                time += count // 64
+        if packer.returncode != 0:
+            raise Missing("zstd could not compress a log")
+        temporary.rename(path)
+        return path
 
     def matrices(self, n, element):
         """Two n x n matrices with entries in -0.5 .. 0.5, of the seed 7."""

@@ -60,7 +60,7 @@ static struct device_job job_of(const char *const *files, uint32_t count, const 
         .job = {.form = MR__DEVICE_ROWS, .slots = 2, .slot_bytes = 1 << 20, .zero_copy = 1,
                 .record_size = sizeof(struct record), .column_count = 3, .width = WIDTH, .dense_f64 = 1,
                 .dense_keys = KEYS, .block_rows = BLOCK, .largest_segment = 4 * BLOCK * sizeof(struct record)},
-        .name = "weigh", .kernel = kernel, .params = params, .params_size = sizeof *params, .columns = columns,
+        .name = "weigh", .kernel = kernel, .cache = device_directory(), .params = params, .params_size = sizeof *params, .columns = columns,
         .files = files, .file_count = count};
 }
 
