@@ -16,7 +16,7 @@
 
 enum { NEAR = 3 };
 
-static const cli_command *const commands[] = {&cli_run, &cli_explain, &cli_apps,
+static const cli_command *const commands[] = {&cli_run, &cli_explain, &cli_apps, &cli_devices,
                                               &cli_generate, &cli_history, &cli_trace};
 
 static void print_overview(FILE *to)

@@ -5,6 +5,11 @@ _millrace_parameters()
     millrace apps "$1" 2>/dev/null | sed -n 's/^    \([A-Za-z_][A-Za-z0-9_]*\)=.*/\1=/p'
 }
 
+_millrace_devices()
+{
+    millrace devices --json 2>/dev/null | sed -n 's/^      "id": "\(.*\)",$/\1/p'
+}
+
 _millrace_words()
 {
     local words=$1
@@ -22,7 +27,7 @@ _millrace()
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]}
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        _millrace_words "run explain apps generate history trace help --help --version"
+        _millrace_words "run explain apps devices generate history trace help --help --version"
         return
     fi
     case $command:$previous in
@@ -36,7 +41,14 @@ _millrace()
         return
     fi
     case $command in
-    help) _millrace_words "run explain apps generate history trace" ;;
+    help) _millrace_words "run explain apps devices generate history trace" ;;
+    devices)
+        if ((COMP_CWORD == 2)); then
+            _millrace_words "list drain restore limit test"
+        elif ((COMP_CWORD == 3)); then
+            _millrace_words "$(_millrace_devices)"
+        fi
+        ;;
     generate) _millrace_words "zipf records points edges" ;;
     apps) _millrace_words "$(millrace apps 2>/dev/null | cut -d' ' -f1)" ;;
     history | trace) _millrace_words "last $(millrace history -n 100 2>/dev/null | sed 1d | cut -d' ' -f1)" ;;

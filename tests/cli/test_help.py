@@ -13,7 +13,7 @@ from cli_test import MILLRACE, CliTest
 
 HERE = pathlib.Path(__file__).parent
 SOURCE = HERE.parent.parent
-COMMANDS = ["run", "explain", "apps", "generate", "history", "trace"]
+COMMANDS = ["run", "explain", "apps", "devices", "generate", "history", "trace"]
 
 
 class Help(CliTest):
@@ -119,6 +119,7 @@ class Completion(CliTest):
         self.file("letters.txt", b"x")
         self.assertEqual(self.complete("millrace", "run", "--sort", ""), ["none", "key", "value"])
         self.assertEqual(self.complete("millrace", "generate", "p"), ["points"])
+        self.assertEqual(self.complete("millrace", "devices", "dr"), ["drain"])
         self.assertEqual(self.complete("millrace", "run", "none_such", "let"), ["letters.txt"])
 
 
