@@ -7,6 +7,7 @@
  * An event may complete with a negative status: waiting for it says so, so every command whose result matters has one. */
 #include "device_cl.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -339,6 +340,26 @@ static void read_log(const mr__cl *cl, cl_program program, char *log)
     mr__free(whole);
 }
 
+/* Compilers write to the terminal what they also put into the log ("1 error generated."). */
+static int mute(void)
+{
+    const int kept = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 10), nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    if (kept >= 0 && nowhere >= 0)
+        dup2(nowhere, STDERR_FILENO);
+    if (nowhere >= 0)
+        close(nowhere);
+    return kept;
+}
+
+static void unmute(int kept)
+{
+    if (kept < 0)
+        return;
+    fflush(stderr);
+    dup2(kept, STDERR_FILENO);
+    close(kept);
+}
+
 mr_status mr__cl_program_build(const mr__cl *cl, const char *source, const char *options, char *log,
                                cl_program *program, mr__error *error)
 {
@@ -346,7 +367,9 @@ mr_status mr__cl_program_build(const mr__cl *cl, const char *source, const char 
     cl_int code;
     *program = CREATE(MR__CL_SOURCE, code, clCreateProgramWithSource(cl->context, 1, &source, NULL, &code));
     MR_TRY(failed(&cl->device, MR__CL_SOURCE, code, error));
+    const int kept = mute();
     code = CALL(MR__CL_BUILD, clBuildProgram(*program, 1, &cl->device.handle, options, NULL, NULL));
+    unmute(kept);
     read_log(cl, *program, log);
     /* a log says that the compiler ran; a build that fails without one is the driver's fault */
     MR_CHECK(code == CL_SUCCESS || log[0] == '\0' || code == CL_OUT_OF_RESOURCES, MR_BAD_APP,

@@ -59,7 +59,7 @@ mr_status mr__device_fault_check(const mr__device_slot *slot, mr__error *error)
     mr_status status = MR_OK;
     const uint32_t *words = slot->fault_words;
     const size_t at = MR__FAULT_NONCE;
-    MR_CHECK(words[0] <= 2 && memcmp(words + at, slot->nonce + at, (MR__FAULT_WORDS - at) * sizeof *words) == 0,
+    MR_CHECK(words[0] <= MR__FAULT_KINDS && memcmp(words + at, slot->nonce + at, (MR__FAULT_WORDS - at) * sizeof *words) == 0,
              MR_DEVICE_LOST, "device %s (%s) returned what its kernel cannot have written: its answers are not to be "
              "trusted\n  hint: `millrace devices test %s`", slot->run->cl->device.id, slot->run->cl->device.name,
              slot->run->cl->device.id);

@@ -13,6 +13,8 @@
 #include "device_job.h"
 #include "device_transfer.h"
 
+/* fault[0], as millrace/device_opencl.h numbers it */
+enum { MR__FAULT_KEY = 1, MR__FAULT_OVERFLOW = 2, MR__FAULT_LONG_KEY = 3, MR__FAULT_KINDS = 3 };
 enum { MR__FAULT_WORDS = 16, MR__FAULT_NONCE = 8, MR__DEVICE_RUNS = 64 };
 
 struct mr__device_work;

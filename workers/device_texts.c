@@ -21,7 +21,6 @@
 enum mode { COUNT, ARRAY, COMBINE, DENSE };
 
 enum {
-    OVERFLOW_FAULT = 2,                     /* fault[0] */
     TABLE_FIRST = 1 << 14, TABLE_MOST = 1 << 24,
     CPU_PIECE_MIN = 4 << 10, CPU_PIECE_MAX = 256 << 10, GPU_PIECE = 512,
     ROOM_MIN = 256 << 10
@@ -185,6 +184,7 @@ static void cut_pieces(struct launch *l)
         l->piece = GPU_PIECE;
     }
     l->items = (bytes + l->piece - 1) / l->piece;
+    l->items = (l->items + run->group - 1) / run->group * run->group;
 }
 
 static mr_status set_arguments(struct launch *l, enum mode mode, mr__error *error)
@@ -236,7 +236,7 @@ static mr_status run_kernel(struct launch *l, enum mode mode, const struct back 
     const mr__cl *cl = slot->run->cl;
     cl_event events[8] = {NULL};
     uint32_t used = 0;
-    const size_t local = slot->run->group, global = (l->items + local - 1) / local * local;
+    const size_t local = slot->run->group, global = l->items;
     MR_TRY(mr__device_fault_clear(slot, error));
     MR_TRY(set_arguments(l, mode, error));
     MR_TRY(mr__cl_launch(cl, slot->queue, slot->kernel, 1, &global, &local, &events[0], error));
@@ -252,9 +252,11 @@ static mr_status run_kernel(struct launch *l, enum mode mode, const struct back 
     for (uint32_t i = 1; i < used; i++)
         mr__device_event_span(slot, events[i], l->done->back_ns);
     MR_TRY(mr__device_fault_check(slot, error));
-    MR_CHECK(slot->fault_words[0] != 1, MR_BAD_INPUT, "the kernel of %s made the key %" PRId64
+    MR_CHECK(slot->fault_words[0] != MR__FAULT_KEY, MR_BAD_INPUT, "the kernel of %s made the key %" PRId64
              ", and keys are 0 to %" PRIu64, slot->run->view->name,
              (int64_t)(slot->fault_words[1] | (uint64_t)slot->fault_words[2] << 32), slot->run->view->job.dense_keys - 1);
+    MR_CHECK(slot->fault_words[0] != MR__FAULT_LONG_KEY, MR_NO_WORKER, "a key of %u bytes is too long for a table on a "
+             "device", slot->fault_words[1]);
     l->pairs->folded = slot->fault_words[3] != 0;
 done:
     if (status != MR_OK)
@@ -310,12 +312,17 @@ done:
     return status;
 }
 
-/* The counts of a launch that was not for counting: what the kernel emitted, for the statistics. */
-static void sum_emitted(struct launch *l)
+/* What the kernel emitted, for the statistics. A kernel need not count where it combines: then the sum of the amounts. */
+static void sum_emitted(struct launch *l, uint32_t slots)
 {
+    const struct mr__device_text_buffers *b = l->slot->texts;
     l->emitted = 0;
     for (uint32_t i = 0; i < l->items; i++)
-        l->emitted += l->slot->texts->host_counts[i];
+        l->emitted += b->host_counts[i];
+    uint64_t amounts = 0;
+    for (uint32_t i = 0; l->emitted == 0 && i < slots; i++)
+        amounts += b->host_values[i];
+    l->emitted += amounts;
 }
 
 /* *full: the largest table is too small. */
@@ -347,7 +354,7 @@ static mr_status run_combine(struct launch *l, bool *full, mr__error *error)
         }
     }
     atomic_store(&run->table_slots, slots);
-    sum_emitted(l);
+    sum_emitted(l, slots);
     MR_TRY(mr__device_pairs_table(l->pairs, &l->text, b->host_refs, b->host_values, slots, &keys, error));
     atomic_fetch_add(&run->pairs, l->emitted);
     atomic_fetch_add(&run->keys, keys);
@@ -362,7 +369,7 @@ static mr_status run_dense(struct launch *l, mr__error *error)
     const size_t counts = ((size_t)l->items + 2) * sizeof *b->host_counts;
     MR_TRY(mr__cl_clear(l->slot->run->cl, l->slot->queue, b->counts, counts, error));
     MR_TRY(run_kernel(l, DENSE, &(struct back){b->counts, counts, b->host_counts}, 1, error));
-    sum_emitted(l);
+    sum_emitted(l, 0);
 done:
     return status;
 }
