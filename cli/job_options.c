@@ -35,6 +35,8 @@ done:
 
 static mr_status open_app(cli_job *job, mr__error *error)
 {
+    /* For apps that use OpenBLAS: its threads would stand beside the workers, and spin from the moment it is loaded. */
+    setenv("OPENBLAS_NUM_THREADS", "1", 0);
     mr_status status = mr_app_load(job->session, job->app_name, &job->job.app);
     if (status != MR_OK)
         return cli_job_fail(job, status, error);

@@ -99,7 +99,7 @@ mr_status mr__namespace_load(const mr__namespace *names, const char *path, mr_sl
              strerror(-result), mr__errno_hint(result));
     MR_CHECK(entry.kind == MR__FILE, MR_BAD_INPUT, "could not read %s: it is not a file", path);
     for (ssize_t got = 1; got != 0; size += (size_t)got) {
-        if (size == capacity) {
+        if (capacity - size <= MR_BLOCK_PADDING) {
             capacity = capacity == 0 ? entry.size + STEP : capacity * 2;
             uint8_t *grown = mr__realloc(bytes, capacity);
             MR_CHECK(grown != NULL, MR_NO_MEMORY, "no memory for the %zu bytes of %s", capacity, path);

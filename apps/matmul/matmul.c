@@ -13,7 +13,7 @@
 #include <millrace/millrace.h>
 
 enum { MATMUL_F32, MATMUL_F64 };
-enum { BLOCK_ROWS = 256, ALIGN = 64, ROW_BYTES_MAX = 1 << 28 };
+enum { BLOCK_ROWS = 512, ALIGN = 64, ROW_BYTES_MAX = 1 << 28 };
 
 struct matmul_params {
     char b[4096];
