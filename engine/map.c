@@ -12,6 +12,8 @@
  * Inside the range, windows of the reader are cut at the last boundary; what follows it is kept for the next window. */
 #include "internal.h"
 
+enum { FILES_AHEAD = 32 };
+
 mr_status mr__map_block(mr__job *job, mr__lane *lane, const mr_block *block, mr__error *error)
 {
     mr_status status = MR_OK;
@@ -123,6 +125,16 @@ done:
     return status;
 }
 
+/* Has the disk read the task's next files, of which one is mapped now: a cold small file is all waiting. */
+static void ask_ahead(const mr__job *job, const mr__task *task, uint32_t now, uint32_t *asked)
+{
+    const mr__sources *sources = job->dataset->sources;
+    if (*asked <= now)
+        *asked = now + 1;
+    for (; *asked <= now + FILES_AHEAD && *asked < sources->count && sources->items[*asked].start < task->end; ++*asked)
+        mr__source_will_need(&sources->items[*asked]);
+}
+
 mr_status mr__map_task(mr__task *task, mr__worker *worker, mr__error *error)
 {
     mr_status status = MR_OK;
@@ -131,12 +143,15 @@ mr_status mr__map_task(mr__task *task, mr__worker *worker, mr__error *error)
     if (job->app->input == MR_INPUT_RECORDS || job->app->input == MR_INPUT_RANGE)
         return mr__map_rows(job, lane, task, error);
     const mr__sources *sources = job->dataset->sources;
+    uint32_t asked = 0;
     for (uint32_t s = task->source; s < sources->count && sources->items[s].start < task->end; s++) {
         const mr__source *source = &sources->items[s];
         const uint64_t begin = task->begin > source->start ? task->begin - source->start : 0;
         const uint64_t end = task->end - source->start < source->size ? task->end - source->start : source->size;
         if (source->size == 0 || begin >= end)
             continue;
+        if (job->read.ahead)
+            ask_ahead(job, task, s, &asked);
         if (job->app->input == MR_INPUT_FILES) {
             MR_TRY(map_file(job, lane, s, error));
         } else if (begin == 0 && end == source->size && source->size <= job->window) {

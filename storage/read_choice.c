@@ -264,12 +264,15 @@ mr_status mr__read_choose(const mr__sources *sources, mr__read_choice *choice, m
         snprintf(made.why, sizeof made.why, "MILLRACE_READ asks for it");
         goto done;
     }
-    if (sources->count == 0 || sources->bytes / sources->count < SMALL) {
-        snprintf(made.why, sizeof made.why, "the files are small (%llu bytes on average): each is read in one call",
-                 (unsigned long long)(sources->count > 0 ? sources->bytes / sources->count : 0));
+    const bool small = sources->count == 0 || sources->bytes / sources->count < SMALL;
+    const uint32_t resident = sources->bytes > 0 ? count_resident(sources) : SAMPLES;
+    if (small) {
+        made.ahead = resident < SAMPLES / 2;
+        snprintf(made.why, sizeof made.why, "the files are small (%llu bytes on average): each is read in one call%s",
+                 (unsigned long long)(sources->count > 0 ? sources->bytes / sources->count : 0),
+                 made.ahead ? ", and asked for ahead: most are not in the page cache" : "");
         goto done;
     }
-    const uint32_t resident = count_resident(sources);
     if (resident < SAMPLES / 2) {
         made.path = MR__READ_URING;
         snprintf(made.why, sizeof made.why,

@@ -28,6 +28,7 @@ enum { MR__READ_WINDOW = 256 << 10 };   /* a good window: it stays in L2 between
 /* What was measured on this machine, once, and kept in the cache directory; and what follows from it. */
 typedef struct mr__read_choice {
     mr__read_path path;
+    bool ahead;                             /* small files that are not in the page cache: mr__source_will_need() */
     double pread_gbs, mmap_gbs, uring_gbs;  /* of this machine, warm page cache; 0: not measured */
     char why[256];                          /* for `explain` */
 } mr__read_choice;

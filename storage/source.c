@@ -304,6 +304,16 @@ done:
     return status;
 }
 
+void mr__source_will_need(const mr__source *source)
+{
+    mr__file file;
+    if (source->size == 0 || source->tier->ops->open(source->tier, source->inside, &file) != 0)
+        return;
+    if (file.fd >= 0)
+        posix_fadvise(file.fd, 0, 0, POSIX_FADV_WILLNEED);
+    source->tier->ops->close(&file);
+}
+
 mr_status mr__sources_open(const mr__namespace *names, const char *const *paths, size_t count, mr__burst *burst,
                            mr__sources **sources, mr__error *error)
 {

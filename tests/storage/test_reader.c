@@ -1,6 +1,10 @@
 /* Windows over ranges of files, through every reading path. Oracle: the bytes that the test wrote. */
 #include "scratch.h"
 
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include "memory.h"
 #include "reader.h"
 
@@ -376,6 +380,52 @@ static void the_choice_is_measured_once_and_can_be_forced(void **state)
     mr__sources_close(small);
 }
 
+/* Pages of a file that are in the page cache; -1: the file system cannot say. */
+static int resident_pages(const char *path, bool drop)
+{
+    unsigned char state[64];
+    struct stat now;
+    int pages = -1;
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0 && fstat(fd, &now) == 0 && now.st_size <= (off_t)sizeof state * 4096);
+    if (drop)
+        assert_int_equal(fsync(fd) | posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+    void *bytes = mmap(NULL, (size_t)now.st_size, PROT_READ, MAP_SHARED, fd, 0);
+    if (bytes != MAP_FAILED && mincore(bytes, (size_t)now.st_size, state) == 0) {
+        pages = 0;
+        for (off_t p = 0; p < (now.st_size + 4095) / 4096; p++)
+            pages += state[p] & 1;
+    }
+    if (bytes != MAP_FAILED)
+        munmap(bytes, (size_t)now.st_size);
+    close(fd);
+    return pages;
+}
+
+static void small_files_are_asked_for_ahead_when_they_are_cold(void **state)
+{
+    enum { SIZE = 100000, PAGES = (SIZE + 4095) / 4096, PATIENCE = 1000 };
+    mr__read_choice choice = {0};
+    scratch_write("cold", content, SIZE);
+    mr__sources *sources = open_sources("cold");
+    assert_int_equal(mr__read_choose(sources, &choice, NULL), MR_OK);
+    assert_false(choice.ahead);
+    if (resident_pages(scratch_file("cold"), true) != 0 || resident_pages(scratch_file("cold"), false) != 0) {
+        mr__sources_close(sources);
+        print_message("skipped: this file system keeps its pages\n");
+        skip();
+    }
+    assert_int_equal(mr__read_choose(sources, &choice, NULL), MR_OK);
+    assert_true(choice.ahead);
+    assert_non_null(strstr(choice.why, "ahead"));
+    mr__source_will_need(&sources->items[0]);
+    int tries = 0;
+    while (tries < PATIENCE && resident_pages(scratch_file("cold"), false) != PAGES)
+        tries += usleep(10000) == 0;
+    assert_true(tries < PATIENCE);
+    mr__sources_close(sources);
+}
+
 static mr__sources *swept;
 static mr__read_path swept_path;
 
@@ -426,6 +476,7 @@ int main(void)
         cmocka_unit_test(a_file_that_is_gone_or_forbidden_gets_a_sentence),
         cmocka_unit_test(a_memory_tier_is_read_through_every_path),
         cmocka_unit_test(without_io_uring_pread_goes_on),
+        cmocka_unit_test(small_files_are_asked_for_ahead_when_they_are_cold),
         cmocka_unit_test(the_choice_is_measured_once_and_can_be_forced),
         cmocka_unit_test(every_call_that_fails_gives_a_sentence),
     };
