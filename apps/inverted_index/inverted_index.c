@@ -11,11 +11,11 @@
 
 #include <millrace/millrace.h>
 
-enum { SOURCE_BYTES = 4, SHORT_WORD = 252 };
+#include "inverted_index.h"
 
-struct index_params {
-    uint32_t split, fold;
-};
+extern const char inverted_index_cl[];
+
+enum { SOURCE_BYTES = 4, SHORT_WORD = 252 };
 
 static const mr_param index_params[] = {
     MR_PARAM_CHOICE_FIELD(struct index_params, split, "space", "space|letters",
@@ -67,4 +67,5 @@ MR_APP(inverted_index) {
     .key = MR_BYTES, .key_suffix = SOURCE_BYTES, .value = MR_U64, .combine = MR_COUNT,
     .params = index_params, .param_count = 2, .params_size = sizeof(struct index_params),
     .map = index_map, .reduce = index_reduce,
+    .kernel = inverted_index_cl,
 };

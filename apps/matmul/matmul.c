@@ -12,22 +12,17 @@
 
 #include <millrace/millrace.h>
 
-enum { MATMUL_F32, MATMUL_F64 };
-enum { BLOCK_ROWS = 512, ALIGN = 64, ROW_BYTES_MAX = 1 << 28 };
+#include "matmul.h"
 
-struct matmul_params {
-    char b[4096];
-    uint32_t type, p;               /* p: columns of B, set by plan() */
-    uint64_t n;
-};
+extern const char matmul_cl[];
+
+enum { BLOCK_ROWS = 512, ROW_BYTES_MAX = 1 << 28 };
 
 static const mr_param matmul_params[] = {
     MR_PARAM_TEXT_FIELD(struct matmul_params, b, NULL, "file of the second matrix, row by row"),
     MR_PARAM_CHOICE_FIELD(struct matmul_params, type, "f32", "f32|f64", "type of the numbers in both files"),
     MR_PARAM_U64_FIELD(struct matmul_params, n, NULL, 1, 1e6, "columns of the input, rows of the second matrix"),
 };
-
-enum { B_OFFSET = (sizeof(struct matmul_params) + ALIGN - 1) / ALIGN * ALIGN };     /* of B in the params */
 
 static mr_status matmul_plan(mr_plan *plan)
 {
@@ -83,4 +78,5 @@ MR_APP(matmul) {
     .params = matmul_params, .param_count = 3, .params_size = sizeof(struct matmul_params),
     .plan = matmul_plan, .map = matmul_map,
     .sort = MR_SORT_KEY, .output = MR_OUTPUT_VALUES,
+    .kernel = matmul_cl,
 };

@@ -13,10 +13,9 @@
 
 #include <millrace/millrace.h>
 
-struct match_params {
-    char patterns[4096], pattern[1024];
-    uint64_t count, compiled;       /* how many patterns; where in the blob the compiled set begins */
-};
+#include "string_match.h"
+
+extern const char string_match_cl[];
 
 struct match_text {
     uint64_t offset, size;          /* in the blob */
@@ -158,4 +157,5 @@ MR_APP(string_match) {
     .key = MR_DENSE, .value = MR_U64, .combine = MR_COUNT,
     .params = match_params, .param_count = 2, .params_size = sizeof(struct match_params),
     .plan = match_plan, .map = match_map, .finish = match_finish,
+    .kernel = string_match_cl,
 };

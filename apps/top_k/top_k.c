@@ -2,10 +2,9 @@
  * wordcount with another end: plan() asks for the first k pairs of the result sorted by value. */
 #include <millrace/millrace.h>
 
-struct top_k_params {
-    uint64_t k;
-    uint32_t split, fold;
-};
+#include "top_k.h"
+
+extern const char top_k_cl[];
 
 static const mr_param top_k_params[] = {
     MR_PARAM_U64_FIELD(struct top_k_params, k, "10", 1, 1e9, "how many words to keep"),
@@ -42,4 +41,5 @@ MR_APP(top_k) {
     .key = MR_BYTES, .value = MR_U64, .combine = MR_COUNT,
     .params = top_k_params, .param_count = 3, .params_size = sizeof(struct top_k_params),
     .plan = top_k_plan, .map = top_k_map,
+    .kernel = top_k_cl,
 };

@@ -1,9 +1,9 @@
 /* wordcount.c: how often each word of a text occurs. */
 #include <millrace/millrace.h>
 
-struct wordcount_params {
-    uint32_t split, fold;
-};
+#include "wordcount.h"
+
+extern const char wordcount_cl[];
 
 static const mr_param wordcount_params[] = {
     MR_PARAM_CHOICE_FIELD(struct wordcount_params, split, "space", "space|letters",
@@ -31,4 +31,5 @@ MR_APP(wordcount) {
     .key = MR_BYTES, .value = MR_U64, .combine = MR_COUNT,
     .params = wordcount_params, .param_count = 2, .params_size = sizeof(struct wordcount_params),
     .map = wordcount_map,
+    .kernel = wordcount_cl,
 };

@@ -241,7 +241,8 @@ typedef struct mr_app {
     /* output */
     mr_sort sort;           /* default order; the user may ask for another unless it is MR_SORT_KEY */
     mr_output output;
-    const char *kernel;     /* block kernel in OpenCL C, for devices */
+    const char *kernel;     /* OpenCL C, for devices: over text (text_opencl.h) or records (device_opencl.h); CMake:
+                             * millrace_kernel(). An app with .row needs none */
 } mr_app;
 
 /* How a shared object presents its app: looked up by the symbol "mr_app_entry". */

@@ -11,8 +11,8 @@
  *     MR_DENSE_KEYS, MR_DENSE_WIDTH, MR_VALUE_SIZE, MR_BLOCK_ROWS     as in the job; 0 where it has none
  *
  * A kernel over records makes one value of each record; the value's key is the number of the record. It is launched in
- * two dimensions: items in dimension 0 stand for rows and in dimension 1 for columns of the values, as the kernel likes:
- * MR_TILE_ROWS x MR_TILE_COLUMNS of them are what one work-group of MR_TILE_ITEMS_0 x MR_TILE_ITEMS_1 items computes.
+ * two dimensions, rows and columns of the values: a work-group of MR_TILE_ITEMS_0 x MR_TILE_ITEMS_1 items computes
+ * MR_TILE_ROWS x MR_TILE_COLUMNS of them, columns of four bytes; groups behind the last row or column have nothing to do.
  *
  *     #define MR_TILE_ROWS 64             // the app's file defines these four before its kernel
  *     ...
@@ -42,9 +42,9 @@ typedef uint uint32_t;
 typedef long int64_t;
 typedef ulong uint64_t;
 
-/* What fault[0] says; 0: nothing happened. fault[1], fault[2]: the key, its low and its high half. fault[3] is set to 1
- * by a text kernel whose keys are to be folded to lower case. */
-enum { MR__FAULT_KEY = 1, MR__FAULT_OVERFLOW = 2 };
+/* What fault[0] says; 0: nothing happened. LONG_KEY: too long to be combined; ARRAY mode takes it. fault[1], fault[2]:
+ * the key, its low and its high half. fault[3] is set to 1 by a text kernel whose keys are folded to lower case. */
+enum { MR__FAULT_KEY = 1, MR__FAULT_OVERFLOW = 2, MR__FAULT_LONG_KEY = 3 };
 
 static inline void mr__fault(__global uint *fault, uint kind, ulong key)
 {

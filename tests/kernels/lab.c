@@ -109,10 +109,11 @@ static char *program_text(const lab_job *job)
         used += (size_t)snprintf(offsets + used, sizeof offsets - used, "%s%u", c > 0 ? ", " : "", job->offsets[c]);
     snprintf(line, sizeof line,
              "#define MR_LANES %u\n#define MR_GROUP %u\n#define MR_RECORD_SIZE %u\n#define MR_COLUMN_COUNT %u\n"
-             "#define MR_COLUMN_OFFSETS %s\n#define MR_ALIGNED %d\n#define MR_DENSE_KEYS %u\n#define MR_DENSE_WIDTH %u\n"
+             "#define MR_COLUMN_OFFSETS %s\n#define MR_ALIGNED %d\n#define MR_UNIT %u\n"
+             "#define MR_DENSE_KEYS %u\n#define MR_DENSE_WIDTH %u\n"
              "#define MR_VALUE_SIZE %u\n#define MR_BLOCK_ROWS %lu\n",
-             job->lanes, job->group, job->record_size, job->column_count, offsets, !job->unaligned, job->dense_keys,
-             job->dense_width, job->value_size, (unsigned long)job->block_rows);
+             job->lanes, job->group, job->record_size, job->column_count, offsets, !job->unaligned, job->unit,
+             job->dense_keys, job->dense_width, job->value_size, (unsigned long)job->block_rows);
     append(&text, line);
     for (const char *const *name = form_headers[job->form]; *name != NULL; name++) {
         char *header = lab_read(LAB_HEADERS, *name);
@@ -124,16 +125,12 @@ static char *program_text(const lab_job *job)
     return text;
 }
 
-lab_program lab_build(const lab_device *device, const lab_job *job, const char *kernel)
+lab_program lab_build_plain(const lab_device *device, const char *source, const char *options, const char *kernel)
 {
-    lab_program built = {.device = device, .job = *job};
-    char *text = program_text(job), options[128] = "-cl-std=CL1.2", log[16384] = "";
-    cl_device_fp_config single = 0;
+    lab_program built = {.device = device};
+    char log[16384] = "";
     cl_int code;
-    clGetDeviceInfo(device->id, CL_DEVICE_SINGLE_FP_CONFIG, sizeof single, &single, NULL);
-    if (single & CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT)
-        strcat(options, " -cl-fp32-correctly-rounded-divide-sqrt");
-    built.program = clCreateProgramWithSource(device->context, 1, (const char **)&text, NULL, &code);
+    built.program = clCreateProgramWithSource(device->context, 1, &source, NULL, &code);
     need_cl(code, "clCreateProgramWithSource", device);
     code = clBuildProgram(built.program, 1, &device->id, options, NULL, NULL);
     if (code != CL_SUCCESS)
@@ -141,6 +138,18 @@ lab_program lab_build(const lab_device *device, const lab_job *job, const char *
     need(code == CL_SUCCESS, "%s: the program does not build (%d):\n%s", device->name, code, log);
     built.kernel = clCreateKernel(built.program, kernel, &code);
     need_cl(code, "clCreateKernel", device);
+    return built;
+}
+
+lab_program lab_build(const lab_device *device, const lab_job *job, const char *kernel)
+{
+    char *text = program_text(job), options[128] = "-cl-std=CL1.2";
+    cl_device_fp_config single = 0;
+    clGetDeviceInfo(device->id, CL_DEVICE_SINGLE_FP_CONFIG, sizeof single, &single, NULL);
+    if (single & CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT)
+        strcat(options, " -cl-fp32-correctly-rounded-divide-sqrt");
+    lab_program built = lab_build_plain(device, text, options, kernel);
+    built.job = *job;
     free(text);
     return built;
 }
@@ -181,7 +190,8 @@ double lab_run(const lab_program *program, const lab_argument *arguments, size_t
     for (size_t i = 0; i < count; i++) {
         const lab_argument *argument = &arguments[i];
         if (argument->kind == LAB_NUMBER) {
-            need_cl(clSetKernelArg(program->kernel, (cl_uint)i, argument->size, argument->data), "clSetKernelArg", device);
+            need_cl(clSetKernelArg(program->kernel, (cl_uint)i, argument->size, argument->data), "clSetKernelArg",
+                    device);
             continue;
         }
         buffers[i] = make_buffer(device, argument);

@@ -1,5 +1,5 @@
-/* lab.h: runs kernels straight on OpenCL devices, for the tests of what include/millrace has for devices. A program is put
- * together as device_opencl.h says.
+/* lab.h: runs kernels straight on OpenCL devices, for the tests of what include/millrace has for devices. A program is
+ * put together as device_opencl.h says.
  * Errors    Whatever fails in OpenCL ends the program with a sentence: nothing here is under test but the kernels. */
 #ifndef MR__TEST_LAB_H
 #define MR__TEST_LAB_H
@@ -27,6 +27,7 @@ typedef struct lab_job {
     unsigned record_size, column_count;
     unsigned offsets[8];
     bool unaligned;
+    unsigned unit;          /* mr_unit */
     unsigned dense_keys, dense_width, value_size;
     uint64_t block_rows;
 } lab_job;
@@ -43,6 +44,8 @@ const lab_device *lab_devices(size_t *count);
 /* The text of a file, terminated; the caller frees it. */
 char *lab_read(const char *folder, const char *name);
 lab_program lab_build(const lab_device *device, const lab_job *job, const char *kernel);
+/* The same of a whole source. */
+lab_program lab_build_plain(const lab_device *device, const char *source, const char *options, const char *kernel);
 void lab_drop(lab_program *program);
 
 /* One argument of a kernel: a buffer, copied to the device and back, or a number. */
