@@ -110,14 +110,14 @@ INLINE uint64_t hash_of(const mr__combine_buffer *buffer, const uint64_t *key)
 }
 
 /* The key of a cell for a staged one, but for the address of a long one. true: it is short. */
-INLINE bool stage_key(const mr__combine_buffer *buffer, const mr__staged *staged, uint64_t hash, uint64_t key[2])
+INLINE bool stage_key(const mr__staged *staged, uint64_t hash, bool sized, uint32_t skip_bits, uint64_t key[2])
 {
     key[0] = staged->head[0];
     key[1] = staged->head[1];
-    if (!buffer->sized)
+    if (!sized)
         return true;
     if (__builtin_expect(staged->size >= KEY_BYTES, 0)) {
-        key[1] = (uint64_t)LONG_KEY << 56 | (hash & 0xffffff) << 32 | home_of(hash, buffer->skip_bits);
+        key[1] = (uint64_t)LONG_KEY << 56 | (hash & 0xffffff) << 32 | home_of(hash, skip_bits);
         return false;
     }
     key[1] |= (uint64_t)staged->size << 56;

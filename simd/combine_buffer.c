@@ -18,7 +18,7 @@
  *     before  |..AAA...BB..|            new home of a key >= its old one, and clusters do not overlap in order, so a
  *     after   |....A..AA......B..B...|  cluster lands behind every bucket that is still to be moved
  *
- * Both passes are sequential. Small tables double; large ones grow by half, to touch less. New pages are populated in one
+ * Both passes are sequential. Small tables double, and early; large ones grow by half, and late, to touch less. New pages are populated in one
  * call: read first, as a probe does, each would be the zero page, and then be copied with an interrupt to all cores.
  *
  * Rejected: one table for all workers (the heavy keys would be contended cache lines); a separate array of tags (two
@@ -41,8 +41,10 @@ enum {
     TAIL_BUCKETS = 64,
     PAYS_FROM = 1 << 18,
     DOUBLES_UP_TO = 64 << 20,   /* bytes */
+    IN_CACHE = 1 << 20,         /* bytes: prefetching in a smaller table is for nothing */
     HUGE_FROM = 4 << 20,        /* bytes: larger tables end with a huge page */
     HUGE_PAGE = 2 << 20,
+    LOAD = 9, LOAD_MOST = 12,   /* sixteenths of the cells in use before it grows: while that is cheap, and then */
     AHEAD = 64                  /* pairs: 48 to 96 measured alike, 24 and 256 (all of the batch first) 10 to 20 % slower */
 };
 #define BUCKETS_MOST ((size_t)1 << 30)
@@ -226,20 +228,34 @@ static size_t next_bucket_count(const mr__combine_buffer *buffer)
     return total > buffer->tail + count + count / 8 ? total - buffer->tail : 0;
 }
 
-/* Adds buckets. *grown = false, and nothing changed, at the cap or when the budget is used up. */
+static size_t load(const mr__combine_buffer *buffer, uint32_t sixteenths)
+{
+    return buffer->bucket_count * buffer->shape.cells * sixteenths / 16;
+}
+
+/* At the cap, or when the budget is used up: the buckets that are there may fill further. */
+static bool fill_further(mr__combine_buffer *buffer)
+{
+    const size_t most = load(buffer, LOAD_MOST);
+    const bool more = most > buffer->grow_at;
+    buffer->grow_at = most;
+    return more;
+}
+
+/* Makes room, by more buckets if it can. *grown = false, and nothing changed, when there is none. */
 static mr_status grow(mr__combine_buffer *buffer, bool *grown, mr__error *error)
 {
     mr_status status = MR_OK;
     const size_t old_count = buffer->bucket_count, new_count = next_bucket_count(buffer);
     const size_t bytes = table_bytes(buffer, new_count);
-    *grown = false;
-    if (new_count == 0)
-        return MR_OK;
     const size_t more = bytes - buffer->mapped;
-    if (old_count == 0)
+    *grown = false;
+    if (old_count == 0) {
         mr__budget_force(buffer->budget, more);
-    else if (!mr__budget_reserve(buffer->budget, more))
-        return MR_OK;
+    } else if (new_count == 0 || !mr__budget_reserve(buffer->budget, more)) {
+        *grown = fill_further(buffer);
+        goto done;
+    }
     uint8_t *buckets = mr__pages_grow(buffer->buckets, buffer->mapped, bytes);
     if (buckets == NULL)
         mr__budget_release(buffer->budget, more);
@@ -248,7 +264,7 @@ static mr_status grow(mr__combine_buffer *buffer, bool *grown, mr__error *error)
     buffer->buckets = buckets;
     buffer->mapped = bytes;
     buffer->bucket_count = new_count;
-    buffer->grow_at = new_count * buffer->shape.cells * 11 / 16;
+    buffer->grow_at = load(buffer, bytes < DOUBLES_UP_TO ? LOAD : LOAD_MOST);
     if (old_count != 0)
         MR_TRY((buffer->counts ? move_counts : buffer->shape.value_bytes == USUAL.value_bytes ? move_usual : move_any)(
             buffer, old_count + buffer->tail, error));
@@ -336,13 +352,13 @@ done:
 }
 
 INLINE mr_status probe_batch(mr__combine_buffer *buffer, const mr__staged *keys, const uint64_t *hashes,
-                             const uint8_t *values, uint32_t value_step, shape sh, uint32_t count, uint32_t *accepted,
-                             enum op op, mr__error *error)
+                             const uint8_t *values, uint32_t value_step, shape sh, bool sized, uint32_t skip_bits,
+                             uint32_t count, uint32_t *accepted, enum op op, mr__error *error)
 {
     mr_status status = MR_OK;
     const size_t each = bucket_size(sh);
     const uint64_t bucket_count = buffer->bucket_count;
-    const uint32_t skip_bits = buffer->skip_bits;
+    const uint32_t ahead = buffer->mapped <= IN_CACHE ? count : count < AHEAD ? count : AHEAD;
     uint8_t *const first = buffer->buckets;
     const uint8_t *const end = first + (bucket_count + buffer->tail) * each;
     uint32_t i = 0;
@@ -353,16 +369,16 @@ INLINE mr_status probe_batch(mr__combine_buffer *buffer, const mr__staged *keys,
         if (each > 64)                                                                                                 \
             __builtin_prefetch(HOME(hash) + 64, 1);                                                                    \
     } while (0)
-    for (uint32_t ahead = 0; ahead < count && ahead < AHEAD; ahead++)
-        PREFETCH(hashes[ahead]);
+    for (uint32_t next = 0; buffer->mapped > IN_CACHE && next < ahead; next++)
+        PREFETCH(hashes[next]);
     for (; i < count; i++) {
         const uint64_t hash = hashes[i], sought = mark_of(hash) * LOW_BITS;
         const uint8_t *value = values + (size_t)i * value_step;
         uint8_t *bucket = HOME(hash);
         uint64_t key[2];
-        const bool is_short = stage_key(buffer, &keys[i], hash, key);
-        if (i + AHEAD < count)
-            PREFETCH(hashes[i + AHEAD]);
+        const bool is_short = stage_key(&keys[i], hash, sized, skip_bits, key);
+        if (i + ahead < count)
+            PREFETCH(hashes[i + ahead]);
         for (;;) {
             const uint64_t marks = load_marks(bucket, sh);
             for (uint64_t match = zeros_among(marks ^ sought, sh); match != 0; match &= match - 1) {
@@ -406,27 +422,29 @@ done:
 static mr_status probe_counts(mr__combine_buffer *b, const mr__staged *k, const uint64_t *h, const uint8_t *v, uint32_t n,
                               uint32_t *accepted, mr__error *error)
 {
-    return probe_batch(b, k, h, v, 0, COUNTS, n, accepted, OP_COUNT, error);
+    if (b->sized && b->skip_bits == 0)
+        return probe_batch(b, k, h, v, 0, COUNTS, true, 0, n, accepted, OP_COUNT, error);
+    return probe_batch(b, k, h, v, 0, COUNTS, b->sized, b->skip_bits, n, accepted, OP_COUNT, error);
 }
 static mr_status probe_wide_counts(mr__combine_buffer *b, const mr__staged *k, const uint64_t *h, const uint8_t *v,
                                    uint32_t n, uint32_t *accepted, mr__error *error)
 {
-    return probe_batch(b, k, h, v, 0, USUAL, n, accepted, OP_COUNT, error);
+    return probe_batch(b, k, h, v, 0, USUAL, b->sized, b->skip_bits, n, accepted, OP_COUNT, error);
 }
 static mr_status probe_sum_u64(mr__combine_buffer *b, const mr__staged *k, const uint64_t *h, const uint8_t *v,
                                uint32_t n, uint32_t *accepted, mr__error *error)
 {
-    return probe_batch(b, k, h, v, 8, USUAL, n, accepted, OP_SUM_U64, error);
+    return probe_batch(b, k, h, v, 8, USUAL, b->sized, b->skip_bits, n, accepted, OP_SUM_U64, error);
 }
 static mr_status probe_sum_f64(mr__combine_buffer *b, const mr__staged *k, const uint64_t *h, const uint8_t *v,
                                uint32_t n, uint32_t *accepted, mr__error *error)
 {
-    return probe_batch(b, k, h, v, 8, USUAL, n, accepted, OP_SUM_F64, error);
+    return probe_batch(b, k, h, v, 8, USUAL, b->sized, b->skip_bits, n, accepted, OP_SUM_F64, error);
 }
 static mr_status probe_any(mr__combine_buffer *b, const mr__staged *k, const uint64_t *h, const uint8_t *v, uint32_t n,
                            uint32_t *accepted, mr__error *error)
 {
-    return probe_batch(b, k, h, v, b->layout.value_size, b->shape, n, accepted, OP_ANY, error);
+    return probe_batch(b, k, h, v, b->layout.value_size, b->shape, b->sized, b->skip_bits, n, accepted, OP_ANY, error);
 }
 
 mr_status mr__combine_batch(mr__combine_buffer *buffer, const mr__staged *keys, const uint64_t *hashes,
