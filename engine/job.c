@@ -51,8 +51,11 @@ static mr_status make_workers(mr__job *job, mr__error *error)
         lane->job = job;
         lane->index = w;
         /* here and not in lane_begin: reduce looks into it even if this worker's thread comes late and maps nothing */
+        mr__combine_rule rule = job->rule;
+        if (w >= job->cpu_workers && rule.combine == MR_COUNT)
+            rule.combine = MR_SUM;      /* a device counts by itself: its pairs come with amounts */
         if (job->combines)
-            mr__combine_buffer_init(&lane->combine, &job->layout, &job->rule, &job->budget, job->lane_cap, false,
+            mr__combine_buffer_init(&lane->combine, &job->layout, &rule, &job->budget, job->lane_cap, false,
                                     job->layout.key_suffix != 0 ? MR__PARTITION_BITS : 0);
         if (w < job->cpu_workers)
             job->workers[w] = (mr__worker){.ops = &mr__worker_cpu_ops, .topology = topology, .index = w,
@@ -134,21 +137,28 @@ done:
     return status;
 }
 
-/* The team's sentence says that nobody is left; this adds why. */
-static void add_losses(mr__job *job, mr__error *error)
+/* Runs the stages. When nobody is left the team says so, and this adds why. */
+static mr_status run_team(mr__job *job, mr__error *error)
 {
-    char losses[sizeof error->text / 2];
-    const size_t used = strlen(error->text);
-    mr__devices_say_losses(job, losses, sizeof losses);
-    if (losses[0] != '\0')
-        snprintf(error->text + used, sizeof error->text - used, " (%s)\n  hint: millrace devices; or give the job CPU workers",
-                 losses);
+    const mr__task_source source = {&job->schedule, mr__schedule_pull, mr__schedule_done, mr__schedule_over};
+    mr__error lost = {.text = ""};
+    char why[512];
+    const mr_status status = mr__team_run(job->workers, job->worker_count, &source, mr__lane_begin, NULL, &lost);
+    if (job->schedule.status != MR_OK)
+        return mr__fail(error, job->schedule.status, "%s", job->schedule.error.text);
+    if (mr__cancelled(job))
+        return mr__fail(error, MR_CANCELLED, "the job was cancelled; nothing was written");
+    if (mr__devices_give_up(job, error) != MR_OK)
+        return error->code;
+    if (status == MR_OK || job->devices.count == 0)
+        return mr__fail(error, status, "%s", lost.text);
+    mr__devices_say_losses(job, why, sizeof why);
+    return mr__fail(error, status, "%s (%s)\n  hint: see millrace devices, or give the job CPU workers", lost.text, why);
 }
 
 static mr_status run_rounds(mr__job *job, mr__error *error)
 {
     mr_status status = MR_OK;
-    const mr__task_source source = {&job->schedule, mr__schedule_pull, mr__schedule_done, mr__schedule_over};
     if (job->by_range)
         MR_TRY(mr__sample_splitters(job, error));
     for (bool again = true; again;) {
@@ -156,11 +166,7 @@ static mr_status run_rounds(mr__job *job, mr__error *error)
         for (uint32_t w = 0; w < job->worker_count; w++)
             job->lanes[w].rows = 0;
         mr__schedule_begin(&job->schedule, job->schedule_total, job->smallest_task, job->largest_task);
-        status = mr__team_run(job->workers, job->worker_count, &source, mr__lane_begin, NULL, error);
-        if (status == MR_DEVICE_LOST || status == MR_NO_WORKER)
-            add_losses(job, error);
-        MR_TRY(status);
-        MR_CHECK(job->schedule.status == MR_OK, job->schedule.status, "%s", job->schedule.error.text);
+        MR_TRY(run_team(job, error));
         MR_TRY(mr__schedule_check(&job->schedule, error));
         job->stats.rounds++;
         atomic_store(&job->round, job->stats.rounds);
