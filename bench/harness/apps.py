@@ -17,9 +17,11 @@ from harness.data import Data, Missing, size_bytes, total_bytes, warm
 from harness.side import Command, PerRound
 
 FULL = {"text": "1G", "bytes": "4G", "pairs_of_floats": "4G", "options": "1G", "points": str(22_400_000 * 12),
-        "records": "8G", "index": (16, "16M"), "terms": 10**9, "matrix": 2048, "rounds": 10, "patterns": 100}
+        "records": "8G", "index": (16, "16M"), "terms": 10**9, "matrix": 2048, "rounds": 10, "patterns": 100,
+        "many_options": "4G", "large_matrix": 4096, "many_terms": 8 * 10**9}
 QUICK = {"text": "64M", "bytes": "64M", "pairs_of_floats": "32M", "options": "32M", "points": str(500_000 * 12),
-         "records": "32M", "index": (4, "1M"), "terms": 10**7, "matrix": 512, "rounds": 4, "patterns": 100}
+         "records": "32M", "index": (4, "1M"), "terms": 10**7, "matrix": 512, "rounds": 4, "patterns": 100,
+         "many_options": "32M", "large_matrix": 512, "many_terms": 10**8}
 OPTIONS_IN_BLOCK = 1 << 20
 RECORD = 100
 
@@ -101,10 +103,11 @@ class Context:
     def text(self):
         return self.input(self.data.generated("zipf", self.sizes["text"]))
 
-    def options(self):
+    def options(self, size=None):
         """Rows of float32 spot, strike, years, in the ranges that option pricing benchmarks use. A block of a million
         options again and again: the price of one does not depend on its neighbours."""
-        path = self.data.cache / f"options-{self.sizes['options']}"
+        size = size or self.sizes["options"]
+        path = self.data.cache / f"options-{size}"
         if not path.exists():
             import random  # pylint: disable=import-outside-toplevel
             random.seed(7)
@@ -113,7 +116,7 @@ class Context:
                 block.extend((random.uniform(5, 30), random.uniform(1, 100), random.uniform(0.25, 10)))
             temporary = path.with_suffix(".tmp")
             with open(temporary, "wb") as out:
-                for _ in range(max(1, size_bytes(self.sizes["options"]) // len(block.tobytes()))):
+                for _ in range(max(1, size_bytes(size) // len(block.tobytes()))):
                     out.write(block.tobytes())
             temporary.rename(path)
         return self.input(path)

@@ -30,6 +30,8 @@ def measure(context, text):
 
     for way in ("mmap", "populate", "pread"):
         add(f"{way} + sum", "limit_read", way, text, workers)
+    for way in ("mmap", "pread"):
+        add(f"{way} + sum, 1 thread", "limit_read", way, text, "1")
     add("memory sum", "limit_memory", "sum", size, workers)
     add("memcpy", "limit_memory", "copy", size, workers)
     for way in ("cached", "synced", "direct"):

@@ -8,6 +8,7 @@
 #include "black_scholes.h"
 #include "cpu_clock.h"
 #include "kernels.h"
+#include "kmeans.h"
 #include "rows.h"
 
 MR_ROW_TABLE(rows_add);
@@ -16,8 +17,9 @@ MR_ROW_TABLE(rows_math);
 MR_ROW_TABLE(rows_regression);
 MR_ROW_TABLE(rows_histogram);
 MR_ROW_TABLE(black_scholes_price);
+MR_ROW_TABLE(kmeans_assign);
 
-enum { BLOCK_ROWS = 32768, BLOCKS = 8, KEYS = 256, WIDTH = 8, REPEATS = 25 };
+enum { BLOCK_ROWS = 32768, BLOCKS = 8, KEYS = 256, WIDTH = 8, REPEATS = 25, CENTRES = 100, DIM = 3 };
 
 /* The library's end of a bad key: none comes up here. */
 mr_status mr__emit_bad_dense(mr_emitter *out, uint64_t key)
@@ -68,22 +70,27 @@ int main(void)
 {
     const size_t floats = (size_t)3 * BLOCK_ROWS * BLOCKS;
     float *columns = aligned_alloc(64, floats * sizeof *columns);
-    struct nearest_params params = {.count = 100};
-    if (columns == NULL)
+    struct nearest_params params = {.count = CENTRES};
+    struct kmeans_params *kmeans = calloc(1, sizeof *kmeans + CENTRES * DIM * sizeof(float));
+    if (columns == NULL || kmeans == NULL)
         return 1;
     uint32_t state = 1;
     for (size_t i = 0; i < floats; i++) {
         state = state * 1664525u + 1013904223u;
         columns[i] = (float)(state >> 8) / 1e6f;
     }
-    for (int i = 0; i < 300; i++)
-        params.centre[i] = columns[i * 17];
+    kmeans->k = CENTRES;
+    kmeans->dim = DIM;
+    for (int i = 0; i < CENTRES * DIM; i++)
+        kmeans->centre[i] = params.centre[i] = columns[i * 17];
     run(&rows_add_row_rows, columns, &params, 4);
     run(&rows_add_rows, columns, &params, 4);
     run(&black_scholes_price_rows, columns, &(struct black_scholes_params){.rate = 0.02, .volatility = 0.3}, SUMS);
+    run(&kmeans_assign_rows, columns, kmeans, DIM + 1);
     run(&rows_math_rows, columns, NULL, 8);
     run(&rows_regression_rows, columns, NULL, 6);
     run(&rows_histogram_rows, columns, NULL, 1);
+    free(kmeans);
     free(columns);
     return 0;
 }
