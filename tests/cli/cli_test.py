@@ -19,7 +19,7 @@ class CliTest(unittest.TestCase):
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
         os.mkdir(self.path("burst"))
         self.environment = dict(os.environ, MILLRACE_BURST=self.path("burst"), MILLRACE_RECORDS=self.path("records"),
-                                LC_ALL="C")
+                                MILLRACE_TOKENS=self.path("tokens"), LC_ALL="C")
         for name in ("MILLRACE_SIMD", "MILLRACE_FAULT", "MILLRACE_APPS"):
             self.environment.pop(name, None)
 

@@ -28,8 +28,7 @@ class Devices(CliTest):
         program = self.file("program", PROGRAM.encode())
         os.chmod(program, 0o700)
         self.environment.update(
-            MILLRACE_DEVICE_PROGRAM=program, MILLRACE_TOKENS=self.path("tokens"), XDG_CACHE_HOME=self.path("cache"),
-            ANSWER=self.path("answer"),
+            MILLRACE_DEVICE_PROGRAM=program, XDG_CACHE_HOME=self.path("cache"), ANSWER=self.path("answer"),
             NVIDIA="""echo '{"id": "nvidia-0", "passed": false, "runs": 1, "seconds": 1, "why": "sum: 7"}'; exit 5""")
         self.answer(DEVICES, ["platform Broken skipped"])
 
