@@ -387,6 +387,26 @@ void mr__devices_say_losses(const mr__job *job, char *text, size_t size)
     }
 }
 
+void mr__devices_tell(const mr__job *job, mr__record_device *told)
+{
+    static const char *const buffers[] = {"auto", "array", "combine", "dense"};
+    for (uint32_t i = 0; i < job->devices.count; i++) {
+        const mr__job_device *device = &job->devices.item[i];
+        if (device->link == NULL) {
+            told[i] = (mr__record_device){.id = device->config.device.id, .name = device->config.device.name,
+                                          .buffer = buffers[0], .why = "the job failed before it was needed"};
+            continue;
+        }
+        const mr__device_story *story = mr__device_link_story(device->link);
+        told[i] = (mr__record_device){
+            .id = device->config.device.id, .name = device->config.device.name,
+            .buffer = buffers[story->buffer < MR__COUNT(buffers) ? story->buffer : 0], .why = story->why,
+            .tasks = story->tasks, .given_back = story->given_back, .failures = story->failures, .again = story->again,
+            .ready_ns = story->ready_ns, .lanes = story->lanes, .group = story->group, .drained = story->drained,
+            .cached = story->cached, .zero_copy = story->zero_copy};
+    }
+}
+
 void mr__devices_fini(mr__job *job)
 {
     mr__devices *devices = &job->devices;

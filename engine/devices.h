@@ -16,6 +16,7 @@
 
 struct mr__job;
 struct mr__lane;
+struct mr__record_device;
 
 typedef struct mr__job_device {
     mr__device_config config;
@@ -51,6 +52,8 @@ void mr__devices_next_round(struct mr__job *job);
 void mr__devices_keep_speeds(const struct mr__job *job);
 /* A lost device whose loss ends the job (its kernel does not compile, and it was asked for): MR_DEVICE_LOST. */
 mr_status mr__devices_give_up(const struct mr__job *job, mr__error *error);
+/* What became of each device, for the record; job->devices.count of them. */
+void mr__devices_tell(const struct mr__job *job, struct mr__record_device *told);
 /* Why each device that was lost was lost, for the sentence of a job that has no worker left. */
 void mr__devices_say_losses(const struct mr__job *job, char *text, size_t size);
 void mr__devices_fini(struct mr__job *job);

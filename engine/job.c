@@ -241,6 +241,8 @@ done:
 static void keep_record(mr__job *job, mr_status status, int64_t started, const mr__error *error)
 {
     mr__error ignored = {0};
+    mr__record_device devices[MR__DEVICES_MOST];
+    mr__devices_tell(job, devices);
     const mr__record record = {
         .run = job->run, .started_ns = started, .app_name = job->app_name, .app = job->app,
         .params = status == MR_OK ? job->plan.params : NULL, .settings = job->request->params,
@@ -250,7 +252,8 @@ static void keep_record(mr__job *job, mr_status status, int64_t started, const m
         .sources = job->dataset != NULL ? job->dataset->sources->count : 0, .output = job->request->output,
         .sort = job->sort, .status = status, .error = error->text, .stats = &job->stats,
         .worker_note = job->session->topology.note, .read_reason = job->read.why,
-        .memory_limit = job->session->memory_limit, .memory_peak = atomic_load(&job->budget.peak)};
+        .memory_limit = job->session->memory_limit, .memory_peak = atomic_load(&job->budget.peak),
+        .devices = devices, .device_count = job->devices.count, .device_note = job->devices.note};
     if (mr__record_write(job->session->records, &record, job->trace, job->record_path, &ignored) != MR_OK)
         job->record_path[0] = '\0';
 }

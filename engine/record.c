@@ -158,6 +158,33 @@ static void put_stats(object *into, const mr_stats *stats)
     put(into, "stages", stages);
 }
 
+static void put_devices(object *into, const mr__record *record)
+{
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < record->device_count; i++) {
+        const mr__record_device *from = &record->devices[i];
+        object device = {.json = json_object()};
+        put(&device, "id", string_of(from->id));
+        put(&device, "name", string_of(from->name));
+        put(&device, "tasks", count_of(from->tasks));
+        put(&device, "given_back", count_of(from->given_back));
+        put(&device, "failures", count_of(from->failures));
+        put(&device, "why", from->why[0] != '\0' ? string_of(from->why) : json_null());
+        put(&device, "drained", json_boolean(from->drained));
+        put(&device, "ready_seconds", from->ready_ns > 0 ? seconds_of((double)from->ready_ns * 1e-9) : json_null());
+        put(&device, "lanes", count_of(from->lanes));
+        put(&device, "group", count_of(from->group));
+        put(&device, "buffer", string_of(from->buffer));
+        put(&device, "ran_again", count_of(from->again));
+        put(&device, "kernel_cached", json_boolean(from->cached));
+        put(&device, "zero_copy", json_boolean(from->zero_copy));
+        into->failed |= device.failed | (json_array_append_new(list, device.json) != 0);
+    }
+    put(into, "devices", list);
+    put(into, "device_note", record->device_note != NULL && record->device_note[0] != '\0'
+                                 ? string_of(record->device_note) : json_null());
+}
+
 static json_t *json_of(const mr__record *record, const char *trace_path)
 {
     static const char *const orders[] = {"none", "key", "value"};
@@ -183,6 +210,7 @@ static json_t *json_of(const mr__record *record, const char *trace_path)
     put(&root, "exit", json_integer(mr_status_exit(record->status)));
     put(&root, "error", record->status != MR_OK ? string_of(record->error) : json_null());
     put_stats(&root, record->stats != NULL ? record->stats : &nothing);
+    put_devices(&root, record);
     put(&root, "worker_note", string_of(record->worker_note));
     put(&root, "read_reason", string_of(record->read_reason));
     put(&root, "memory_limit", count_of(record->memory_limit));

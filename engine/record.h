@@ -20,6 +20,17 @@
 
 enum { MR__RUN_ID_SIZE = 48, MR__RECORD_FORMAT = 1 };
 
+/* What became of one device. */
+typedef struct mr__record_device {
+    const char *id, *name;
+    const char *buffer;         /* "array", "combine", "dense" */
+    const char *why;            /* of its last failure, or why it did not start; "" */
+    uint64_t tasks, given_back, failures, again;
+    uint64_t ready_ns;          /* from its start until it took tasks; 0: it never did */
+    uint32_t lanes, group;
+    bool drained, cached, zero_copy;
+} mr__record_device;
+
 typedef struct mr__record {
     const char *run;            /* mr__record_make_run() */
     int64_t started_ns;         /* since 1970, CLOCK_REALTIME; the same that make_run got */
@@ -42,6 +53,9 @@ typedef struct mr__record {
     const char *worker_note;    /* topology's note, or NULL */
     const char *read_reason;    /* why this read path was chosen, or NULL */
     uint64_t memory_limit, memory_peak;     /* of the budget, bytes */
+    const mr__record_device *devices;
+    uint32_t device_count;
+    const char *device_note;    /* why some device, or none, took part; NULL or "" */
 } mr__record;
 
 /* Sorts by time: "20261121-161725-123456-4711-9f3c": UTC time, microseconds, process, random. */
