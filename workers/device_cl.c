@@ -96,6 +96,7 @@ static cl_int trip(enum mr__cl_point point, bool *garbage)
         return CL_SUCCESS;
     switch (fault.how) {
     case SEGV:
+        signal(SIGSEGV, SIG_DFL);       /* drivers install handlers */
         raise(SIGSEGV);
         return CL_OUT_OF_RESOURCES;
     case HANG:
@@ -375,6 +376,7 @@ mr_status mr__cl_program_build(const mr__cl *cl, const char *source, const char 
     MR_CHECK(code == CL_SUCCESS || log[0] == '\0' || code == CL_OUT_OF_RESOURCES, MR_BAD_APP,
              "the kernel does not compile for %s (%s)", cl->device.id, cl->device.name);
     MR_TRY(failed(&cl->device, MR__CL_BUILD, code, error));
+    log[0] = '\0';                      /* warnings are not for users of the app */
 done:
     if (status != MR_OK && *program != NULL) {
         clReleaseProgram(*program);

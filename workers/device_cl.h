@@ -73,7 +73,7 @@ mr_status mr__cl_open(const mr__cl_device *device, mr__cl **cl, mr__error *error
 void mr__cl_close(mr__cl *cl);                      /* takes NULL; what was created with it is gone before */
 mr_status mr__cl_queue(const mr__cl *cl, cl_command_queue *queue, mr__error *error);
 
-/* log: room for MR__CL_LOG_BYTES; what the compiler said, "" if nothing. */
+/* log: room for MR__CL_LOG_BYTES; why the program does not compile, else "". */
 enum { MR__CL_LOG_BYTES = 16384 };
 mr_status mr__cl_program_build(const mr__cl *cl, const char *source, const char *options, char *log,
                                cl_program *program, mr__error *error);

@@ -84,8 +84,10 @@ static int test(const char *id, const char *stress)
     }
     const uint64_t begin = mr__now_ns();
     const mr_status status = test_device(id, seconds, &runs, &error);
-    if (status == MR_NO_WORKER)
-        return complain(&error) == 0 ? 0 : EXIT_USAGE;
+    if (status == MR_NO_WORKER) {
+        complain(&error);
+        return EXIT_USAGE;
+    }
     print_test(id, &error, runs, mr__now_ns() - begin);
     return status == MR_OK ? 0 : EXIT_DEVICE;
 }

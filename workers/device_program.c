@@ -170,16 +170,14 @@ static void append_definitions(struct text *text, const mr__device_job_view *vie
 mr_status mr__device_text_make(const mr__device_job_view *view, const mr__cl_device *device, uint32_t lanes,
                                uint32_t group, char **out, mr__error *error)
 {
+    /* for a source that includes none itself */
+    static const char *const header_of[] = {"millrace/row.h", "millrace/text_opencl.h", "millrace/device_opencl.h"};
     mr_status status = MR_OK;
     struct text text = {.size = 0};
     char called[160];
     append_definitions(&text, view, device, lanes, group);
     if (!has_include(view->kernel))
-        for (uint32_t i = 0; i < HEADERS_MAX && mr__device_headers[i].name != NULL; i++) {
-            const bool of_rows = strstr(mr__device_headers[i].name, "/row") != NULL;
-            if (of_rows == (view->job.form == MR__DEVICE_ROWS))
-                append_header(&text, mr__device_headers[i].name, strlen(mr__device_headers[i].name));
-        }
+        append_header(&text, header_of[view->job.form], strlen(header_of[view->job.form]));
     snprintf(called, sizeof called, "%s.cl", view->name[0] != '\0' ? view->name : "kernel");
     append_source(&text, view->kernel, called);
     MR_CHECK(!text.failed, MR_NO_MEMORY, "no memory for the text of a device program");

@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,9 +64,14 @@ struct message {
 
 /* ---- the channel ------------------------------------------------------------------------------------------------- */
 
+/* The exit status once the engine was told of a failure; the channel may close before the process has ended. */
+static _Atomic int final_status;
+
 static _Noreturn void end_process(int status)
 {
-    mr__device_scratch_close();
+    static atomic_flag ending = ATOMIC_FLAG_INIT;
+    if (!atomic_flag_test_and_set(&ending))
+        mr__device_scratch_close();     /* once: two threads may get here */
     _exit(status);
 }
 
@@ -75,7 +81,7 @@ static void *watch(void *context)
     (void)context;
     for (;;)
         if (poll(&channel, 1, -1) > 0 && channel.revents & (POLLHUP | POLLERR | POLLNVAL))
-            end_process(0);
+            end_process(atomic_load(&final_status));
 }
 
 static void send_message(const void *message, size_t size)
@@ -130,6 +136,7 @@ static void answer(const struct server *server, uint32_t kind, mr__device_ready 
 static void broken_protocol(const char *what)
 {
     mr__device_ready ready = {.bad_kernel = 0};
+    atomic_store(&final_status, EXIT_PROTOCOL);
     answer(NULL, MR__DEVICE_FAILED, &ready, what);
     end_process(EXIT_PROTOCOL);
 }
@@ -270,8 +277,9 @@ static void take_job(struct server *server, const char *id, struct message *mess
         status = open_job(server, id, message, log, &chosen, &error);
     if (status != MR_OK) {
         ready.bad_kernel = status == MR_BAD_APP;
+        atomic_store(&final_status, status == MR_INTERNAL ? EXIT_PROTOCOL : EXIT_DEVICE);
         answer(NULL, MR__DEVICE_FAILED, &ready, status == MR_BAD_APP && log[0] != '\0' ? log : error.text);
-        end_process(status == MR_INTERNAL ? EXIT_PROTOCOL : EXIT_DEVICE);
+        end_process(atomic_load(&final_status));
     }
     ready.cached = chosen.cached;
     ready.build_ns = chosen.build_ns;
@@ -292,6 +300,7 @@ static void take_round(struct server *server)
     mr__device_ready ready = {.bad_kernel = 0};
     mr__error error = {.text = ""};
     if (upload_params(server, &error) != MR_OK) {
+        atomic_store(&final_status, EXIT_DEVICE);
         answer(server, MR__DEVICE_FAILED, &ready, error.text);
         end_process(EXIT_DEVICE);
     }

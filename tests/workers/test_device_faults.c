@@ -1,0 +1,168 @@
+/* test_device_faults.c: every OpenCL call of a job fails once in turn; some crash, hang, or lie. The answer is always the
+ * right tables, or a sentence: never wrong tables, never silence. */
+#include "cmocka_all.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "device_weigh.h"
+
+static const struct weigh_params params = {1.5f, 0};
+
+enum what { REFUSED, WRONG, RIGHT, DIED };      /* WRONG: said so */
+
+/* One job of one task under `fault`; `copy`: data are copied to the device. */
+static enum what run_job(const char *fault, bool copy, char *text, size_t room)
+{
+    char variable[256];
+    const char *const environment[] = {variable, NULL};
+    const char *const files[] = {weigh_file()};
+    struct device device;
+    struct device_job job = weigh_job(files, 1, &params);
+    enum what what = RIGHT;
+    job.job.zero_copy = !copy;
+    job.job.slots = 1;
+    snprintf(variable, sizeof variable, "MILLRACE_CL_FAULT=%s", fault);
+    struct device_answer answer = device_open(&device, "pocl-0", &job, environment);
+    snprintf(text, room, "%s", answer.ready.text);
+    if (answer.kind != MR__DEVICE_READY)
+        what = answer.kind == 0 ? DIED : REFUSED;
+    if (what == RIGHT) {
+        const mr__device_segment segment = weigh_segment(0, 0, ROWS);
+        memset(device.memory, 0x77, 10 * TABLE);
+        device_send_task(&device, 1, 0, &segment, 1);
+        answer = device_receive(&device, 60000);
+        if (answer.kind == 0) {
+            what = DIED;
+        } else if (answer.done.outcome != MR__DEVICE_OK) {
+            what = WRONG;
+            snprintf(text, room, "%s", answer.done.text);
+        } else {
+            weigh_check(device.memory, &params, 0, ROWS);
+        }
+    }
+    device_stop(&device);
+    return what;
+}
+
+static void every_call_may_fail_once(void **state)
+{
+    char fault[256], text[MR__DEVICE_TEXT];
+    uint32_t seen[DIED + 1] = {0};
+    skip_without_device();
+    assert_int_equal(run_job("", false, text, sizeof text), RIGHT);      /* the cache is warm from here on */
+    for (uint32_t call = 1;; call++) {
+        const char *const mark = device_file("mark", "", 0);
+        /* what is only asked about a device takes many calls that fail in the same way */
+        if (call > 8 && call < 18)
+            continue;
+        snprintf(fault, sizeof fault, "pocl-0:%u@%s", call, mark);
+        const enum what what = run_job(fault, call % 2 == 0, text, sizeof text);
+        if (access(mark, F_OK) == 0) {          /* past the last call */
+            assert_int_equal(what, RIGHT);
+            break;
+        }
+        seen[what]++;
+        assert_int_not_equal(what, DIED);
+        if (what != RIGHT && (text[0] == '\0' || strstr(text, "pocl-0") == NULL) && call > 4)
+            fail_msg("call %u: no sentence that names the device: \"%s\"", call, text);
+    }
+    assert_true(seen[REFUSED] > 10 && seen[WRONG] > 10 && seen[RIGHT] > 0);
+    print_message("%u calls refused the job, %u spoilt a task, %u did not matter\n", seen[REFUSED], seen[WRONG],
+                  seen[RIGHT]);
+}
+
+static void memory_that_runs_out_makes_smaller_parts(void **state)
+{
+    /* of the first slot: its input, its results (copied: with a transfer buffer between them); then parts, and commands */
+    static const char *const faults[] = {"315:4=memory", "315:5=memory", "316:1=memory", "316:2=memory", "322:6=memory",
+                                         "324:6=memory"};
+    char text[MR__DEVICE_TEXT];
+    skip_without_device();
+    for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
+        const enum what what = run_job(faults[i], i % 2 == 0, text, sizeof text);
+        if (what != RIGHT)
+            fail_msg("%s: %s", faults[i], text);
+    }
+}
+
+static void memory_that_never_suffices_is_said(void **state)
+{
+    char text[MR__DEVICE_TEXT];
+    skip_without_device();
+    assert_int_equal(run_job("315:3+=memory", true, text, sizeof text), REFUSED);
+    assert_non_null(strstr(text, "memory is full"));
+    assert_int_equal(run_job("322:6+=memory", true, text, sizeof text), WRONG);
+    assert_non_null(strstr(text, "memory"));
+}
+
+static void a_driver_that_crashes_takes_only_its_process(void **state)
+{
+    char text[MR__DEVICE_TEXT];
+    skip_without_device();
+    assert_int_equal(run_job("303:1=segv", false, text, sizeof text), DIED);
+    assert_int_equal(run_job("322:6=segv", false, text, sizeof text), DIED);
+}
+
+static void a_driver_that_lies_is_found_out(void **state)
+{
+    char text[MR__DEVICE_TEXT];
+    skip_without_device();
+    assert_int_equal(run_job("320:1=garbage", false, text, sizeof text), REFUSED);
+    assert_non_null(strstr(text, "computes wrongly"));
+    assert_int_equal(run_job("322:3=garbage", false, text, sizeof text), REFUSED);
+    assert_non_null(strstr(text, "computes wrongly"));
+    assert_int_equal(run_job("320:6+=garbage", false, text, sizeof text), WRONG);
+    assert_non_null(strstr(text, "not to be trusted"));
+}
+
+static void a_driver_that_hangs_ends_with_the_channel(void **state)
+{
+    static const char *const faults[] = {"MILLRACE_CL_FAULT=301:1=hang", "MILLRACE_CL_FAULT=322:6=hang"};
+    skip_without_device();
+    const char *const files[] = {weigh_file()};
+    const struct device_job job = weigh_job(files, 1, &params);
+    for (int i = 0; i < 2; i++) {
+        const char *const environment[] = {faults[i], NULL};
+        struct device device;
+        device_start(&device, "pocl-0", environment);
+        device_send_job(&device, &job);
+        if (i == 1) {
+            assert_int_equal(device_receive(&device, 60000).kind, MR__DEVICE_READY);
+            const mr__device_segment segment = weigh_segment(0, 0, ROWS);
+            device_send_task(&device, 1, 0, &segment, 1);
+        }
+        nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+        assert_int_equal(waitpid(device.pid, NULL, WNOHANG), 0);
+        assert_int_equal(device_stop(&device), 0);
+    }
+}
+
+static void only_the_named_device_is_spoilt(void **state)
+{
+    char text[MR__DEVICE_TEXT];
+    skip_without_device();
+    assert_int_equal(run_job("pocl-1:1+", false, text, sizeof text), RIGHT);
+    assert_int_equal(run_job("pocl-0:1+", false, text, sizeof text), REFUSED);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_call_may_fail_once),
+        cmocka_unit_test(memory_that_runs_out_makes_smaller_parts),
+        cmocka_unit_test(memory_that_never_suffices_is_said),
+        cmocka_unit_test(a_driver_that_crashes_takes_only_its_process),
+        cmocka_unit_test(a_driver_that_lies_is_found_out),
+        cmocka_unit_test(a_driver_that_hangs_ends_with_the_channel),
+        cmocka_unit_test(only_the_named_device_is_spoilt),
+    };
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    device_clean_up();
+    return failed;
+}
