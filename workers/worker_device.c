@@ -157,6 +157,14 @@ static void lose(mr__device_link *link, const char *why)
     link->wake_ns = probe_ns;
 }
 
+/* It failed in another job, which has said so, or somebody drained it: asking again will tell. */
+static void wait_for_others(mr__device_link *link)
+{
+    land(link);
+    link->state = WAITING;
+    link->wake_ns = 0;
+}
+
 /* ---- starting ---------------------------------------------------------------------------------------------------- */
 
 static mr_status send_plain(mr__device_link *link, enum mr__device_kind kind, int job, int memory, mr__error *error)
@@ -293,10 +301,8 @@ static enum mr__room device_room(mr__worker *worker)
         case MR_TIMEOUT:
             link->wants_token = true;
             return MR__FULL;
-        default:                    /* it failed in another job, or somebody drained it */
-            land(link);
-            link->state = WAITING;
-            link->wake_ns = 0;
+        default:
+            wait_for_others(link);
             return MR__FULL;
         }
     }
@@ -380,11 +386,12 @@ static uint32_t take_done(mr__device_link *link, mr__worker *worker, mr__done *d
 {
     const mr__device_done *answer = &link->answer.done;
     struct flight *flight = answer->slot < MR__DEVICE_SLOTS ? &link->flight[answer->slot] : NULL;
-    if (flight == NULL || !flight->used || flight->id != answer->id || answer->bytes > link->config->slot_bytes ||
-        mr__token_revoked(link->pool, flight->token)) {
-        lose(link, flight != NULL && flight->used && flight->id == answer->id && answer->bytes <= link->config->slot_bytes
-                       ? "the device failed in another job"
-                       : "the device process answered a task that it was not given");
+    if (flight == NULL || !flight->used || flight->id != answer->id || answer->bytes > link->config->slot_bytes) {
+        lose(link, "the device process answered a task that it was not given");
+        return 0;
+    }
+    if (mr__token_revoked(link->pool, flight->token)) {
+        wait_for_others(link);
         return 0;
     }
     if (answer->outcome == MR__DEVICE_BROKEN) {
