@@ -6,8 +6,8 @@
  *       0      1       2      3
  *
  * The next head of the winner plays only against those who lost on its way up: one comparison a level, where a heap needs
- * two (D. Knuth, "The Art of Computer Programming" 3, 5.4.1). Heads keep sixteen bytes of what orders them, so a
- * comparison rarely looks at the pairs. */
+ * two (D. Knuth, "The Art of Computer Programming" 3, 5.4.1). Heads keep 24 bytes of what orders them, short keys and
+ * the beginnings of their values among them, so a comparison rarely looks at the pairs. */
 #include "internal.h"
 
 #include "memory.h"
@@ -21,6 +21,8 @@ static bool before(const mr__merge *merge, uint32_t a, uint32_t b)
     mr__pair one, other;
     if (left->pair == NULL || right->pair == NULL)
         return left->pair != NULL;
+    if (left->key_size == right->key_size && left->third != right->third)
+        return left->third < right->third;
     mr__pair_read(&merge->order->layout, left->pair, &one);
     mr__pair_read(&merge->order->layout, right->pair, &other);
     return mr__order_compare(merge->order, &one, &other, true) < 0;
@@ -37,6 +39,8 @@ static mr_status read_head(mr__merge *merge, uint32_t index, mr__error *error)
         mr__pair_read(&merge->order->layout, head->pair, &pair);
         head->first = (unsigned __int128)mr__order_prefix(merge->order, &pair) << 64 |
                       mr__order_second(merge->order, &pair);
+        head->third = mr__order_third(merge->order, &pair);
+        head->key_size = pair.key_size;
     }
 done:
     return status;

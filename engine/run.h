@@ -71,6 +71,8 @@ mr_status mr__run_cursor_next(mr__run_cursor *cursor, const uint8_t **at, mr__er
 
 typedef struct mr__merge_head {
     unsigned __int128 first;    /* mr__order_prefix(), mr__order_second(); all ones at the end */
+    uint64_t third;             /* mr__order_third() */
+    uint32_t key_size;
     const uint8_t *pair;        /* NULL: the cursor is at its end */
 } mr__merge_head;
 

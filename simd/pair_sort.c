@@ -72,7 +72,22 @@ uint64_t mr__order_second(const mr__order *order, const mr__pair *pair)
     const uint32_t size = group_size(&order->layout, pair);
     if (order->kind == MR__BY_VALUE)
         return key_prefix(&order->layout, order->key_kind, pair);
-    return order->kind == MR__BY_BYTES && size > 8 ? big_endian_prefix(pair->key + 8, size - 8) : 0;
+    if (order->kind != MR__BY_BYTES)
+        return big_endian_prefix(pair->value, pair->value_size);
+    return size > 8 ? big_endian_prefix(pair->key + 8, size - 8) : 0;
+}
+
+uint64_t mr__order_third(const mr__order *order, const mr__pair *pair)
+{
+    const uint32_t size = group_size(&order->layout, pair);
+    if (order->kind == MR__BY_VALUE)
+        return order->key_kind == MR__BY_BYTES && size > 8 ? big_endian_prefix(pair->key + 8, size - 8) : 0;
+    if (order->kind != MR__BY_BYTES)
+        return 0;
+    if (size > 16)
+        return big_endian_prefix(pair->key + 16, size - 16);
+    return size < pair->key_size ? big_endian_prefix(pair->key + size, pair->key_size - size)
+                                 : big_endian_prefix(pair->value, pair->value_size);
 }
 
 static int compare_numbers(uint64_t a, uint64_t b)

@@ -30,6 +30,8 @@ typedef struct mr__ref {
 uint64_t mr__order_prefix(const mr__order *order, const mr__pair *pair);
 /* Pairs with equal prefixes, but different ones of these, compare like these. */
 uint64_t mr__order_second(const mr__order *order, const mr__pair *pair);
+/* And if those are equal too, and the keys have one size, like these. */
+uint64_t mr__order_third(const mr__order *order, const mr__pair *pair);
 /* <0, 0, >0; with_value: pairs that differ only in their value are not equal. */
 int mr__order_compare(const mr__order *order, const mr__pair *a, const mr__pair *b, bool with_value);
 /* Compares by prefix first. */

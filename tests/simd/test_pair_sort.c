@@ -97,7 +97,11 @@ static bool heads_agree(const mr__order *order, const uint8_t *smaller, const ui
     mr__pair_read(&order->layout, smaller, &a);
     mr__pair_read(&order->layout, larger, &b);
     const uint64_t first = mr__order_prefix(order, &a), second = mr__order_prefix(order, &b);
-    return first < second || (first == second && mr__order_second(order, &a) <= mr__order_second(order, &b));
+    if (first != second)
+        return first < second;
+    if (mr__order_second(order, &a) != mr__order_second(order, &b))
+        return mr__order_second(order, &a) < mr__order_second(order, &b);
+    return a.key_size != b.key_size || mr__order_third(order, &a) <= mr__order_third(order, &b);
 }
 
 static const struct {
