@@ -105,9 +105,9 @@ class Data:
         return folder, whole
 
     def web_log(self, lines, name):
-        """A log of page views, "TIME ADDRESS PAGE", compressed as logs are: a few come all day, most now and
-        then."""
-        path = self.cache / f"log-{lines}-{name}.zst"
+        """A log of page views, "TIME ADDRESS REQUEST STATUS SIZE AGENT", compressed as logs are: a few come all day,
+        most now and then."""
+        path = self.cache / f"weblog-{lines}-{name}.zst"
         if path.exists():
             return path
         zstd = shutil.which("zstd")
@@ -119,7 +119,8 @@ class Data:
             for first in range(0, lines, LOG_BATCH):
                 count = min(LOG_BATCH, lines - first)
                 addresses = [int(users * draw.random() ** 3) for _ in range(count)]
-                packer.stdin.write("".join(f"{time + i // 64} 10.{who >> 16}.{who >> 8 & 255}.{who & 255} /item/{i % 999}\n"
+                packer.stdin.write("".join(f"{time + i // 64} 10.{who >> 16}.{who >> 8 & 255}.{who & 255} GET /item/{i % 999} "
+                                           f"HTTP/1.1 200 {i % 9973} Mozilla/5.0 (X11; Linux x86_64)\n"
                                            for i, who in enumerate(addresses)).encode())
                 time += count // 64
         if packer.returncode != 0:
