@@ -304,7 +304,11 @@ static void the_text_for_devices_is_one_piece(void **state)
     assert_non_null(strstr(rows_add_source, "MR_ROW_KERNEL(rows_add_row, struct nearest_params)"));
     assert_non_null(strstr(rows_add_source, "float centre[3 * 100];"));     /* of the included header */
     assert_null(strstr(rows_add_source, "#include \"rows.h\""));
-    assert_string_equal(rows_add_source, rows_log_source);
+    const char *const add = strstr(rows_add_source, "/* rows_row.c");
+    const char *const log = strstr(rows_log_source, "/* rows_row.c");
+    assert_non_null(add);
+    assert_non_null(log);
+    assert_string_equal(add, log);          /* before it, each says which kernel is called */
 }
 
 int main(void)
