@@ -102,3 +102,11 @@ void mr__pages_discard(void *memory, size_t size)
     if (memory != NULL)
         madvise(memory, rounded(size), MADV_DONTNEED);
 }
+
+void mr__advise_huge(void *memory, size_t size)
+{
+    const uintptr_t mask = (uintptr_t)HUGE_PAGE - 1, begin = ((uintptr_t)memory + mask) & ~mask;
+    const uintptr_t end = ((uintptr_t)memory + size) & ~mask;
+    if (end > begin)
+        madvise((void *)begin, end - begin, MADV_HUGEPAGE);
+}

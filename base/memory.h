@@ -24,4 +24,7 @@ void mr__pages_populate(void *memory, size_t size);
 /* Gives the content back to the system; the range reads as zeros afterwards. */
 void mr__pages_discard(void *memory, size_t size);
 
+/* For heap memory that is about to be filled: asks for huge pages where whole ones lie inside. */
+void mr__advise_huge(void *memory, size_t size);
+
 #endif

@@ -104,6 +104,7 @@ mr_status mr__namespace_load(const mr__namespace *names, const char *path, mr_sl
             uint8_t *grown = mr__realloc(bytes, capacity);
             MR_CHECK(grown != NULL, MR_NO_MEMORY, "no memory for the %zu bytes of %s", capacity, path);
             bytes = grown;
+            mr__advise_huge(bytes, capacity);
         }
         got = tier->ops->read_at(&file, bytes + size, capacity - size, size);
         MR_CHECK(got >= 0, mr__status_of_errno((int)-got, MR_BAD_INPUT), "could not read %s at offset %zu: %s", path,
