@@ -1,6 +1,6 @@
 /* emitter.c: one worker's lane: what a map emits goes through a staging batch into the lane's own buffers.
  *
- *   mr_emit -> staged[256] --full--> hash all -> combine buffer --at its cap--> array buffer
+ *   mr_emit -> staged[512] --full--> hash all -> combine buffer --at its cap--> array buffer
  *                                             -> array buffer (no combine: by hash, or by range for a total order)
  *                                             -> samples (while the engine looks for the splitters of a total order)
  *

@@ -18,7 +18,7 @@ extern "C" {
 #endif
 
 enum {
-    MR_BATCH = 256,         /* pairs in a staging batch, at most */
+    MR_BATCH = 512,         /* pairs in a staging batch, at most */
     MR_INLINE_KEY = 16,     /* keys up to so many bytes are staged and stored without a pointer */
     MR__STAGED_LONG = 16384 /* bytes of longer keys that one batch holds */
 };
