@@ -2,6 +2,7 @@
  * default: less safe with several processes, but no reason to fail. */
 #include "device_scratch.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -25,6 +26,7 @@ void mr__device_scratch_open(const char *parent)
 
 void mr__device_scratch_close(void)
 {
-    if (claim.path != NULL)
+    static atomic_flag closing = ATOMIC_FLAG_INIT;
+    if (!atomic_flag_test_and_set(&closing))
         mr__claim_drop(mr__tier_global(), &claim);
 }

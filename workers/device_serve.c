@@ -69,9 +69,7 @@ static _Atomic int final_status;
 
 static _Noreturn void end_process(int status)
 {
-    static atomic_flag ending = ATOMIC_FLAG_INIT;
-    if (!atomic_flag_test_and_set(&ending))
-        mr__device_scratch_close();     /* once: two threads may get here */
+    mr__device_scratch_close();
     _exit(status);
 }
 
@@ -325,7 +323,7 @@ int mr__device_serve(const char *id)
     for (;;) {
         receive(&message);
         if (message.size == 0)
-            return 0;
+            pthread_join(watcher, NULL);        /* which ends the process */
         const mr__device_message *head = (const mr__device_message *)message.bytes;
         const char *wrong = message.size < sizeof *head || head->size != message.size ? "a message of the wrong size"
                                                                                       : NULL;

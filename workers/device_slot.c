@@ -45,7 +45,11 @@ mr_status mr__device_fault_clear(mr__device_slot *slot, mr__error *error)
         seed = seed * 6364136223846793005u + 1442695040888963407u;
         slot->nonce[i] = (uint32_t)(seed >> 32);
     }
-    return mr__cl_write(slot->run->cl, slot->queue, slot->fault, 0, sizeof slot->nonce, slot->nonce, NULL, error);
+    cl_event ignored = NULL;
+    const mr_status status =
+        mr__cl_write(slot->run->cl, slot->queue, slot->fault, 0, sizeof slot->nonce, slot->nonce, &ignored, error);
+    mr__cl_event_release(&ignored);
+    return status;
 }
 
 mr_status mr__device_fault_read(mr__device_slot *slot, cl_event *event, mr__error *error)

@@ -65,7 +65,7 @@ extern const mr__device_work mr__device_rows, mr__device_texts, mr__device_recor
 mr_status mr__device_slot_open(mr__device_slot *slot, mr__device_run *run, uint32_t number, mr__error *error);
 void mr__device_slot_close(mr__device_slot *slot);
 
-/* Clears the fault words and gives them a new nonce; blocks. */
+/* Clears the fault words and gives them a new nonce; the next kernel of the slot sees them. */
 mr_status mr__device_fault_clear(mr__device_slot *slot, mr__error *error);
 mr_status mr__device_fault_read(mr__device_slot *slot, cl_event *event, mr__error *error);
 /* After the read: MR_DEVICE_LOST when what came back is not what a kernel can have left. */
