@@ -100,7 +100,7 @@ static void what_came_is_sorted_while_others_map(void **state)
     static const struct { const mr_app_handle *app; mr_sort sort; size_t key_values; } cases[] = {
         {&mr_app_folded, MR_SORT_NONE, KEYS}, {&mr_app_folded, MR_SORT_KEY, KEYS}, {&mr_app_kept, MR_SORT_KEY, 0}};
     static const uint64_t memories[] = {48, 1};     /* all in memory; runs, and what waits for them, are spilled */
-    rows = 1600000;
+    rows = 800000;
     late = true;
     for (size_t c = 0; c < MR__COUNT(cases) * 2; c++) {
         const mr_app_handle *app = cases[c / 2].app;
