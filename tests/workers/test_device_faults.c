@@ -77,6 +77,84 @@ static void every_call_may_fail_once(void **state)
                   seen[RIGHT]);
 }
 
+/* The same for a text: 2000 times one of three words. */
+static enum what run_text(const char *fault, uint32_t buffer, char *text, size_t room)
+{
+    static const char kernel[] = "#include <millrace/text_opencl.h>\n"
+                                 "MR_TEXT_KERNEL(words, uchar)\n"
+                                 "{\n"
+                                 "    mr_each_word(text, word, MR_SPLIT_BLANKS)\n"
+                                 "        mr_emit(out, word, 1);\n"
+                                 "}\n";
+    enum { WORDS = 2000 };
+    char variable[256], words[WORDS * 2];
+    const char *const environment[] = {variable, NULL};
+    uint64_t counts[3] = {0}, want[3] = {0};
+    struct device device;
+    enum what what = RIGHT;
+    for (int i = 0; i < WORDS; i++) {
+        words[2 * i] = (char)('a' + i * i % 3);
+        words[2 * i + 1] = ' ';
+        want[i * i % 3]++;
+    }
+    const char *const files[] = {device_file("words", words, sizeof words)};
+    const struct device_job job = {
+        .job = {.form = MR__DEVICE_TEXTS, .slots = 1, .slot_bytes = 1 << 20, .unit = 1, .buffer = buffer,
+                .largest_segment = sizeof words},
+        .name = "words", .kernel = kernel, .cache = device_directory(), .files = files, .file_count = 1};
+    snprintf(variable, sizeof variable, "MILLRACE_CL_FAULT=%s", fault);
+    struct device_answer answer = device_open(&device, "pocl-0", &job, environment);
+    snprintf(text, room, "%s", answer.ready.text);
+    if (answer.kind != MR__DEVICE_READY)
+        what = answer.kind == 0 ? DIED : REFUSED;
+    if (what == RIGHT) {
+        const mr__device_segment segment = {.size = sizeof words};
+        device_send_task(&device, 1, 0, &segment, 1);
+        answer = device_receive(&device, 60000);
+        what = answer.kind == 0 ? DIED : answer.done.outcome != MR__DEVICE_OK ? WRONG : RIGHT;
+        snprintf(text, room, "%s", answer.done.text);
+    }
+    for (uint64_t at = 0; what == RIGHT && at < answer.done.bytes; at += sizeof(mr__device_pair) + 8) {
+        const mr__device_pair *pair = (const mr__device_pair *)(device.memory + at);
+        assert_int_equal(pair->size, 1);
+        counts[*(const char *)(pair + 1) - 'a'] += pair->value;
+    }
+    if (what == RIGHT)
+        assert_memory_equal(counts, want, sizeof want);
+    device_stop(&device);
+    return what;
+}
+
+static void every_call_of_a_text_task_may_fail_once(void **state)
+{
+    /* calls before the first task, most of them of the probe */
+    static const struct { uint32_t point, before; } points[] = {{315, 4}, {319, 0}, {320, 5}, {321, 5}, {322, 5}, {324, 5}};
+    static const uint32_t buffers[] = {MR__DEVICE_ARRAY, MR__DEVICE_COMBINE};
+    char fault[256], text[MR__DEVICE_TEXT];
+    uint32_t seen[DIED + 1] = {0};
+    skip_without_device();
+    for (size_t b = 0; b < 2; b++) {
+        assert_int_equal(run_text("", buffers[b], text, sizeof text), RIGHT);
+        for (size_t p = 0; p < sizeof points / sizeof points[0]; p++)
+            for (uint32_t nth = points[p].before + 1;; nth++) {
+                const char *const mark = device_file("mark", "", 0);
+                snprintf(fault, sizeof fault, "pocl-0:%u:%u@%s", points[p].point, nth, mark);
+                const enum what what = run_text(fault, buffers[b], text, sizeof text);
+                if (access(mark, F_OK) == 0) {
+                    assert_int_equal(what, RIGHT);
+                    break;
+                }
+                seen[what]++;
+                assert_int_not_equal(what, DIED);
+                if (what != RIGHT && strstr(text, "pocl-0") == NULL)
+                    fail_msg("%s: \"%s\"", fault, text);
+            }
+    }
+    assert_true(seen[WRONG] > 10);
+    print_message("%u calls refused the job, %u spoilt the task, %u did not matter\n", seen[REFUSED], seen[WRONG],
+                  seen[RIGHT]);
+}
+
 static void memory_that_runs_out_makes_smaller_parts(void **state)
 {
     /* of the first slot: its input, its results (copied: with a transfer buffer between them); then parts, and commands */
@@ -155,6 +233,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_call_may_fail_once),
+        cmocka_unit_test(every_call_of_a_text_task_may_fail_once),
         cmocka_unit_test(memory_that_runs_out_makes_smaller_parts),
         cmocka_unit_test(memory_that_never_suffices_is_said),
         cmocka_unit_test(a_driver_that_crashes_takes_only_its_process),

@@ -290,6 +290,40 @@ static void the_modes_are_for_machines_and_say_so(void **state)
     assert_non_null(strstr(text, "\"passed\": true"));
 }
 
+/* All build at once, into one cache. */
+static void three_devices_work_at_the_same_time(void **state)
+{
+    static const char *const environment[] = {"POCL_DEVICES=pthread pthread basic", NULL};
+    static const char *const ids[] = {"pocl-0", "pocl-1", "pocl-2"};
+    skip_without_device();
+    struct device device[3];
+    struct device_job job = job_with(NULL);
+    const struct weigh_params params = {2.75f, 0};
+    char cache[128];
+    snprintf(cache, sizeof cache, "%s/three", device_directory());
+    assert_int_equal(mkdir(cache, 0700), 0);
+    job.cache = cache;
+    job.params = &params;
+    for (int d = 0; d < 3; d++) {
+        device_start(&device[d], ids[d], environment);
+        device_send_job(&device[d], &job);
+    }
+    for (int d = 0; d < 3; d++) {
+        const struct device_answer answer = device_receive(&device[d], 120000);
+        assert_string_equal(answer.ready.text, "");
+        assert_int_equal(answer.kind, MR__DEVICE_READY);
+    }
+    for (int d = 0; d < 3; d++) {
+        const mr__device_segment segment = weigh_segment(0, d * 3 * BLOCK, 3 * BLOCK);
+        device_send_task(&device[d], 1, 0, &segment, 1);
+    }
+    for (int d = 0; d < 3; d++) {
+        assert_int_equal(device_receive(&device[d], 60000).done.outcome, MR__DEVICE_OK);
+        weigh_check(device[d].memory, &params, (size_t)d * 3 * BLOCK, 3 * BLOCK);
+        assert_int_equal(device_stop(&device[d]), 0);
+    }
+}
+
 /* What the drivers put on disk goes with the process; what a killed one left goes with the next. */
 static void nothing_is_left_in_the_cache_but_kernels(void **state)
 {
@@ -324,6 +358,7 @@ int main(void)
         cmocka_unit_test(an_endless_kernel_dies_with_its_engine),
         cmocka_unit_test(a_broken_protocol_ends_the_process_with_a_sentence),
         cmocka_unit_test(the_modes_are_for_machines_and_say_so),
+        cmocka_unit_test(three_devices_work_at_the_same_time),
         cmocka_unit_test(nothing_is_left_in_the_cache_but_kernels),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
