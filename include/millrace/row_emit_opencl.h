@@ -121,6 +121,11 @@ MR_ROW_FUNCTION mr_f64 mr_row_index_f64(mr_row row)
 MR_ROW_FUNCTION void mr__take_keys(mr_row_out *out, mr_i32 key, uint slots, int *keys)
 {
     MR__STORE_LANES(key, keys);
+#if MR_LANES > 1
+    const uint limit = MR_DENSE_KEYS < 0x80000000 ? MR_DENSE_KEYS : 0x80000000;
+    if (out->active == MR_LANES && slots <= MR_DENSE_WIDTH && all(MR__SAME_BITS(uint, key) < limit))
+        return;
+#endif
     for (uint i = 0; i < MR_LANES; i++)
         if (i >= out->active) {
             keys[i] = -1;
@@ -185,10 +190,7 @@ MR_ROW_FUNCTION void mr_add_row_f32(mr_row_out *out, mr_i32 key, uint count, con
     mr__take_keys(out, key, count, keys);
     uint slot = 0;
 #if MR_LANES >= 4
-    bool whole = true;
-    for (uint i = 0; i < MR_LANES; i++)
-        whole &= keys[i] >= 0;
-    if (whole)
+    if (all(MR__LOAD_LANES(keys) >= 0))
         for (; slot + 4 <= count; slot += 4)
             mr__add_four(table + slot, keys, values + slot);
 #endif
