@@ -36,6 +36,8 @@ quietly "$cmake" -G Ninja -S "$app" -B "$here/cmake" "${options[@]}"
 quietly "$cmake" --build "$here/cmake"
 quietly "$cmake" -G Ninja -S "$example" -B "$here/example" "${options[@]}"       # what the guide shows
 quietly "$cmake" --build "$here/example"
+quietly "$cmake" -G Ninja -S "$example/../devices" -B "$here/devices" "${options[@]}"
+quietly "$cmake" --build "$here/devices"
 cp "$here/expected.lengths" "$here/expected"
 "$here/cmake/lengths" "$here/text" | sort -n >"$here/got"
 same "$here/got" "program built by CMake"
@@ -65,5 +67,11 @@ for level in scalar best; do
     same "$here/got" "row kernel, $level"
     rm -r "$here/out"
 done
+awk '{ n[length($0) < 255 ? length($0) : 255]++ } END { for (l = 0; l < 256; l++) print l "\t" n[l] + 0 }' \
+    "$here/text" >"$here/expected"
+quietly "$prefix/bin/millrace" run "$here/devices/linelength.so" "$here/text" -o "$here/out" --sort key
+cat "$here"/out/part-* >"$here/got"
+same "$here/got" "app with a kernel"
+grep -q MR_TEXT_KERNEL "$here/devices/linelength.so" || fail "the kernel's text is not in the app"
 "$prefix/bin/millrace" apps | grep -q wordcount || fail "the installed command does not find the installed apps"
 echo "built and run both ways"
