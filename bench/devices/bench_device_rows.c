@@ -1,5 +1,5 @@
-/* bench_device_rows.c: what the row kernels of the apps reach on each OpenCL device, for each lane count, beside a kernel
- * written by hand for one point (option) a work-item: the kernel alone, data on the device.
+/* bench_device_rows.c: what the row kernels of the apps reach on each OpenCL device, for each lane count, beside a
+ * kernel written by hand for one point (option) a work-item: the kernel alone, data on the device.
  *     bench_device_rows [rows in millions [app]]
  * The kernel by hand reads columns, writes one number a row and may be built with -cl-fast-relaxed-math; the row kernel
  * reads the records as a file has them, sums in float64 in the order of the rows, and gives the bits of the CPU. */
@@ -25,39 +25,45 @@ mr_status mr__emit_bad_dense(mr_emitter *out, uint64_t key)
     return out->status = MR_BAD_INPUT;
 }
 
-static const char hand_kmeans[] =
-    "__kernel void hand(__global const float *x, __global const float *y, __global const float *z,\n"
-    "                   __global const float *c, __global int *out)\n"
-    "{\n"
-    "    size_t i = get_global_id(0);\n"
-    "    float best = 1e30f, px = x[i], py = y[i], pz = z[i];\n"
-    "    int nearest = 0;\n"
-    "    for (int k = 0; k < 100; k++) {\n"
-    "        float dx = px - c[3 * k], dy = py - c[3 * k + 1], dz = pz - c[3 * k + 2];\n"
-    "        float d = dx * dx + dy * dy + dz * dz;\n"
-    "        nearest = d < best ? k : nearest;\n"
-    "        best = d < best ? d : best;\n"
-    "    }\n"
-    "    out[i] = nearest;\n"
-    "}\n";
-
-static const char hand_black_scholes[] =
-    "float tail(float d)\n"
-    "{\n"
-    "    float t = 1.0f / (1.0f + 0.2316419f * d);\n"
-    "    float s = ((((1.330274429f * t - 1.821255978f) * t + 1.781477937f) * t - 0.356563782f) * t + 0.319381530f) * t;\n"
-    "    return 0.3989422804f * exp(-0.5f * d * d) * s;\n"
+#define HAND_KMEANS                                                                                                    \
+    "__kernel void hand(__global const float *x, __global const float *y, __global const float *z,\n"                  \
+    "                   __global const float *c, __global int *out)\n"                                                 \
+    "{\n"                                                                                                              \
+    "    size_t i = get_global_id(0);\n"                                                                               \
+    "    float best = 1e30f, px = x[i], py = y[i], pz = z[i];\n"                                                       \
+    "    int nearest = 0;\n"                                                                                           \
+    "    for (int k = 0; k < 100; k++) {\n"                                                                            \
+    "        float dx = px - c[3 * k], dy = py - c[3 * k + 1], dz = pz - c[3 * k + 2];\n"                              \
+    "        float d = dx * dx + dy * dy + dz * dz;\n"                                                                 \
+    "        nearest = d < best ? k : nearest;\n"                                                                      \
+    "        best = d < best ? d : best;\n"                                                                            \
+    "    }\n"                                                                                                          \
+    "    out[i] = nearest;\n"                                                                                          \
     "}\n"
-    "__kernel void hand(__global const float *x, __global const float *y, __global const float *z,\n"
-    "                   __global const float *c, __global int *out)\n"
-    "{\n"
-    "    size_t i = get_global_id(0);\n"
-    "    float s = x[i], k = y[i], t = z[i], r = 0.02f, v = 0.3f, q = v * sqrt(t);\n"
-    "    float d1 = (log(s / k) + (r + 0.5f * v * v) * t) / q, d2 = d1 - q, p = k * exp(-r * t);\n"
-    "    float t1 = tail(fabs(d1)), t2 = tail(fabs(d2));\n"
-    "    float n1 = d1 < 0 ? t1 : 1 - t1, n2 = d2 < 0 ? t2 : 1 - t2;\n"
-    "    out[i] = as_int(s * n1 - p * n2) + as_int(p * (1 - n2) - s * (1 - n1));\n"
-    "}\n";
+static const char hand_kmeans[] = HAND_KMEANS;
+/* The additions and products of the row kernel. */
+static const char hand_kmeans_exact[] = "#pragma OPENCL FP_CONTRACT OFF\n" HAND_KMEANS;
+
+#define HAND_BLACK_SCHOLES                                                                                             \
+    "float tail(float d)\n"                                                                                            \
+    "{\n"                                                                                                              \
+    "    float t = 1.0f / (1.0f + 0.2316419f * d);\n"                                                                  \
+    "    float s = (((1.330274429f * t - 1.821255978f) * t + 1.781477937f) * t - 0.356563782f) * t;\n"                 \
+    "    s = (s + 0.319381530f) * t;\n"                                                                                \
+    "    return 0.3989422804f * exp(-0.5f * d * d) * s;\n"                                                             \
+    "}\n"                                                                                                              \
+    "__kernel void hand(__global const float *x, __global const float *y, __global const float *z,\n"                  \
+    "                   __global const float *c, __global int *out)\n"                                                 \
+    "{\n"                                                                                                              \
+    "    size_t i = get_global_id(0);\n"                                                                               \
+    "    float s = x[i], k = y[i], t = z[i], r = 0.02f, v = 0.3f, q = v * sqrt(t);\n"                                  \
+    "    float d1 = (log(s / k) + (r + 0.5f * v * v) * t) / q, d2 = d1 - q, p = k * exp(-r * t);\n"                    \
+    "    float t1 = tail(fabs(d1)), t2 = tail(fabs(d2));\n"                                                            \
+    "    float n1 = d1 < 0 ? t1 : 1 - t1, n2 = d2 < 0 ? t2 : 1 - t2;\n"                                                \
+    "    out[i] = as_int(s * n1 - p * n2) + as_int(p * (1 - n2) - s * (1 - n1));\n"                                    \
+    "}\n"
+static const char hand_black_scholes[] = HAND_BLACK_SCHOLES;
+static const char hand_black_scholes_exact[] = "#pragma OPENCL FP_CONTRACT OFF\n" HAND_BLACK_SCHOLES;
 
 static double best_of(const lab_program *program, const lab_argument *arguments, size_t count, size_t global,
                       const size_t *local)
@@ -146,11 +152,15 @@ int main(int argc, char **argv)
     const lab_device *devices = lab_devices(&count);
     for (size_t d = 0; d < count; d++) {
         printf("%s\n", devices[d].name);
-        if (strstr("kmeans", only) != NULL)
+        if (strstr("kmeans", only) != NULL) {
             by_hand(&devices[d], "kmeans", hand_kmeans, "", data, rows, kmeans.head.centre);
+            by_hand(&devices[d], "kmeans, exact", hand_kmeans_exact, "", data, rows, kmeans.head.centre);
+        }
         if (strstr("black_scholes", only) != NULL) {
             by_hand(&devices[d], "black_scholes", hand_black_scholes, "", data, rows, data);
             by_hand(&devices[d], "black_scholes", hand_black_scholes, "-cl-fast-relaxed-math", data, rows, data);
+            by_hand(&devices[d], "black_scholes, ex.", hand_black_scholes_exact,
+                    "-cl-fp32-correctly-rounded-divide-sqrt", data, rows, data);
         }
         for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++)
             if (strstr(cases[c].name, only) != NULL)
