@@ -1,7 +1,9 @@
 /* device_transfer.c: buffers and files. A file stays open, and mapped as a whole, until another one is read.
  *
  * Mapped pages are made present by the reading thread (MADV_POPULATE_READ), so that the kernel's threads do not stop at
- * page faults, and reading overlaps with the kernel of another slot. A file that is cut short meanwhile reads as zeros
+ * page faults, and reading overlaps with the kernel of another slot. The device gets whole pages, and the kernel a part of
+ * them: memory that begins elsewhere is copied by drivers that do not say so, and Intel's (2026.2) mixes up the copies of
+ * tasks that run at once. A file that is cut short meanwhile reads as zeros
  * (guard.h), and the task fails. */
 #include "device_transfer.h"
 
@@ -50,6 +52,7 @@ done:
 
 static void close_file(mr__device_input *input)
 {
+    mr__cl_release(&input->pages);
     if (input->map != NULL)
         munmap(input->map, input->map_bytes);
     if (input->fd >= 0)
@@ -150,6 +153,7 @@ mr_status mr__device_map(mr__device_input *input, const mr__device_job_view *vie
                          size_t size, cl_mem *buffer, mr__error *error)
 {
     mr_status status = MR_OK;
+    cl_mem pages = NULL;
     *buffer = NULL;
     MR_TRY(open_file(input, view, file, error));
     MR_CHECK(offset + size <= input->file_bytes, MR_BAD_INPUT, "%s has %llu bytes: it is shorter than when the job began",
@@ -166,11 +170,16 @@ mr_status mr__device_map(mr__device_input *input, const mr__device_job_view *vie
         input->map_bytes = (size_t)input->file_bytes;
     }
     uint8_t *const from = input->map + offset / PAGE * PAGE;
-    const size_t whole = (size_t)(input->map + offset + size - from);
+    const size_t before = offset % PAGE, whole = (before + size + PAGE - 1) / PAGE * PAGE;
+    if (offset % input->cl->device.align != 0)
+        return MR_OK;
+    if (input->pages == NULL)
+        MR_TRY(mr__cl_buffer(input->cl, CL_MEM_READ_ONLY | CL_MEM_USE_HOST_PTR, (input->file_bytes+PAGE-1)/PAGE*PAGE, input->map, &input->pages, error));
     mr__guard_watch(input->guard, from, whole);
     madvise(from, whole, MADV_POPULATE_READ);
-    MR_TRY(mr__cl_buffer(input->cl, CL_MEM_READ_ONLY | CL_MEM_USE_HOST_PTR, size, input->map + offset, buffer, error));
+    MR_TRY(mr__cl_part(input->cl, input->pages, offset, size, buffer, error));
 done:
+    mr__cl_release(&pages);     /* its part holds it */
     return status;
 }
 

@@ -226,6 +226,7 @@ static void an_endless_kernel_dies_with_its_engine(void **state)
             for (;;)
                 pause();
         }
+        close(ends[1]);
         assert_int_equal(read(ends[0], &device_pid, sizeof device_pid), sizeof device_pid);
         assert_false(is_gone(device_pid));
         kill(engine, SIGKILL);
@@ -235,7 +236,6 @@ static void an_endless_kernel_dies_with_its_engine(void **state)
             nap(1);
         assert_true(is_gone(device_pid));
         close(ends[0]);
-        close(ends[1]);
         free((char *)job.kernel);
     }
 }
