@@ -10,7 +10,6 @@
 
 #include <inttypes.h>
 #include <string.h>
-#include <stdlib.h>
 
 #include "clock.h"
 
@@ -214,7 +213,6 @@ static mr_status launch_run(mr__device_slot *slot, struct run *run, mr__device_l
     MR_TRY(mr__cl_argument(cl, slot->kernel, 4, sizeof run->out, &run->out, error));
     MR_TRY(mr__cl_argument(cl, slot->kernel, 5, sizeof slot->fault, &slot->fault, error));
     MR_TRY(launch(slot, run->rows, &run->launched, error));
-    if (getenv("FIN2")) clFinish(slot->queue);
     MR_TRY(mr__cl_read(cl, slot->queue, run->out, 0, run->out_bytes,
                        mr__device_job_slot(slot->run->view, slot->number) + run->result_at, &run->back, error));
 done:
@@ -233,9 +231,7 @@ static mr_status wait_for(mr__device_slot *slot, struct part *part, mr__device_d
         events[count++] = part->runs[r].back;
     }
     events[count++] = part->checked;
-    if (getenv("FIN3")) clFinish(slot->queue);
     MR_TRY(mr__cl_wait(slot->run->cl, count, events, error));
-    if (getenv("FIN4")) clFinish(slot->queue);
     mr__device_clock(slot, part->checked);
     mr__device_event_span(slot, part->copied, done->copy_ns);
     for (uint32_t r = 0; r < part->count; r++) {
@@ -269,7 +265,6 @@ static mr_status run_part(mr__device_slot *slot, struct part *part, mr__device_l
     if (job->form == MR__DEVICE_ROWS)
         MR_TRY(mr__cl_clear(slot->run->cl, slot->queue, slot->out, part->out_bytes, error));
     MR_TRY(mr__device_fault_clear(slot, error));
-    if (getenv("FIN1")) clFinish(slot->queue);
     for (uint32_t r = 0; r < part->count; r++)
         MR_TRY(launch_run(slot, &part->runs[r], launch, error));
     MR_TRY(mr__device_fault_read(slot, &part->checked, error));

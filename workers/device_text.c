@@ -64,7 +64,9 @@ static mr_status next_range(mr__device_slot *slot, mr__text_cursor *cursor, mr__
     mr_status status = MR_OK;
     const mr__device_job_view *view = slot->run->view;
     const mr__device_segment *segment = &cursor->segments[cursor->segment];
-    const uint64_t begin = segment->offset + cursor->at, front = begin > 0 ? 1 : 0, left = segment->size - cursor->at;
+    const uint64_t begin = segment->offset + cursor->at, left = segment->size - cursor->at;
+    /* from where the device allows a part of the file's pages to begin */
+    const uint64_t front = begin > 0 ? 1 + (begin - 1) % slot->run->cl->device.align : 0;
     const bool map = slot->run->shared && !slot->reads && left >= MAP_BYTES;
     const uint64_t room = map ? LARGEST : slot->input.room, slack = room > 2 * SLACK ? SLACK : room / 2;
     const uint64_t most = room - slack - front;
