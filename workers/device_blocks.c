@@ -1,5 +1,5 @@
-/* device_blocks.c: a task is cut into parts that fit the slot's buffers, a part into runs of consecutive rows; each run is
- * one launch.
+/* device_blocks.c: a task is cut into parts that fit the slot's buffers, a part into runs of consecutive rows; each run
+ * is one launch.
  *
  *   task     | segment 0: blocks 0 1 2 3 | segment 1: 4 | segment 2: 5 6 |
  *   parts    [ run: 0 1 2 ] [ run: 3 ][ run: 4 ][ run: 5 6 ]
@@ -36,7 +36,7 @@ struct cursor {
 struct part {
     struct run runs[MR__DEVICE_RUNS];
     uint32_t count;
-    size_t bytes, out_bytes;            /* of the transfer buffer; of the results */
+    size_t bytes;                       /* of the transfer buffer */
     bool mapped;
     cl_event copied, checked;
 };
@@ -158,7 +158,6 @@ static void cut(const mr__device_slot *slot, struct cursor *cursor, struct part 
         out_at = aligned(slot, out_at + run->out_bytes);
         if (out_at > slot->out_room)
             out_at = slot->out_room;
-        part->out_bytes = out_at;
         cursor->result_at += run->out_bytes;
         cursor->row += rows;
     }
@@ -172,7 +171,8 @@ static mr_status stage(mr__device_slot *slot, struct part *part, mr__device_done
     if (part->mapped) {
         struct run *run = &part->runs[0];
         MR_TRY(mr__device_map(&slot->input, view, run->segment->file,
-                              run->segment->offset + run->first * view->job.record_size, run->bytes, &run->records, error));
+                              run->segment->offset + run->first * view->job.record_size, run->bytes, &run->records,
+                              error));
         if (run->records != NULL) {
             mr__device_span(done->read_ns, begin, mr__now_ns());
             goto done;
@@ -206,6 +206,9 @@ static mr_status launch_run(mr__device_slot *slot, struct run *run, mr__device_l
     const cl_mem records = run->records != NULL ? run->records : slot->input.buffer;
     const cl_ulong first = run->segment->first_row + run->first, rows = run->rows;
     MR_TRY(mr__cl_part(cl, slot->out, run->out_at, run->out_bytes, &run->out, error));
+    /* through the part, as the kernel writes: commands on a buffer and on its parts need not be ordered by a driver */
+    if (slot->run->view->job.form == MR__DEVICE_ROWS)
+        MR_TRY(mr__cl_clear(cl, slot->queue, run->out, run->out_bytes, error));
     MR_TRY(mr__cl_argument(cl, slot->kernel, 0, sizeof records, &records, error));
     MR_TRY(mr__cl_argument(cl, slot->kernel, 1, sizeof(cl_mem), &slot->run->params, error));
     MR_TRY(mr__cl_argument(cl, slot->kernel, 2, sizeof first, &first, error));
@@ -262,8 +265,6 @@ static mr_status run_part(mr__device_slot *slot, struct part *part, mr__device_l
     mr_status status = MR_OK;
     const mr__device_job *job = &slot->run->view->job;
     MR_TRY(stage(slot, part, done, error));
-    if (job->form == MR__DEVICE_ROWS)
-        MR_TRY(mr__cl_clear(slot->run->cl, slot->queue, slot->out, part->out_bytes, error));
     MR_TRY(mr__device_fault_clear(slot, error));
     for (uint32_t r = 0; r < part->count; r++)
         MR_TRY(launch_run(slot, &part->runs[r], launch, error));
@@ -294,7 +295,8 @@ mr_status mr__device_blocks_task(mr__device_slot *slot, const mr__device_segment
         bytes += out_bytes_of(slot->run->view, segments[s].rows);
         done->rows += segments[s].rows;
     }
-    MR_CHECK(bytes <= job->slot_bytes, MR_NO_WORKER, "the result of this task, %zu bytes, does not fit its slot", bytes);
+    MR_CHECK(bytes <= job->slot_bytes, MR_NO_WORKER, "the result of this task, %zu bytes, does not fit its slot",
+             bytes);
     if (slot->out == NULL)              /* memory was short, and may be no longer */
         MR_TRY(mr__device_blocks_open(slot, error));
     for (;;) {

@@ -7,7 +7,8 @@
 
 #include "device_slot.h"
 
-/* Runs the kernel for `rows` rows from `first_row` on: arguments 0 (records), 2, 3, 4 (results) and 5 (fault) are set. */
+/* Runs the kernel for `rows` rows from `first_row` on: arguments 0 (records), 2, 3, 4 (results) and 5 (fault) are
+ * set. */
 typedef mr_status (*mr__device_launch)(mr__device_slot *slot, uint64_t rows, cl_event *event, mr__error *error);
 
 mr_status mr__device_blocks_open(mr__device_slot *slot, mr__error *error);

@@ -1,5 +1,5 @@
-/* device_cache.c: one file per entry, KEY.bin: [magic | version | lanes | group | key | size | XXH3 of all of that][binary].
- * Using an entry sets its time, so that the oldest file is the one not used for longest. */
+/* device_cache.c: one file per entry, KEY.bin: [magic | version | lanes | group | key | size | XXH3 of all of
+ * that][binary]. Using an entry sets its time, so that the oldest file is the one not used for longest. */
 #include "device_cache.h"
 
 #include <dirent.h>

@@ -1,7 +1,7 @@
 /* device_cache.h: compiled kernels on disk, with the lanes and group that were measured for them.
- * Promise   What load() gives is what store() got, to the bit, or nothing: a truncated or damaged entry is removed (drivers
- *           crash on such binaries). Entries appear by rename, so any number of processes may share the directory. It
- *           holds at most MR__CACHE_BYTES; what was not used for longest goes first.
+ * Promise   What load() gives is what store() got, to the bit, or nothing: a truncated or damaged entry is removed
+ *           (drivers crash on such binaries). Entries appear by rename, so any number of processes may share the
+ *           directory. It holds at most MR__CACHE_BYTES; what was not used for longest goes first.
  * Safety    A directory that is not ours, or that others may write to, is not used: who can put a binary into it runs
  *           code in our name.
  * Threads   One at a time.

@@ -1,9 +1,9 @@
 /* device_choose.c: how many rows at a time, and how many work-items for a block.
  *
- * On a GPU each work-item takes one row and 64 items share a block. On a CPU one item takes a block and its lanes are the
- * vector registers; whether 4, 8 or 16 are fastest depends on the registers, the compiler and the kernel (k-means on
- * pocl with AVX-512: 1 lane 15, 16 lanes 100 Mpoints/s; 16 lanes at AVX2 spill and are slower than 4). So it is measured
- * on the job's own first rows: rows of zeros could take other branches, or denormals. */
+ * On a GPU each work-item takes one row and 64 items share a block. On a CPU one item takes a block and its lanes are
+ * the vector registers; whether 4, 8 or 16 are fastest depends on the registers, the compiler and the kernel (k-means
+ * on pocl with AVX-512: 1 lane 15, 16 lanes 100 Mpoints/s; 16 lanes at AVX2 spill and are slower than 4). So it is
+ * measured on the job's own first rows: rows of zeros could take other branches, or denormals. */
 #include "device_choose.h"
 
 #include <string.h>

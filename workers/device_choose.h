@@ -1,6 +1,7 @@
 /* device_choose.h: the program of a job, with the lanes and the group that suit the device.
  * Promise   What the cache holds is taken; else the program is built and, where the job leaves the choice open and the
- *           kernel has one (ROWS on a CPU), each choice runs a few blocks of the job's own data and the fastest is kept.
+ *           kernel has one (ROWS on a CPU), each choice runs a few blocks of the job's own data and the fastest is
+ *           kept.
  * Failure   MR_BAD_APP: `log` says why the kernel does not compile. */
 #ifndef MR__DEVICE_CHOOSE_H
 #define MR__DEVICE_CHOOSE_H

@@ -1,10 +1,10 @@
 /* device_cl.h: the OpenCL calls that millrace-device makes, each with a place where a test can make it fail.
- * Promise   Every call of the OpenCL library that can fail goes through here. A failure gives a sentence: what failed, on
- *           which device, with which code, what to do.
- * Faults    MILLRACE_CL_FAULT=[ID:]N[+][=HOW][@FILE], or [ID:]POINT:N[+]...: the Nth call, or the Nth at one point, fails; with
- *           + all later ones too. HOW: fail (default), memory (fails as when memory runs out), segv, hang, garbage (a
- *           read gives noise, a launch does nothing; other calls fail). ID: only when that device is served. @FILE: only
- *           in the process that can remove FILE, so that the next process of the device is well.
+ * Promise   Every call of the OpenCL library that can fail goes through here. A failure gives a sentence: what failed,
+ *           on which device, with which code, what to do.
+ * Faults    MILLRACE_CL_FAULT=[ID:]N[+][=HOW][@FILE], or [ID:]POINT:N[+]...: the Nth call, or the Nth at one point,
+ *           fails; with + all later ones too. HOW: fail (default), memory (fails as when memory runs out), segv, hang,
+ *           garbage (a read gives noise, a launch does nothing; other calls fail). ID: only when that device is served.
+ *           @FILE: only in the process that can remove FILE, so that the next process of the device is well.
  * Threads   Any; a queue, a kernel and an event belong to one thread at a time.
  * Failure   MR_NO_MEMORY: the device is out of memory, smaller pieces may help. MR_BAD_APP: a program does not compile.
  *           MR_DEVICE_LOST: anything else. What is created is NULL then. */
@@ -88,7 +88,8 @@ mr_status mr__cl_kernel_group(const mr__cl *cl, cl_kernel kernel, size_t group[3
 mr_status mr__cl_argument(const mr__cl *cl, cl_kernel kernel, uint32_t index, size_t size, const void *value,
                           mr__error *error);
 
-/* Without `host` whole words of 8 bytes, and at least one, so that every argument has a buffer and clear() may round up. */
+/* Without `host` whole words of 8 bytes, and at least one, so that every argument has a buffer and clear() may round
+ * up. */
 mr_status mr__cl_buffer(const mr__cl *cl, cl_mem_flags flags, size_t size, void *host, cl_mem *buffer,
                         mr__error *error);
 mr_status mr__cl_part(const mr__cl *cl, cl_mem whole, size_t at, size_t size, cl_mem *part, mr__error *error);
@@ -104,6 +105,8 @@ mr_status mr__cl_write(const mr__cl *cl, cl_command_queue queue, cl_mem buffer, 
                        const void *from, cl_event *event, mr__error *error);
 mr_status mr__cl_read(const mr__cl *cl, cl_command_queue queue, cl_mem buffer, size_t at, size_t size, void *to,
                       cl_event *event, mr__error *error);
+/* Waits until it is done: Intel's runtime (2026.2) does not order a fill before a kernel that works on a part of the buffer,
+ * not even across a barrier; sums were lost when two queues were busy. */
 mr_status mr__cl_clear(const mr__cl *cl, cl_command_queue queue, cl_mem buffer, size_t size, mr__error *error);
 mr_status mr__cl_launch(const mr__cl *cl, cl_command_queue queue, cl_kernel kernel, uint32_t dimensions,
                         const size_t *global, const size_t *local, cl_event *event, mr__error *error);

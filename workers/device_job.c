@@ -31,8 +31,8 @@ static mr_status check_numbers(const mr__device_job *job, mr__error *error)
              "the job has form %u and buffer %u, which do not exist", job->form, job->buffer);
     MR_CHECK(job->slots >= 1 && job->slots <= MR__DEVICE_SLOTS && job->slot_bytes > 0, MR_INTERNAL,
              "the job has %u slots of %llu bytes", job->slots, (unsigned long long)job->slot_bytes);
-    MR_CHECK(job->column_count <= COLUMNS_MAX && job->suffix_size <= 4, MR_INTERNAL, "the job has %u columns, suffix %u",
-             job->column_count, job->suffix_size);
+    MR_CHECK(job->column_count <= COLUMNS_MAX && job->suffix_size <= 4, MR_INTERNAL,
+             "the job has %u columns, suffix %u", job->column_count, job->suffix_size);
     MR_CHECK(job->form == MR__DEVICE_TEXTS || job->block_rows > 0, MR_INTERNAL, "the job has blocks of no rows");
     MR_CHECK(job->form != MR__DEVICE_ROWS || (job->dense_keys > 0 && job->width > 0), MR_INTERNAL,
              "a row kernel needs dense keys");
@@ -90,7 +90,8 @@ mr_status mr__device_job_open(int blob, int results, mr__device_job_view **out, 
     MR_TRY(check_ranges(view, error));
     MR_CHECK(fstat(results, &facts) == 0 && (uint64_t)facts.st_size / view->job.slots >= view->job.slot_bytes,
              MR_INTERNAL, "the result memory is smaller than its slots");
-    memory = mmap(NULL, (size_t)(view->job.slots * view->job.slot_bytes), PROT_READ | PROT_WRITE, MAP_SHARED, results, 0);
+    memory = mmap(NULL, (size_t)(view->job.slots * view->job.slot_bytes), PROT_READ | PROT_WRITE, MAP_SHARED, results,
+                  0);
     MR_CHECK(memory != MAP_FAILED, MR_NO_MEMORY, "could not map the result memory: %s", strerror(errno));
     view->results = memory;
     *out = view;

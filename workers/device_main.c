@@ -4,8 +4,8 @@
  *   --serve ID                tasks of one job for one device, over descriptor 3 (device_protocol.h)
  *   --test ID [--stress S]    known-answer kernels, for S seconds, as JSON; exit status 5 when one is wrong
  *
- * It is started by libmillrace and by `millrace devices`. It leaves by _exit(): drivers keep threads that do not survive
- * an orderly exit, and there is nothing to tidy that the kernel does not. */
+ * It is started by libmillrace and by `millrace devices`. It leaves by _exit(): drivers keep threads that do not
+ * survive an orderly exit, and there is nothing to tidy that the kernel does not. */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>

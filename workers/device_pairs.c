@@ -35,8 +35,8 @@ done:
     return status;
 }
 
-mr_status mr__device_pairs_entries(mr__device_pairs *pairs, const mr__device_text *text, const mr__device_entry *entries,
-                                   size_t count, mr__error *error)
+mr_status mr__device_pairs_entries(mr__device_pairs *pairs, const mr__device_text *text,
+                                   const mr__device_entry *entries, size_t count, mr__error *error)
 {
     mr_status status = MR_OK;
     const size_t before = pairs->used;

@@ -24,8 +24,8 @@ typedef struct mr__device_pairs {
     bool folded;                    /* keys come out in lower case */
 } mr__device_pairs;
 
-mr_status mr__device_pairs_entries(mr__device_pairs *pairs, const mr__device_text *text, const mr__device_entry *entries,
-                                   size_t count, mr__error *error);
+mr_status mr__device_pairs_entries(mr__device_pairs *pairs, const mr__device_text *text,
+                                   const mr__device_entry *entries, size_t count, mr__error *error);
 /* Of a table of the device; *keys: how many it held. */
 mr_status mr__device_pairs_table(mr__device_pairs *pairs, const mr__device_text *text, const uint64_t *refs,
                                  const uint64_t *values, size_t slots, uint64_t *keys, mr__error *error);

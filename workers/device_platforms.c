@@ -1,5 +1,5 @@
-/* device_platforms.c: walks platforms and devices. Counting needs no more than the platforms' names and how many devices
- * each has, so that finding one device asks nothing of the others. */
+/* device_platforms.c: walks platforms and devices. Counting needs no more than the platforms' names and how many
+ * devices each has, so that finding one device asks nothing of the others. */
 #include "device_platforms.h"
 
 #include <ctype.h>

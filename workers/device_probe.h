@@ -1,7 +1,8 @@
 /* device_probe.h: kernels whose answers are known: is the device well?
- * Promise   Whole numbers, floating numbers, a dense sum, local memory with barriers, and atomic counters are computed on
- *           the device and in C, and compared to the bit. Cost: some milliseconds once built.
- * Failure   MR_DEVICE_LOST: the sentence says which kernel was wrong, where, and what was expected; or which call failed. */
+ * Promise   Whole numbers, floating numbers, a dense sum, local memory with barriers, and atomic counters are computed
+ *           on the device and in C, and compared to the bit. Cost: some milliseconds once built.
+ * Failure   MR_DEVICE_LOST: the sentence says which kernel was wrong, where, and what was expected; or which call
+ *           failed. */
 #ifndef MR__DEVICE_PROBE_H
 #define MR__DEVICE_PROBE_H
 

@@ -1,9 +1,10 @@
 /* device_program.h: the text of a device's program, and the program built from it or taken from the cache.
  *
- *   definitions that describe the job | the app's source, each `#include <millrace/x.h>` replaced by the embedded header
+ *   definitions that describe the job | the app's source, each `#include <millrace/x.h>` replaced by the embedded
+ *   header
  *
- * Promise   The compiler's log names lines of the app's own file (APP.cl) and of the headers. One text and one choice of
- *           lanes and group give one cache entry per device and driver.
+ * Promise   The compiler's log names lines of the app's own file (APP.cl) and of the headers. One text and one choice
+ *           of lanes and group give one cache entry per device and driver.
  * Owner     The caller releases programs; texts are freed with mr__free().
  * Failure   MR_BAD_APP: it does not compile; `log` says why. MR_NO_MEMORY, MR_DEVICE_LOST as in device_cl.h. */
 #ifndef MR__DEVICE_PROGRAM_H

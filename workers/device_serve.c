@@ -4,9 +4,10 @@
  *   slot threads     one for each task in flight: read, copy in, run, copy back, DONE
  *   watching thread  waits for the channel to close and ends the process at once
  *
- * A slot's thread does all steps of its task, one after the other, and waits where the device makes it wait. The overlap
- * comes from there being several: while one waits for its kernel another reads. Rejected: one thread to read and one to
- * finish, with tasks handed between them; text kernels go to and fro (count, then write), and would have held up others.
+ * A slot's thread does all steps of its task, one after the other, and waits where the device makes it wait. The
+ * overlap comes from there being several: while one waits for its kernel another reads. Rejected: one thread to read
+ * and one to finish, with tasks handed between them; text kernels go to and fro (count, then write), and would
+ * have held up others.
  *
  * Why nobody waits for ever: the engine sends a task only to a slot that is its own, so a slot's thread is idle then;
  * DONE is sent by the slot's thread whatever happened. A kernel that never ends holds up its slot until the engine's

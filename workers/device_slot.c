@@ -1,7 +1,7 @@
 /* device_slot.c: what all forms do with a slot.
  *
- * The fault words carry a nonce. A device whose copies go wrong, or whose kernels write where they like, returns another
- * one, and is not believed. */
+ * The fault words carry a nonce. A device whose copies go wrong, or whose kernels write where they like, returns
+ * another one, and is not believed. */
 #include "device_slot.h"
 
 #include <string.h>
@@ -63,10 +63,10 @@ mr_status mr__device_fault_check(const mr__device_slot *slot, mr__error *error)
     mr_status status = MR_OK;
     const uint32_t *words = slot->fault_words;
     const size_t at = MR__FAULT_NONCE;
-    MR_CHECK(words[0] <= MR__FAULT_KINDS && memcmp(words + at, slot->nonce + at, (MR__FAULT_WORDS - at) * sizeof *words) == 0,
-             MR_DEVICE_LOST, "device %s (%s) returned what its kernel cannot have written: its answers are not to be "
-             "trusted\n  hint: `millrace devices test %s`", slot->run->cl->device.id, slot->run->cl->device.name,
-             slot->run->cl->device.id);
+    const bool same = memcmp(words + at, slot->nonce + at, (MR__FAULT_WORDS - at) * sizeof *words) == 0;
+    MR_CHECK(same && words[0] <= MR__FAULT_KINDS, MR_DEVICE_LOST, "device %s (%s) returned what its "
+             "kernel cannot have written: its answers are not to be trusted\n  hint: `millrace devices test %s`",
+             slot->run->cl->device.id, slot->run->cl->device.name, slot->run->cl->device.id);
 done:
     return status;
 }

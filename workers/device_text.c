@@ -3,8 +3,8 @@
  *       begin - 1   begin                             end        stop
  *   file ... | b |  r e c o r d s  t h a t  s t a r t | . . . e d |
  *
- * `stop` is behind the first boundary at or after end - 1: the last record that starts in the range ends there (map.c says
- * the same of tasks on CPUs). It is looked for with small reads before the text is read or mapped as a whole.
+ * `stop` is behind the first boundary at or after end - 1: the last record that starts in the range ends there (map.c
+ * says the same of tasks on CPUs). It is looked for with small reads before the text is read or mapped as a whole.
  *
  * 80,000 small files are not 80,000 launches: files that a task has whole are laid one behind the other, with a line
  * break after each that does not end with a boundary of its own. */

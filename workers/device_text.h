@@ -29,7 +29,8 @@ typedef struct mr__text_cursor {
 
 /* Room for a segment and the end of its last record. */
 size_t mr__device_text_room(const mr__device_job *job);
-/* The next text from the cursor on, which it moves, already sent to the device. text->size 0: the task is at its end. */
+/* The next text from the cursor on, which it moves, already sent to the device. text->size 0: the task is at its
+ * end. */
 mr_status mr__device_text_next(mr__device_slot *slot, mr__text_cursor *cursor, mr__device_text *text,
                                mr__device_done *done, mr__error *error);
 /* After the device is done with it. */

@@ -8,7 +8,8 @@
  *
  * AUTO combines as long as that pays: while the tables hold less than half as many keys as there were pairs. A table
  * pays for its reading back, an array for a second launch and for every pair; 16 bytes a pair, as 16 bytes a slot.
- * Keys with a suffix (the number of their file) combine only in a text of one file, since the table does not know files.
+ * Keys with a suffix (the number of their file) combine only in a text of one file, since the table does not know
+ * files.
  *
  * After a failure for want of memory the task begins again with buffers half as large: nothing was sent yet. */
 #include <inttypes.h>
@@ -254,7 +255,8 @@ static mr_status run_kernel(struct launch *l, enum mode mode, const struct back 
     MR_TRY(mr__device_fault_check(slot, error));
     MR_CHECK(slot->fault_words[0] != MR__FAULT_KEY, MR_BAD_INPUT, "the kernel of %s made the key %" PRId64
              ", and keys are 0 to %" PRIu64, slot->run->view->name,
-             (int64_t)(slot->fault_words[1] | (uint64_t)slot->fault_words[2] << 32), slot->run->view->job.dense_keys - 1);
+             (int64_t)(slot->fault_words[1] | (uint64_t)slot->fault_words[2] << 32),
+             slot->run->view->job.dense_keys - 1);
     MR_CHECK(slot->fault_words[0] != MR__FAULT_LONG_KEY, MR_NO_WORKER, "a key of %u bytes is too long for a table on a "
              "device", slot->fault_words[1]);
     l->pairs->folded = slot->fault_words[3] != 0;
@@ -312,7 +314,8 @@ done:
     return status;
 }
 
-/* What the kernel emitted, for the statistics. A kernel need not count where it combines: then the sum of the amounts. */
+/* What the kernel emitted, for the statistics. A kernel need not count where it combines: then the sum of the
+ * amounts. */
 static void sum_emitted(struct launch *l, uint32_t slots)
 {
     const struct mr__device_text_buffers *b = l->slot->texts;

@@ -2,9 +2,8 @@
  *
  * Mapped pages are made present by the reading thread (MADV_POPULATE_READ), so that the kernel's threads do not stop at
  * page faults, and reading overlaps with the kernel of another slot. The device gets whole pages, and the kernel a part of
- * them: memory that begins elsewhere is copied by drivers that do not say so, and Intel's (2026.2) mixes up the copies of
- * tasks that run at once. A file that is cut short meanwhile reads as zeros
- * (guard.h), and the task fails. */
+ * them: drivers copy memory that begins elsewhere. A file that is cut short meanwhile reads as zeros (guard.h), and the
+ * task fails. */
 #include "device_transfer.h"
 
 #include <errno.h>
@@ -32,7 +31,8 @@ mr_status mr__device_input_open(mr__device_input *input, const mr__cl *cl, cl_co
     if (shared) {
         input->memory = room > 0 ? mr__pages_alloc(room) : NULL;
         input->room = room;
-        MR_CHECK(room == 0 || input->memory != NULL, MR_NO_MEMORY, "no memory for a transfer buffer of %zu bytes", room);
+        MR_CHECK(room == 0 || input->memory != NULL, MR_NO_MEMORY,
+                 "no memory for a transfer buffer of %zu bytes", room);
         MR_TRY(mr__cl_buffer(cl, CL_MEM_READ_ONLY | (room > 0 ? CL_MEM_USE_HOST_PTR : 0), room, input->memory,
                              &input->buffer, error));
     } else {
@@ -52,7 +52,6 @@ done:
 
 static void close_file(mr__device_input *input)
 {
-    mr__cl_release(&input->pages);
     if (input->map != NULL)
         munmap(input->map, input->map_bytes);
     if (input->fd >= 0)
@@ -92,7 +91,9 @@ mr_status mr__device_input_send(mr__device_input *input, size_t size, cl_event *
         return MR_OK;
     if (input->shared)
         return mr__cl_unmap(input->cl, input->queue, input->buffer, input->memory, error);
-    return size == 0 ? MR_OK : mr__cl_write(input->cl, input->queue, input->buffer, 0, size, input->memory, event, error);
+    if (size == 0)
+        return MR_OK;
+    return mr__cl_write(input->cl, input->queue, input->buffer, 0, size, input->memory, event, error);
 }
 
 /* ---- files ------------------------------------------------------------------------------------------------------- */
@@ -156,8 +157,9 @@ mr_status mr__device_map(mr__device_input *input, const mr__device_job_view *vie
     cl_mem pages = NULL;
     *buffer = NULL;
     MR_TRY(open_file(input, view, file, error));
-    MR_CHECK(offset + size <= input->file_bytes, MR_BAD_INPUT, "%s has %llu bytes: it is shorter than when the job began",
-             mr__device_job_file(view, file), (unsigned long long)input->file_bytes);
+    MR_CHECK(offset + size <= input->file_bytes, MR_BAD_INPUT,
+             "%s has %llu bytes: it is shorter than when the job began", mr__device_job_file(view, file),
+             (unsigned long long)input->file_bytes);
     if (input->guard == NULL && (input->guard = mr__guard_acquire()) == NULL)
         return MR_OK;
     if (input->map == NULL) {
@@ -171,13 +173,12 @@ mr_status mr__device_map(mr__device_input *input, const mr__device_job_view *vie
     }
     uint8_t *const from = input->map + offset / PAGE * PAGE;
     const size_t before = offset % PAGE, whole = (before + size + PAGE - 1) / PAGE * PAGE;
-    if (offset % input->cl->device.align != 0)
+    if (before % input->cl->device.align != 0)
         return MR_OK;
-    if (input->pages == NULL)
-        MR_TRY(mr__cl_buffer(input->cl, CL_MEM_READ_ONLY | CL_MEM_USE_HOST_PTR, (input->file_bytes+PAGE-1)/PAGE*PAGE, input->map, &input->pages, error));
     mr__guard_watch(input->guard, from, whole);
     madvise(from, whole, MADV_POPULATE_READ);
-    MR_TRY(mr__cl_part(input->cl, input->pages, offset, size, buffer, error));
+    MR_TRY(mr__cl_buffer(input->cl, CL_MEM_READ_ONLY | CL_MEM_USE_HOST_PTR, whole, from, &pages, error));
+    MR_TRY(mr__cl_part(input->cl, pages, before, size, buffer, error));
 done:
     mr__cl_release(&pages);     /* its part holds it */
     return status;

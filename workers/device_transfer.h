@@ -25,7 +25,6 @@ typedef struct mr__device_input {
     /* the file that was read last */
     uint32_t file;
     int fd;                     /* -1: none */
-    cl_mem pages;
     uint8_t *map;
     size_t map_bytes;
     uint64_t file_bytes;

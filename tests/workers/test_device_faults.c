@@ -1,5 +1,5 @@
-/* test_device_faults.c: every OpenCL call of a job fails once in turn; some crash, hang, or lie. The answer is always the
- * right tables, or a sentence: never wrong tables, never silence. */
+/* test_device_faults.c: every OpenCL call of a job fails once in turn; some crash, hang, or lie. The answer is always
+ * the right tables, or a sentence: never wrong tables, never silence. */
 #include "cmocka_all.h"
 
 #include <signal.h>
@@ -128,7 +128,8 @@ static enum what run_text(const char *fault, uint32_t buffer, char *text, size_t
 static void every_call_of_a_text_task_may_fail_once(void **state)
 {
     /* calls before the first task, most of them of the probe */
-    static const struct { uint32_t point, before; } points[] = {{315, 4}, {319, 0}, {320, 5}, {321, 5}, {322, 5}, {324, 5}};
+    static const struct { uint32_t point, before; } points[] = {
+        {315, 4}, {319, 0}, {320, 5}, {321, 5}, {322, 5}, {324, 5}};
     static const uint32_t buffers[] = {MR__DEVICE_ARRAY, MR__DEVICE_COMBINE};
     char fault[256], text[MR__DEVICE_TEXT];
     uint32_t seen[DIED + 1] = {0};
@@ -157,7 +158,8 @@ static void every_call_of_a_text_task_may_fail_once(void **state)
 
 static void memory_that_runs_out_makes_smaller_parts(void **state)
 {
-    /* of the first slot: its input, its results (copied: with a transfer buffer between them); then parts, and commands */
+    /* of the first slot: its input, its results (copied: with a transfer buffer between them); then parts, and
+     * commands */
     static const char *const faults[] = {"315:4=memory", "315:5=memory", "316:1=memory", "316:2=memory", "322:6=memory",
                                          "324:6=memory"};
     char text[MR__DEVICE_TEXT];

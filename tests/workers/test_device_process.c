@@ -284,7 +284,8 @@ static void the_modes_are_for_machines_and_say_so(void **state)
     assert_int_equal(device_run((const char *const[]){"millrace-device", NULL}, text, sizeof text), 2);
     assert_int_equal(device_run((const char *const[]){"millrace-device", "--serve", "pocl-0", NULL}, text, sizeof text),
                      2);
-    assert_int_equal(device_run((const char *const[]){"millrace-device", "--test", "nix-3", NULL}, text, sizeof text), 2);
+    assert_int_equal(device_run((const char *const[]){"millrace-device", "--test", "nix-3", NULL}, text, sizeof text),
+                     2);
     assert_int_equal(device_run((const char *const[]){"millrace-device", "--test", "pocl-0", NULL}, text, sizeof text),
                      0);
     assert_non_null(strstr(text, "\"passed\": true"));

@@ -1,5 +1,5 @@
-/* test_device_texts.c: text kernels through a real device process: what is counted, at every cut of a file, by every way
- * that pairs can take. The oracle counts words in C. */
+/* test_device_texts.c: text kernels through a real device process: what is counted, at every cut of a file, by every
+ * way that pairs can take. The oracle counts words in C. */
 #include "cmocka_all.h"
 
 #include <ctype.h>
