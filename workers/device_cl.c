@@ -4,7 +4,8 @@
  * full device. So that code means memory only where a buffer is made; elsewhere the device is lost, which is the safe
  * reading: its tasks run on other workers.
  *
- * An event may complete with a negative status: waiting for it says so, so every command whose result matters has one. */
+ * An event may complete with a negative status: waiting for it says so, so every command whose result matters has
+ * one. */
 #include "device_cl.h"
 
 #include <fcntl.h>
@@ -127,7 +128,7 @@ static cl_int trip(enum mr__cl_point point, bool *garbage)
         code == CL_SUCCESS ? (call) : NULL;                                                                            \
     })
 
-/* ---- sentences ---------------------------------------------------------------------------------------------------- */
+/* ---- sentences --------------------------------------------------------------------------------------------------- */
 
 static const char *code_name(cl_int code)
 {
@@ -529,9 +530,12 @@ mr_status mr__cl_clear(const mr__cl *cl, cl_command_queue queue, cl_mem buffer, 
 {
     const cl_ulong zero = 0;
     const size_t whole = (size + sizeof zero - 1) / sizeof zero * sizeof zero;
-    return failed(&cl->device, MR__CL_FILL,
-                  CALL(MR__CL_FILL, clEnqueueFillBuffer(queue, buffer, &zero, sizeof zero, 0, whole, 0, NULL, NULL)),
-                  error);
+    cl_event cleared = NULL;
+    cl_int code = CALL(MR__CL_FILL, clEnqueueFillBuffer(queue, buffer, &zero, sizeof zero, 0, whole, 0, NULL, &cleared));
+    if (code == CL_SUCCESS)
+        code = clWaitForEvents(1, &cleared);
+    mr__cl_event_release(&cleared);
+    return failed(&cl->device, MR__CL_FILL, code, error);
 }
 
 mr_status mr__cl_launch(const mr__cl *cl, cl_command_queue queue, cl_kernel kernel, uint32_t dimensions,
