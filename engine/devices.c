@@ -210,7 +210,7 @@ static uint64_t lay_out(mr__job *job, const char *cache)
     uint64_t at = sizeof(mr__device_job);
     mr__device_job told = {
         .version = MR__DEVICE_VERSION, .form = devices->form, .buffer = job->session->device_buffer,
-        .slots = devices->depth, .slot_bytes = devices->slot_bytes, .zero_copy = job->session->device_zero_copy,
+        .slots = devices->depth, .lanes = job->session->device_lanes, .slot_bytes = devices->slot_bytes, .zero_copy = job->session->device_zero_copy,
         .record_size = job->plan.record_size, .column_count = job->plan.column_count, .unit = job->app->unit,
         .suffix_size = job->app->key_suffix, .value_size = job->plan.value_size, .width = job->dense_width,
         .dense_f64 = job->dense && job->dense_f64, .dense_keys = job->dense ? job->plan.dense_keys : 0,

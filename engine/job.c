@@ -168,6 +168,9 @@ static mr_status run_rounds(mr__job *job, mr__error *error)
         mr__schedule_begin(&job->schedule, job->schedule_total, job->smallest_task, job->largest_task);
         MR_TRY(run_team(job, error));
         MR_TRY(mr__schedule_check(&job->schedule, error));
+        const uint64_t mapped = atomic_load(&job->mapped);
+        MR_CHECK(mapped == job->schedule_total, MR_INTERNAL, "%llu of %llu units of the input were mapped",
+                 (unsigned long long)mapped, (unsigned long long)job->schedule_total);
         job->stats.rounds++;
         atomic_store(&job->round, job->stats.rounds);
         again = false;

@@ -34,6 +34,7 @@ static mr_status apply_worker_spec(mr_session *session, const char *text, mr__er
 {
     mr_status status = MR_OK;
     const char *buffer = getenv("MILLRACE_DEVICE_BUFFER"), *copy = getenv("MILLRACE_DEVICE_COPY");
+    const char *lanes = getenv("MILLRACE_DEVICE_LANES");
     static const char *const buffers[] = {"auto", "array", "combine"};
     if (text == NULL)
         text = getenv("MILLRACE_WORKERS");
@@ -43,6 +44,9 @@ static mr_status apply_worker_spec(mr_session *session, const char *text, mr__er
     if (session->spec_given && session->spec.cpus_given)
         session->workers = session->spec.cpus;
     session->device_zero_copy = copy == NULL || strcmp(copy, "1") != 0;
+    session->device_lanes = lanes != NULL ? (uint32_t)strtoul(lanes, NULL, 10) : 0;
+    MR_CHECK(session->device_lanes <= 16 && (session->device_lanes & (session->device_lanes - 1)) == 0, MR_BAD_USAGE,
+             "MILLRACE_DEVICE_LANES is %s; it can be 1, 2, 4, 8 or 16", lanes);
     while (buffer != NULL && session->device_buffer < MR__COUNT(buffers) &&
            strcmp(buffer, buffers[session->device_buffer]) != 0)
         session->device_buffer++;
