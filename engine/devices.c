@@ -7,8 +7,8 @@
  * tasks' results) than it brings: it gets nothing, unless it was asked for alone.
  *
  * A slot holds the result of one task, so the largest task follows from the slots: dense tables per block, rows of
- * fixed size, or pairs, of which four bytes per byte of text are enough unless words are short and all different; then
- * the task comes back as unfit and a CPU runs it. */
+ * fixed size, or pairs. A text of words of one letter makes twelve bytes of pairs of each byte: slots are that large,
+ * and mostly never touched. */
 #include "internal.h"
 
 #include <errno.h>
@@ -23,8 +23,8 @@
 
 enum {
     USUAL_DEPTH = 2,
-    TEXT_TASK = 4 << 20,        /* bytes of text in a task, at most */
-    TEXT_SLOT = 16 << 20,
+    TEXT_TASK = 2 << 20,        /* bytes of text in a task, at most */
+    TEXT_SLOT = 26 << 20,
     ROW_TASK = 16 << 20,        /* bytes of records in a task, at most, unless one block is larger */
     SLOT_MOST = 64 << 20,
     WORTH = 50
@@ -210,7 +210,8 @@ static uint64_t lay_out(mr__job *job, const char *cache)
     uint64_t at = sizeof(mr__device_job);
     mr__device_job told = {
         .version = MR__DEVICE_VERSION, .form = devices->form, .buffer = job->session->device_buffer,
-        .slots = devices->depth, .lanes = job->session->device_lanes, .slot_bytes = devices->slot_bytes, .zero_copy = job->session->device_zero_copy,
+        .slots = devices->depth, .lanes = job->session->device_lanes, .slot_bytes = devices->slot_bytes,
+        .zero_copy = job->session->device_zero_copy,
         .record_size = job->plan.record_size, .column_count = job->plan.column_count, .unit = job->app->unit,
         .suffix_size = job->app->key_suffix, .value_size = job->plan.value_size, .width = job->dense_width,
         .dense_f64 = job->dense && job->dense_f64, .dense_keys = job->dense ? job->plan.dense_keys : 0,
