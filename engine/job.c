@@ -205,6 +205,8 @@ static void fill_stats(mr__job *job)
     stats->workers = job->cpu_workers;
     stats->devices = job->devices.count;
     for (uint32_t d = 0; d < job->devices.count; d++) {
+        if (job->devices.item[d].link == NULL)      /* the job failed before */
+            continue;
         const mr__device_story *story = mr__device_link_story(job->devices.item[d].link);
         stats->device_tasks += story->tasks;
         stats->device_failures += story->failures;

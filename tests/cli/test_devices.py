@@ -72,6 +72,14 @@ class Devices(CliTest):
                           says="there is no device 'pocl-0': no OpenCL platform is installed")
         self.assert_fails("devices", "test", exit_status=5, says="there is no device to test")
 
+    def test_a_job_that_cannot_begin_says_so_with_devices_too(self):
+        text = self.file("text", b"a b\n")
+        self.assert_fails("run", "wordcount", text, "-o", self.path("out"), "fold=9", exit_status=2, says="fold")
+        self.assert_fails("run", "wordcount", text, "-o", self.path("out"), "fold=9", "-w", "cpu=1,device=all",
+                          exit_status=2, says="fold")
+        self.assert_fails("run", "wordcount", "-", "-o", self.path("out"), "-w", "cpu=0,device=all", stdin=b"a b",
+                          exit_status=4, says="its input does not lie in plain files")
+
     def test_drain_and_restore(self):
         self.succeed("devices", "drain", "pocl-0", "new", "driver", "tonight")
         device = self.list()["pocl-0"]
