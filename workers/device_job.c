@@ -88,8 +88,10 @@ mr_status mr__device_job_open(int blob, int results, mr__device_job_view **out, 
     memcpy(&view->job, view->blob, sizeof view->job);
     MR_TRY(check_numbers(&view->job, error));
     MR_TRY(check_ranges(view, error));
-    MR_CHECK(fstat(results, &facts) == 0 && (uint64_t)facts.st_size / view->job.slots >= view->job.slot_bytes,
-             MR_INTERNAL, "the result memory is smaller than its slots");
+    MR_CHECK(fstat(results, &facts) == 0 && (uint64_t)facts.st_size >= view->job.slot_bytes, MR_INTERNAL,
+             "the result memory is smaller than a slot");
+    if (view->job.slots > (uint64_t)facts.st_size / view->job.slot_bytes)   /* another device has more in flight */
+        view->job.slots = (uint32_t)((uint64_t)facts.st_size / view->job.slot_bytes);
     memory = mmap(NULL, (size_t)(view->job.slots * view->job.slot_bytes), PROT_READ | PROT_WRITE, MAP_SHARED, results,
                   0);
     MR_CHECK(memory != MAP_FAILED, MR_NO_MEMORY, "could not map the result memory: %s", strerror(errno));

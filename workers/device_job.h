@@ -13,7 +13,7 @@
 #include "device_protocol.h"
 
 typedef struct mr__device_job_view {
-    mr__device_job job;             /* a copy: what was checked stays */
+    mr__device_job job;             /* a copy: what was checked stays; slots: as many as the result memory has */
     char name[128];
     char *kernel;                   /* a copy, terminated */
     const mr__device_column *columns;

@@ -14,7 +14,8 @@
  * begins with mr__device_message; a size that does not fit its kind is a protocol error and ends the process.
  *
  * Job blob: a sealed memfd of mr__device_job and what its offsets name. Result memory: a memfd of `slots` slots of
- * `slot_bytes` each; a slot belongs to the device from TASK to DONE, else to the engine.
+ * `slot_bytes` each, or of fewer where the user gave this device less to do at once than another one; a slot belongs to
+ * the device from TASK to DONE, else to the engine.
  *
  * What a slot holds after DONE, by form:
  *   ROWS      `blocks` dense tables, dense_keys * width values of 8 bytes each, in the order of the task's blocks

@@ -114,6 +114,14 @@ class OnDevices(lib.AppTest):
         self.same("kmeans", [self.numbers("points", "f", 3 * 300001, 7)], "k=5", "rounds=2", mixes=workers,
                   MILLRACE_DEVICE_COPY="1")
 
+    def test_devices_of_different_depth(self):
+        if len(self.devices) < 2:
+            self.skipTest("there is one OpenCL device only")
+        numbers = self.numbers("numbers", "f", 500000, 13)
+        for depths in ((1, 3), (3, 1)):
+            workers = "cpu=0,device=" + ",".join(f"{d}:{depth}" for d, depth in zip(self.devices, depths))
+            self.assertEqual(self.stats("histogram", [numbers], workers=workers)["device_failures"], 0, workers)
+
     def test_matmul_is_exact_for_integers(self):
         rng = random.Random(8)
         for code in "fd":
