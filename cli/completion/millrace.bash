@@ -22,12 +22,37 @@ _millrace_files()
     mapfile -t -O "${#COMPREPLY[@]}" COMPREPLY < <(compgen -f -- "$current")
 }
 
+# Completes the value of --workers and succeeds, or fails when the cursor is elsewhere. Bash takes cpu=1,device=a for 5
+# words: it breaks lines at = and :.
+_millrace_workers()
+{
+    local first=$COMP_CWORD IFS=
+    while ((first > 2)) && [[ ${COMP_WORDS[first]} == [=:] || ${COMP_WORDS[first - 1]} == [=:] ]]; do
+        ((first--))
+    done
+    [[ ${COMP_WORDS[first - 1]} == -w || ${COMP_WORDS[first - 1]} == --workers ]] || return 1
+    local written="${COMP_WORDS[*]:first:COMP_CWORD - first}$current" before=
+    local IFS=$' \t\n'
+    [[ $current == = ]] && current=
+    [[ $current == *,* ]] && before=${current%,*},
+    if [[ $written == *device=* ]]; then
+        _millrace_words "$(printf "$before%s " all none gpu accelerator cpu $(_millrace_devices))"
+    elif [[ $written != *= ]]; then
+        _millrace_words "$(printf "$before%s " cpu= device=)"
+        compopt -o nospace 2>/dev/null
+    fi
+    return 0
+}
+
 _millrace()
 {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]}
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
         _millrace_words "run explain apps devices generate history trace help --help --version"
+        return
+    fi
+    if [[ $command == run || $command == explain ]] && _millrace_workers; then
         return
     fi
     case $command:$previous in

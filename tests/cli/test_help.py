@@ -115,6 +115,16 @@ class Completion(CliTest):
         self.assertEqual(self.complete("millrace", "run", "--m"), ["--memory"])
         self.assertEqual(self.complete("millrace", "generate", "--se"), ["--seed"])
 
+    def test_workers(self):
+        for written, offers in [("", ["cpu=", "device="]), ("d", ["device="]), ("cpu = 1,", ["1,cpu=", "1,device="]),
+                                ("device = a", ["all", "accelerator"]), ("cpu =", []),
+                                ("cpu = 0,device = no", ["none"]), ("device = x,al", ["x,all"])]:
+            for option in "-w", "--workers":
+                words = self.complete("millrace", "run", "wordcount", "text", option, *written.split(" "))
+                self.assertEqual(words, offers, written)
+        self.file("dell", b"x")
+        self.assertEqual(self.complete("millrace", "run", "none_such", "-w", "4", "de"), ["dell"])
+
     def test_choices_kinds_and_files(self):
         self.file("letters.txt", b"x")
         self.assertEqual(self.complete("millrace", "run", "--sort", ""), ["none", "key", "value"])
