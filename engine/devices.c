@@ -55,11 +55,11 @@ static const char *misfit(const mr_app *app)
     if (app->kernel == NULL)
         return "it has no kernel in OpenCL C";
     if (app->input == MR_INPUT_TEXT) {
-        if (app->key == MR_DENSE)
-            return app->value == MR_U64 || app->value == MR_I64 ? NULL : "text kernels add integers to dense keys";
-        return app->key == MR_BYTES && number && app->combine != MR_COMBINE_USER
+        if (app->combine != MR_SUM && app->combine != MR_COUNT)
+            return "text kernels add values up";
+        return (app->key == MR_DENSE || app->key == MR_BYTES) && number
                    ? NULL
-                   : "text kernels emit byte keys with integer values";
+                   : "text kernels emit dense or byte keys with integer values";
     }
     if (app->input == MR_INPUT_RECORDS)
         return app->layout == MR_ROWS && app->key == MR_U64 && app->value == MR_STRUCT &&

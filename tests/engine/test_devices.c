@@ -59,6 +59,11 @@ MR_APP(words) {
     .combine = MR_COUNT, .map = words_map, .kernel = "words",
 };
 
+MR_APP(least) {
+    .summary = "The smallest of the values of a word", .input = MR_INPUT_TEXT, .unit = MR_WORDS, .key = MR_BYTES,
+    .value = MR_U64, .combine = MR_MIN, .map = words_map, .kernel = "least",
+};
+
 /* ---- one job ----------------------------------------------------------------------------------------------------- */
 
 static struct {
@@ -263,6 +268,38 @@ static void test_without_a_worker_left_the_job_says_why_each_device_was_lost(voi
     assert_int_equal(mr_status_exit(last.status), 5);
 }
 
+static void test_a_device_that_gives_every_task_back_harms_nothing(void **state)
+{
+    setenv("FAKE_DEVICES", "2", 1);
+    for (size_t a = 0; a < MR__COUNT(apps); a++) {
+        plan_fault(NULL, false);
+        const uint64_t expected = run(apps[a], "cpu=1")->hash;
+        plan_fault("unfit:0", false);
+        if (run(apps[a], "cpu=1,device=all")->status != MR_OK)
+            fail_msg("%s: %s", apps[a]->name, last.error);
+        assert_int_equal(last.hash, expected);
+        assert_int_equal(last.stats.device_tasks, 0);
+        assert_int_equal(last.stats.device_failures, 0);
+    }
+}
+
+/* What a drained device did on earlier runs must not keep the other from the work. */
+static void test_a_slow_device_does_all_while_a_fast_one_is_drained(void **state)
+{
+    setenv("FAKE_DEVICES", "2", 1);
+    const uint64_t expected = run(&mr_app_tally, "cpu=1,device=none")->hash;
+    assert_int_equal(run(&mr_app_tally, "cpu=0,device=fake-0")->status, MR_OK);
+    setenv("FAKE_SLOW_MS", "100", 1);
+    assert_int_equal(run(&mr_app_tally, "cpu=0,device=fake-1")->status, MR_OK);
+    unsetenv("FAKE_SLOW_MS");
+    plan_fault("die:1", false);
+    assert_int_equal(run(&mr_app_tally, "cpu=0,device=fake-0")->status, MR_DEVICE_LOST);
+    plan_fault(NULL, false);
+    if (run(&mr_app_tally, "cpu=0,device=all")->status != MR_OK)
+        fail_msg("%s", last.error);
+    assert_int_equal(last.hash, expected);
+}
+
 static void test_one_of_two_devices_is_enough(void **state)
 {
     setenv("FAKE_DEVICES", "2", 1);
@@ -307,6 +344,12 @@ static void test_an_app_without_a_kernel_runs_on_cpus_only(void **state)
     assert_int_equal(last.stats.devices, 0);
     assert_int_equal(run(&mr_app_fixture_mean, "cpu=0,device=all")->status, MR_NO_WORKER);
     assert_non_null(strstr(last.error, "no kernel"));
+}
+
+static void test_what_does_not_add_up_runs_on_cpus_only(void **state)
+{
+    assert_int_equal(run(&mr_app_least, "cpu=0,device=all")->status, MR_NO_WORKER);
+    assert_non_null(strstr(last.error, "text kernels add values up"));
 }
 
 static mr_session *running;
@@ -402,10 +445,13 @@ int main(void)
         cmocka_unit_test_setup(test_the_cpu_finishes_what_a_device_leaves, each_set_up),
         cmocka_unit_test_setup(test_a_device_that_always_fails_is_drained_and_the_cpu_does_all, each_set_up),
         cmocka_unit_test_setup(test_without_a_worker_left_the_job_says_why_each_device_was_lost, each_set_up),
+        cmocka_unit_test_setup(test_a_device_that_gives_every_task_back_harms_nothing, each_set_up),
+        cmocka_unit_test_setup(test_a_slow_device_does_all_while_a_fast_one_is_drained, each_set_up),
         cmocka_unit_test_setup(test_one_of_two_devices_is_enough, each_set_up),
         cmocka_unit_test_setup(test_a_kernel_that_does_not_compile_ends_the_job_that_asked_for_it, each_set_up),
         cmocka_unit_test_setup(test_a_drained_device_is_not_used, each_set_up),
         cmocka_unit_test_setup(test_an_app_without_a_kernel_runs_on_cpus_only, each_set_up),
+        cmocka_unit_test_setup(test_what_does_not_add_up_runs_on_cpus_only, each_set_up),
         cmocka_unit_test_setup(test_a_device_that_hangs_does_not_hold_a_cancelled_job, each_set_up),
         cmocka_unit_test_setup(test_no_process_and_no_file_is_left, each_set_up),
     };
