@@ -22,7 +22,9 @@
  * S1  cursor <= total; what lies before the cursor was handed out.
  * S2  A stage ends only when no task is in flight; MAP also needs that no worker is dirty and no task was given back.
  * S3  A partition is in the ring of merges at most once.
- * S4  Map tasks in flight are tasks in flight. */
+ * S4  Map tasks in flight are tasks in flight.
+ * S5  There is room for every task that devices have, should they give it back: with none left, a device takes no new
+ *     one until a CPU worker has taken what does not fit devices. */
 #include "internal.h"
 
 #include <string.h>
@@ -31,7 +33,7 @@
 #include "device_protocol.h"
 #include "memory.h"
 
-enum { GUIDE = 4, MOST_FILES = 2048 };
+enum { GUIDE = 4, MOST_FILES = 2048, RETURNED_SPARE = 64 };
 
 const char *mr__stage_name(enum mr__stage stage)
 {
@@ -44,7 +46,9 @@ mr_status mr__schedule_init(mr__schedule *schedule, struct mr__job *job, uint32_
 {
     mr_status status = MR_OK;
     *schedule = (mr__schedule){.job = job, .workers = workers, .cpu_workers = cpu_workers, .device_depth = depth,
-                               .returned_room = (workers - cpu_workers) * depth, .stage = MR__STAGE_END};
+                               .stage = MR__STAGE_END};
+    if (workers > cpu_workers)
+        schedule->returned_room = (workers - cpu_workers) * depth + RETURNED_SPARE;
     pthread_mutex_init(&schedule->mutex, NULL);
     pthread_cond_init(&schedule->changed, NULL);
     schedule->dirty = mr__alloc_zero(workers, sizeof *schedule->dirty);
@@ -178,6 +182,12 @@ static bool comes_too_late(const mr__schedule *schedule, const mr__worker *worke
     return schedule->workers > 1 && (in_flight + 1) * smallest / share > left + smallest * schedule->workers;
 }
 
+static bool holds_off(const mr__schedule *schedule, const mr__worker *worker, uint32_t in_flight)
+{
+    return schedule->returned_count + schedule->on_devices >= schedule->returned_room ||
+           comes_too_late(schedule, worker, in_flight);
+}
+
 /* ---- cutting the input --------------------------------------------------------------------------------------------- */
 
 /* Where a task that would end at `end` ends: a small file is never cut in two, and no task opens too many. */
@@ -277,14 +287,14 @@ static bool pull_flush(mr__schedule *schedule, const mr__worker *worker, mr__tas
 static bool pull_map(mr__schedule *schedule, const mr__worker *worker, uint32_t in_flight, mr__task *task)
 {
     bool maps = pull_returned(schedule, worker, task);
-    if (!maps && schedule->cursor < schedule->total &&
-        !(is_device(worker) && comes_too_late(schedule, worker, in_flight))) {
+    if (!maps && schedule->cursor < schedule->total && !(is_device(worker) && holds_off(schedule, worker, in_flight))) {
         cut(schedule, worker, task);
         maps = true;
     }
     if (maps) {
         schedule->dirty[worker->index] = true;
         schedule->mapping++;
+        schedule->on_devices += is_device(worker);
         return true;
     }
     if (in_flight > 0)
@@ -402,6 +412,7 @@ void mr__schedule_done(void *context, mr__worker *worker, const mr__done *done)
     pthread_mutex_lock(&schedule->mutex);
     schedule->in_flight--;
     schedule->mapping -= map;
+    schedule->on_devices -= map && is_device(worker);
     if (map && done->status == MR_OK)
         note_rate(schedule, worker, done);
     if (given_back) {
@@ -419,6 +430,7 @@ bool mr__schedule_over(void *context, mr__worker *worker)
     pthread_mutex_lock(&schedule->mutex);
     if (!schedule->away[worker->index]) {       /* the others' shares grow, also of those that wait */
         schedule->away[worker->index] = true;
+        schedule->cpu_workers -= !is_device(worker);
         pthread_cond_broadcast(&schedule->changed);
     }
     const bool over = schedule->status != MR_OK || schedule->stage == MR__STAGE_END || mr__cancelled(schedule->job);
@@ -446,6 +458,9 @@ mr_status mr__schedule_check(mr__schedule *schedule, mr__error *error)
              "S2 broken: %llu tasks in flight at the end", (unsigned long long)schedule->in_flight);
     MR_CHECK(schedule->mapping <= schedule->in_flight, MR_INTERNAL, "S4 broken: %llu map tasks in flight of %llu",
              (unsigned long long)schedule->mapping, (unsigned long long)schedule->in_flight);
+    MR_CHECK(schedule->returned_count + schedule->on_devices <= schedule->returned_room, MR_INTERNAL,
+             "S5 broken: %u tasks given back, %u on devices, room for %u", schedule->returned_count, schedule->on_devices,
+             schedule->returned_room);
     MR_CHECK(queued == schedule->merge_count, MR_INTERNAL, "S3 broken: %u partitions queued, %u in the ring", queued,
              schedule->merge_count);
 done:

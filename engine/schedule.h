@@ -33,10 +33,11 @@ typedef struct mr__schedule {
     bool *dirty;                    /* [workers]: has mapped since its last flush */
     mr__task *returned;             /* [returned_room]: map tasks that devices gave back; they go first */
     uint32_t returned_count, returned_room;
+    uint32_t on_devices;            /* map tasks that devices have, and may give back */
     double *rate;                   /* [workers]: units a second, measured; 0: not known yet */
     bool *away;                     /* [workers]: takes no task now, or never again */
     uint64_t *last_done_ns;         /* [workers]: when its last map task ended */
-    uint32_t cpu_workers;
+    uint32_t cpu_workers;           /* less those that could not start */
     uint64_t device_largest;        /* bound of a device's task */
     uint32_t device_depth;          /* tasks that a device has in flight */
     bool barrier;                   /* MILLRACE_REDUCE=barrier: nothing is merged before all maps are done */

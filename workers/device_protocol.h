@@ -13,7 +13,7 @@
  * When it closes, the process ends at once, whatever its kernels do: a thread of its own waits for that. Every message
  * begins with mr__device_message; a size that does not fit its kind is a protocol error and ends the process.
  *
- * Job blob: a sealed memfd of mr__device_job and what its offsets name. Result memory: a memfd of `slots` slots of
+ * Job blob: a memfd of mr__device_job and what its offsets name. Result memory: a memfd of `slots` slots of
  * `slot_bytes` each, or of fewer where the user gave this device less to do at once than another one; a slot belongs to
  * the device from TASK to DONE, else to the engine.
  *

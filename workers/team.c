@@ -12,7 +12,8 @@
  * Why nobody waits for ever: pull may block only if this worker has nothing in flight. If it has, some poll returns it,
  * because a worker gives back every task, done or lost. A lost worker's tasks go back to the source before its thread
  * ends; the source then has tasks, so the others' pull returns. If none is left, the call fails. A worker that is full
- * with nothing in flight (a device that is being restarted) asks the source whether all is over.
+ * with nothing in flight (a device that is being restarted) asks the source whether all is over. One that cannot start
+ * asks as well, so that no source keeps work for it.
  *
  * The threads are an OpenMP team, so that Millrace and an app that uses OpenMP or OpenBLAS share one pool of threads.
  * Two things OpenMP does not do for us:
@@ -117,11 +118,19 @@ static bool run_loop(const mr__task_source *source, mr__worker *worker)
     return loop.finished;
 }
 
-static void note_failure(struct team *team, const mr__error *why)
+static void note_failure(struct team *team, mr__worker *worker, const mr__error *why)
 {
     pthread_mutex_lock(&team->mutex);
     mr__fail(&team->first, why->code, "%s", why->text);
     pthread_mutex_unlock(&team->mutex);
+    team->source->over(team->source->context, worker);
+}
+
+/* The workers from `first` on have no thread. */
+static void leave_out(struct team *team, uint32_t first)
+{
+    for (uint32_t w = first; w < team->count; w++)
+        team->source->over(team->source->context, &team->workers[w]);
 }
 
 static void note_end(struct team *team, bool finished)
@@ -141,10 +150,10 @@ static void run_worker(struct team *team, mr__worker *worker)
     const bool bound = known && worker->core != MR__NO_CORE && mr__topology_bind(worker->topology, worker->core);
     const bool placed = mr__topology_place(worker->topology, worker->core);
     if (worker->ops->start(worker, &error) != MR_OK) {
-        note_failure(team, &error);
+        note_failure(team, worker, &error);
     } else {
         if (team->begin != NULL && team->begin(worker, &error) != MR_OK) {
-            note_failure(team, &error);
+            note_failure(team, worker, &error);
         } else {
             note_end(team, run_loop(team->source, worker));
             if (team->end != NULL)
@@ -186,6 +195,7 @@ static mr_status run_threads(struct team *team, mr__error *error)
         if (pthread_create(&seats[made].thread, NULL, sit, &seats[made]) != 0)
             break;
     }
+    leave_out(team, made);
     run_worker(team, &team->workers[0]);
     while (made > 1)
         pthread_join(seats[--made].thread, NULL);
@@ -240,7 +250,11 @@ static mr_status run_threads(struct team *team, mr__error *error)
     const int threads = (int)threads_to_ask_for(team->count);
     /* OpenMP may give fewer still (OMP_THREAD_LIMIT, a caller's own parallel region): the others do without */
 #pragma omp parallel num_threads(threads)
-    run_worker(team, &team->workers[omp_get_thread_num()]);
+    {
+#pragma omp master
+        leave_out(team, (uint32_t)omp_get_num_threads());
+        run_worker(team, &team->workers[omp_get_thread_num()]);
+    }
     return MR_OK;
 }
 

@@ -71,7 +71,8 @@ typedef struct mr__task_source {
     /* Blocks until a task is there or the stage is over; MR__WAIT only if the worker has tasks in flight. */
     enum mr__pull (*pull)(void *context, mr__worker *worker, uint32_t in_flight, mr__task *task);
     void (*done)(void *context, mr__worker *worker, const mr__done *done);
-    /* The worker has neither room nor a task in flight; it is lost, or asks whether all is over, so that it may go. */
+    /* The worker has neither room nor a task in flight; it could not start, is lost, or asks whether all is over, so that
+     * it may go. */
     bool (*over)(void *context, mr__worker *worker);
 } mr__task_source;
 

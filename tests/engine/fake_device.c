@@ -2,7 +2,8 @@
  * protocol, computes what the apps of test_devices.c want in plain C, and knows no OpenCL.
  *
  *   FAKE_DEVICES=N         how many there are: fake-0, fake-1, ... (1)
- *   FAKE_FAULT=WHAT:NTH    what goes wrong at the NTH task of a process (see `faults`); at the start for those that need no task
+ *   FAKE_FAULT=WHAT:NTH    what goes wrong at the NTH task of a process, 0: at every task; at the start for those that need
+ *                          no task
  *   FAKE_ONCE=FILE         only in the process that can make this file
  *   FAKE_WHO=ID            only in this device
  *   FAKE_SLOW_MS=N         each task takes so long, besides */
@@ -35,7 +36,7 @@ static const mr__device_job *job(void)
 
 static bool is(const char *what)
 {
-    return strcmp(fault, what) == 0 && tasks == fault_at;
+    return strcmp(fault, what) == 0 && (fault_at == 0 || tasks == fault_at);
 }
 
 static void choose_fault(const char *id)
