@@ -173,7 +173,9 @@ mr_status mr__device_receive(mr__device_channel *channel, uint64_t timeout_ns, m
     *got = false;
     if (ppoll(&wait, 1, &timeout, NULL) <= 0)
         return MR_OK;
-    const ssize_t size = recv(channel->socket, answer, sizeof *answer, MSG_DONTWAIT);
+    ssize_t size = recv(channel->socket, answer, sizeof *answer, MSG_DONTWAIT);
+    if (size < 0 && errno == ECONNRESET)    /* it ended before it read all: said once, and before its last message */
+        size = recv(channel->socket, answer, sizeof *answer, MSG_DONTWAIT);
     if (size < 0 && (errno == EAGAIN || errno == EINTR))
         return MR_OK;
     if (size <= 0)
