@@ -317,18 +317,12 @@ done:
     return status;
 }
 
-/* What the kernel emitted, for the statistics. A kernel need not count where it combines: then the sum of the
- * amounts. */
-static void sum_emitted(struct launch *l, uint32_t slots)
+/* What the kernel emitted, for the statistics and for the engine's check of the first task. */
+static void sum_emitted(struct launch *l)
 {
-    const struct mr__device_text_buffers *b = l->slot->texts;
     l->emitted = 0;
     for (uint32_t i = 0; i < l->items; i++)
-        l->emitted += b->host_counts[i];
-    uint64_t amounts = 0;
-    for (uint32_t i = 0; l->emitted == 0 && i < slots; i++)
-        amounts += b->host_values[i];
-    l->emitted += amounts;
+        l->emitted += l->slot->texts->host_counts[i];
 }
 
 /* *full: the largest table is too small. */
@@ -360,7 +354,7 @@ static mr_status run_combine(struct launch *l, bool *full, mr__error *error)
         }
     }
     atomic_store(&run->table_slots, slots);
-    sum_emitted(l, slots);
+    sum_emitted(l);
     MR_TRY(mr__device_pairs_table(l->pairs, &l->text, b->host_refs, b->host_values, slots, &keys, error));
     atomic_fetch_add(&run->pairs, l->emitted);
     atomic_fetch_add(&run->keys, keys);
@@ -375,7 +369,7 @@ static mr_status run_dense(struct launch *l, mr__error *error)
     const size_t counts = ((size_t)l->items + 2) * sizeof *b->host_counts;
     MR_TRY(mr__cl_clear(l->slot->run->cl, l->slot->queue, b->counts, counts, error));
     MR_TRY(run_kernel(l, DENSE, &(struct back){b->counts, counts, b->host_counts}, 1, error));
-    sum_emitted(l, 0);
+    sum_emitted(l);
 done:
     return status;
 }

@@ -42,7 +42,7 @@ typedef uint uint32_t;
 typedef long int64_t;
 typedef ulong uint64_t;
 
-/* What fault[0] says; 0: nothing happened. LONG_KEY: too long to be combined; ARRAY mode takes it. fault[1], fault[2]:
+/* What fault[0] says; 0: nothing happened. LONG_KEY: too long to be combined; a CPU maps the task. fault[1], fault[2]:
  * the key, its low and its high half. fault[3] is set to 1 by a text kernel whose keys are folded to lower case. */
 enum { MR__FAULT_KEY = 1, MR__FAULT_OVERFLOW = 2, MR__FAULT_LONG_KEY = 3 };
 

@@ -28,7 +28,7 @@
  * A loop may be left with break. Control flow is free: there are no barriers in these words.
  *
  * The engine calls the kernel in one of four modes; the same code serves all.
- *     COUNT     counts[item] = how many pairs it has
+ *     COUNT     counts[item] = how many pairs it has (COMBINE says it too)
  *     ARRAY     pairs go to entries[counts[item] ..] and not beyond counts[item + 1]: no atomics
  *     COMBINE   pairs are added up in a table in local memory and in a global one for what does not fit there:
  *
@@ -80,7 +80,7 @@ typedef struct mr_span {
 typedef struct mr_text_out {
     const mr_text_in *text;
     uint mode;
-    ulong pairs;            /* COUNT: so far; ARRAY: where the next one goes */
+    ulong pairs;            /* so far; ARRAY: where the next one goes */
     ulong limit;            /* ARRAY */
     uint slots;             /* COMBINE */
     __global mr__entry *entries;
@@ -309,10 +309,8 @@ static inline void mr_emit(mr_text_out *out, mr_span key, ulong amount)
             out->entries[out->pairs] = (mr__entry){key.at, key.size, amount};
         else
             mr__fault(out->fault, MR__FAULT_OVERFLOW, 0);
-        out->pairs++;
-    } else {
-        out->pairs++;
     }
+    out->pairs++;
 }
 
 static inline void mr_add_dense(mr_text_out *out, ulong key, ulong amount)
@@ -459,7 +457,7 @@ static inline void mr__flush_local(mr_text_out *out)
         barrier(CLK_LOCAL_MEM_FENCE);                                                                                  \
         if (mode == MR__MODE_COMBINE)                                                                                  \
             mr__flush_local(&out);                                                                                     \
-        if (mode == MR__MODE_COUNT)                                                                                    \
+        if (mode != MR__MODE_ARRAY)                                                                                    \
             counts[item] = (uint)out.pairs;                                                                            \
     }                                                                                                                  \
     static inline void name##_text(mr_text_in *text, mr_text_out *out, __global const params_type *params)

@@ -19,7 +19,7 @@ static const char kernel[] =
     "#if MR_DENSE_KEYS > 0\n"
     "        mr_add_dense(out, min(word.size, 15u), 1);\n"
     "#else\n"
-    "        mr_emit(out, word, 1);\n"
+    "        mr_emit(out, word, word.size);\n"
     "#endif\n"
     "    }\n"
     "}\n";
@@ -96,7 +96,7 @@ static void count_words(struct counts *counts, const char *at, size_t size, cons
             memcpy(key, at + start, i - start);
             if (suffix != NULL)
                 memcpy(key + (i - start), suffix, 4);
-            add(counts, key, (uint32_t)(i - start) + (suffix != NULL ? 4 : 0), 1);
+            add(counts, key, (uint32_t)(i - start) + (suffix != NULL ? 4 : 0), i - start);
         }
         i++;
     }
