@@ -265,7 +265,7 @@ done:
     return status;
 }
 
-mr_status mr__devices_prepare(mr__job *job, mr__error *error)
+mr_status mr__devices_fit(mr__job *job, mr__error *error)
 {
     mr_status status = MR_OK;
     mr__devices *devices = &job->devices;
@@ -279,15 +279,24 @@ mr_status mr__devices_prepare(mr__job *job, mr__error *error)
         why = "its key suffix is not 4 bytes long";
     else if (!size_slots(job))
         why = "the result of one block is too large for a device's slot";
-    if (why != NULL) {
-        note(devices, "no device takes part: %s", why);
-        MR_CHECK(job->cpu_workers > 0, MR_NO_WORKER, "devices cannot run app %s on this input, and there are no CPU workers: "
-                 "%s%s%s\n  hint: --workers cpu=1", job->app_name, why, source != NULL ? ": " : "",
-                 source != NULL ? source : "");
-        job->worker_count -= devices->count;
-        devices->count = 0;
+    if (why == NULL)
         goto done;
-    }
+    note(devices, "no device takes part: %s", why);
+    MR_CHECK(job->cpu_workers > 0, MR_NO_WORKER, "devices cannot run app %s on this input, and there are no CPU "
+             "workers: %s%s%s\n  hint: --workers cpu=1", job->app_name, why, source != NULL ? ": " : "",
+             source != NULL ? source : "");
+    job->worker_count -= devices->count;
+    devices->count = 0;
+done:
+    return status;
+}
+
+mr_status mr__devices_prepare(mr__job *job, mr__error *error)
+{
+    mr_status status = MR_OK;
+    mr__devices *devices = &job->devices;
+    if (devices->count == 0)
+        return MR_OK;
     MR_TRY(write_blob(job, error));
     for (uint32_t i = 0; i < devices->count; i++) {
         mr__job_device *device = &devices->item[i];

@@ -2,8 +2,8 @@
  * Promise   A job without devices pays nothing: no process, no file. What a device computes is taken in only when it is
  *           whole and possible; the first task of every device is computed on the CPU as well, as far as it can be
  *           compared, and a device that disagrees has failed.
- * Owner     The job. choose -> (plan) -> prepare -> add workers -> fini.
- * Threads   choose, prepare, story and fini: the job's. pack and unpack: each device's worker.
+ * Owner     The job. choose -> (plan) -> fit -> prepare -> add workers -> fini.
+ * Threads   choose, fit, prepare, story and fini: the job's. pack and unpack: each device's worker.
  * Failure   MR_BAD_USAGE: a device was asked for by name that does not exist, or there is nobody to run the job.
  *           MR_DEVICE_LOST: the devices asked for cannot run this app. */
 #ifndef MR__DEVICES_H
@@ -44,7 +44,9 @@ typedef struct mr__devices {
 
 /* Before the plan: which devices the session's specification means and the app can use. */
 mr_status mr__devices_choose(struct mr__job *job, mr__error *error);
-/* After the plan: what they are told. Devices that could not use the plan's shape leave. */
+/* After the plan: the size of tasks and slots. Devices that cannot use the plan's shape, or reach its input, leave. */
+mr_status mr__devices_fit(struct mr__job *job, mr__error *error);
+/* What they are told, and a link to each. */
 mr_status mr__devices_prepare(struct mr__job *job, mr__error *error);
 /* The params have changed; no task is in flight. */
 void mr__devices_next_round(struct mr__job *job);

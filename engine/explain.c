@@ -32,6 +32,21 @@ static void explain_input(FILE *to, const mr__job *job)
                 job->worker_count * 4, mebibytes(job->smallest_task), mebibytes(job->largest_task), job->window >> 10);
 }
 
+/* How a device keeps what the kernel emits. */
+static const char *device_buffer(const mr__job *job)
+{
+    static const char *const forced[] = {NULL, "array buffer, forced by MILLRACE_DEVICE_BUFFER",
+                                         "combine buffer, forced by MILLRACE_DEVICE_BUFFER"};
+    if (job->dense)
+        return job->devices.form == MR__DEVICE_ROWS ? "dense table for each block" : "dense table for each task";
+    if (job->devices.form == MR__DEVICE_RECORDS)
+        return "array buffer, one value a row";
+    if (job->session->device_buffer != MR__DEVICE_AUTO)
+        return forced[job->session->device_buffer];
+    return job->combines ? "combine buffer while pairs share keys, else array buffer; the first tasks tell"
+                         : "array buffer: nothing combines";
+}
+
 static void explain_workers(FILE *to, const mr__job *job)
 {
     const mr__topology *topology = &job->session->topology;
@@ -45,6 +60,9 @@ static void explain_workers(FILE *to, const mr__job *job)
         fprintf(to, "device     %s: %s, %u units, %u tasks in flight%s\n", info->id, info->name, info->units,
                 job->devices.item[d].config.depth, info->unified ? ", shares this machine's memory" : "");
     }
+    if (job->devices.count > 0)
+        fprintf(to, "           %s; results come back in slots of %.1f MiB\n", device_buffer(job),
+                mebibytes(job->devices.slot_bytes));
     if (job->devices.note[0] != '\0')
         fprintf(to, "devices    %s\n", job->devices.note);
 }
@@ -90,6 +108,7 @@ mr_status mr_explain(mr_session *session, const mr_job *request, char **text)
     MR_TRY(mr__devices_choose(&job, error));
     job.worker_count = job.cpu_workers + job.devices.count;
     MR_TRY(mr__job_plan(&job, error));
+    MR_TRY(mr__devices_fit(&job, error));
     if (job.dataset != NULL)
         MR_TRY(mr__read_choose(job.dataset->sources, &job.read, error));
     locale = mr__numbers_begin();

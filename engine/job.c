@@ -108,6 +108,7 @@ static mr_status prepare(mr__job *job, mr__error *error)
     MR_TRY(mr__devices_choose(job, error));
     job->worker_count = job->cpu_workers + job->devices.count;
     MR_TRY(mr__job_plan(job, error));
+    MR_TRY(mr__devices_fit(job, error));
     MR_TRY(mr__devices_prepare(job, error));
     if (job->dataset != NULL) {
         MR_TRY(mr__pinned_prepare(job, error));
