@@ -24,6 +24,7 @@
 enum {
     USUAL_DEPTH = 2,
     TEXT_TASK = 2 << 20,        /* bytes of text in a task, at most */
+    TEXT_TASK_LEAST = 256 << 10,    /* where memory is short; below it a launch costs too much */
     TEXT_SLOT = 26 << 20,
     ROW_TASK = 16 << 20,        /* bytes of records in a task, at most, unless one block is larger */
     SLOT_MOST = 64 << 20,
@@ -158,10 +159,19 @@ done:
 
 /* ---- what they are told ------------------------------------------------------------------------------------------ */
 
-/* The size of a slot and of the largest task. false: a result would not fit in a slot. */
+static uint32_t slots_of_all(const mr__devices *devices)
+{
+    uint32_t slots = 0;
+    for (uint32_t i = 0; i < devices->count; i++)
+        slots += devices->item[i].config.depth;
+    return slots;
+}
+
+/* The size of a slot and of the largest task, for a quarter of the job's memory. false: a result would not fit. */
 static bool size_slots(mr__job *job)
 {
     mr__devices *devices = &job->devices;
+    const uint64_t room = job->budget.limit / 4 / slots_of_all(devices);
     const uint64_t table = job->dense ? job->plan.dense_keys * job->dense_width * 8 : 0;
     const uint64_t block_bytes = job->block_rows * job->plan.record_size;
     uint64_t most = 64;
@@ -169,14 +179,18 @@ static bool size_slots(mr__job *job)
     case MR__DEVICE_TEXTS:
         devices->slot_bytes = job->dense ? table : TEXT_SLOT;
         devices->largest_task = TEXT_TASK;
+        for (; !job->dense && devices->slot_bytes > room && devices->largest_task > TEXT_TASK_LEAST;
+             devices->largest_task /= 2)
+            devices->slot_bytes /= 2;
         break;
     case MR__DEVICE_ROWS:
     case MR__DEVICE_RECORDS:
         if (block_bytes > 0 && most * block_bytes > ROW_TASK)
             most = ROW_TASK / block_bytes;
         devices->slot_bytes = devices->form == MR__DEVICE_ROWS ? table : job->block_rows * job->plan.value_size;
-        if (devices->slot_bytes > 0 && most * devices->slot_bytes > SLOT_MOST)
-            most = SLOT_MOST / devices->slot_bytes;
+        const uint64_t slot_most = room < SLOT_MOST ? room : SLOT_MOST;
+        if (devices->slot_bytes > 0 && most * devices->slot_bytes > slot_most)
+            most = slot_most / devices->slot_bytes;
         devices->largest_task = most > 0 ? most : 1;
         devices->slot_bytes *= devices->largest_task;
         break;
@@ -279,6 +293,8 @@ mr_status mr__devices_fit(mr__job *job, mr__error *error)
         why = "its key suffix is not 4 bytes long";
     else if (!size_slots(job))
         why = "the result of one block is too large for a device's slot";
+    else if (devices->slot_bytes * slots_of_all(devices) > job->budget.limit / 2)
+        why = "the memory limit leaves no room for their results (--memory)";
     if (why == NULL)
         goto done;
     note(devices, "no device takes part: %s", why);

@@ -220,12 +220,10 @@ static void cut(mr__schedule *schedule, const mr__worker *worker, mr__task *task
     const bool device = is_device(worker);
     const double share = share_of(schedule, worker->index) / (device ? schedule->device_depth : 1);
     uint64_t size = (uint64_t)((double)left * share / GUIDE);
-    if (size < schedule->smallest)
-        size = schedule->smallest;
+    if (size < schedule->smallest || (device && schedule->last_done_ns[worker->index] == 0))
+        size = schedule->smallest;      /* the first result of a device is checked */
     if (size > (device ? schedule->device_largest : schedule->largest))
         size = device ? schedule->device_largest : schedule->largest;
-    if (device && schedule->last_done_ns[worker->index] == 0)      /* its first result is checked */
-        size = schedule->smallest;
     if (size > left)
         size = left;
     task->kind = MR__TASK_MAP;

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "budget.h"
 #include "check.h"
 #include "clock.h"
 #include "job_fixture.h"
@@ -78,10 +79,13 @@ static struct answer {
     double seconds;
 } last;
 
+static uint64_t memory_limit;       /* 0: the preset */
+
 /* Runs an app over the test's data with a specification of workers; a hash of the sorted result. */
 static struct answer *run(const mr_app_handle *app, const char *workers)
 {
-    const mr_session_options options = {.worker_spec = workers, .burst = fixture_folder, .records = ""};
+    const mr_session_options options = {.worker_spec = workers, .burst = fixture_folder, .records = "",
+                                        .memory = memory_limit};
     const char *path = app == &mr_app_words ? place.text : place.rows;
     const uint64_t started = mr__now_ns();
     mr_session *session;
@@ -300,6 +304,21 @@ static void test_a_slow_device_does_all_while_a_fast_one_is_drained(void **state
     assert_int_equal(last.hash, expected);
 }
 
+static void test_results_of_devices_leave_memory_for_the_rest(void **state)
+{
+    setenv("FAKE_DEVICES", "3", 1);
+    for (size_t a = 0; a < MR__COUNT(apps); a++) {
+        const uint64_t expected = run(apps[a], "cpu=1,device=none")->hash;
+        memory_limit = mr__rss_bytes() + (96 << 20);
+        run(apps[a], "cpu=1,device=all");
+        memory_limit = 0;
+        if (last.status != MR_OK)
+            fail_msg("%s: %s", apps[a]->name, last.error);
+        assert_int_equal(last.hash, expected);
+        assert_int_equal(last.stats.devices, 3);
+    }
+}
+
 static void test_one_of_two_devices_is_enough(void **state)
 {
     setenv("FAKE_DEVICES", "2", 1);
@@ -447,6 +466,7 @@ int main(void)
         cmocka_unit_test_setup(test_without_a_worker_left_the_job_says_why_each_device_was_lost, each_set_up),
         cmocka_unit_test_setup(test_a_device_that_gives_every_task_back_harms_nothing, each_set_up),
         cmocka_unit_test_setup(test_a_slow_device_does_all_while_a_fast_one_is_drained, each_set_up),
+        cmocka_unit_test_setup(test_results_of_devices_leave_memory_for_the_rest, each_set_up),
         cmocka_unit_test_setup(test_one_of_two_devices_is_enough, each_set_up),
         cmocka_unit_test_setup(test_a_kernel_that_does_not_compile_ends_the_job_that_asked_for_it, each_set_up),
         cmocka_unit_test_setup(test_a_drained_device_is_not_used, each_set_up),
