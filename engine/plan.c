@@ -18,6 +18,7 @@
 
 #include "memory.h"
 #include "params.h"
+#include "plan_files.h"
 
 enum {
     FIRST_ROWS = 65536,                 /* per block of an index range */
@@ -37,19 +38,6 @@ enum {
 #define DENSE_RESULTS_MOST ((uint64_t)256 << 20)
 #define BYTES_PER_PART ((uint64_t)32 << 20)
 #define BYTES_PER_RANGE ((uint64_t)4 << 20)     /* of a result in ranges: so small that a few workers share 16 MiB */
-
-/* A file that plan() read. */
-struct side_input {
-    struct side_input *next;
-    const uint8_t *bytes;
-};
-
-struct mr__plan_private {
-    mr__job *job;
-    struct side_input *files;           /* until plan() returns */
-    size_t params_room;
-    mr__error *error;
-};
 
 /* ---- what plan() may call ------------------------------------------------------------------------------------------ */
 
@@ -81,33 +69,6 @@ mr_status mr_plan_fail(mr_plan *plan, mr_status status, const char *format, ...)
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     return mr__fail(plan->internal->error, status, "%s", text);
-}
-
-mr_status mr_plan_read_file(mr_plan *plan, const char *path, mr_slice *content)
-{
-    mr_status status = MR_OK;
-    mr__error *error = plan->internal->error;
-    mr_slice loaded = {0};
-    struct side_input *file = mr__alloc(sizeof *file);
-    MR_CHECK(file != NULL, MR_NO_MEMORY, "no memory to read %s", path);
-    MR_TRY(mr__namespace_load(plan->internal->job->session->names, path, &loaded, error));
-    *file = (struct side_input){.next = plan->internal->files, .bytes = loaded.data};
-    plan->internal->files = file;
-    file = NULL;
-    *content = loaded;
-done:
-    mr__free(file);
-    return status;
-}
-
-static void free_side_inputs(struct mr__plan_private *internal)
-{
-    while (internal->files != NULL) {
-        struct side_input *file = internal->files;
-        internal->files = file->next;
-        mr__free((void *)file->bytes);
-        mr__free(file);
-    }
 }
 
 mr_status mr_plan_read_rows(mr_plan *plan, uint64_t first, size_t count, void *records)
@@ -471,7 +432,7 @@ mr_status mr__job_plan(mr__job *job, mr__error *error)
     MR_TRY(mr__params_parse(app, job->app_name, job->request->params, job->request->param_count, plan->params, error));
     if (app->plan != NULL) {
         const mr_status planned = app->plan(plan);
-        free_side_inputs(job->plan_private);
+        mr__plan_files_drop(job->plan_private);
         MR_CHECK(error->code == MR_OK, error->code, "%s", "");
         MR_CHECK(planned == MR_OK, planned, "plan of app %s failed: %s", job->app_name, mr_status_meaning(planned));
     }
@@ -497,7 +458,7 @@ void mr__job_plan_fini(mr__job *job)
     if (job->plan_private == NULL)
         return;
     mr__pages_free(job->plan.params, job->plan_private->params_room + MR_BLOCK_PADDING);
-    free_side_inputs(job->plan_private);
+    mr__plan_files_drop(job->plan_private);
     mr__free(job->plan_private);
     job->plan_private = NULL;
 }

@@ -82,31 +82,45 @@ mr__tier *mr__namespace_resolve(const mr__namespace *names, const char *path, co
     return best->tier;
 }
 
+mr_status mr__namespace_open(const mr__namespace *names, const char *path, mr__file *file, uint64_t *size,
+                             mr__error *error)
+{
+    mr_status status = MR_OK;
+    const char *inside;
+    mr__tier *tier = mr__namespace_resolve(names, path, &inside);
+    mr__entry entry;
+    *file = (mr__file){.fd = -1};
+    int result = tier->ops->stat(tier, inside, &entry);
+    if (result == 0)
+        result = tier->ops->open(tier, inside, file);
+    MR_CHECK(result == 0, mr__status_of_errno(-result, MR_BAD_INPUT), "could not open %s: %s%s", path,
+             strerror(-result), mr__errno_hint(result));
+    MR_CHECK(entry.kind == MR__FILE, MR_BAD_INPUT, "could not read %s: it is not a file", path);
+    *size = entry.size;
+done:
+    if (status != MR_OK && file->tier != NULL)
+        tier->ops->close(file);
+    return status;
+}
+
 mr_status mr__namespace_load(const mr__namespace *names, const char *path, mr_slice *content, mr__error *error)
 {
     enum { STEP = 64 << 10 };
     mr_status status = MR_OK;
-    const char *inside;
-    mr__tier *tier = mr__namespace_resolve(names, path, &inside);
     mr__file file = {.fd = -1};
     uint8_t *bytes = NULL;
     size_t size = 0, capacity = 0;
-    mr__entry entry;
-    int result = tier->ops->stat(tier, inside, &entry);
-    if (result == 0)
-        result = tier->ops->open(tier, inside, &file);
-    MR_CHECK(result == 0, mr__status_of_errno(-result, MR_BAD_INPUT), "could not open %s: %s%s", path,
-             strerror(-result), mr__errno_hint(result));
-    MR_CHECK(entry.kind == MR__FILE, MR_BAD_INPUT, "could not read %s: it is not a file", path);
+    uint64_t expected;
+    MR_TRY(mr__namespace_open(names, path, &file, &expected, error));
     for (ssize_t got = 1; got != 0; size += (size_t)got) {
         if (capacity - size <= MR_BLOCK_PADDING) {
-            capacity = capacity == 0 ? entry.size + STEP : capacity * 2;
+            capacity = capacity == 0 ? expected + STEP : capacity * 2;
             uint8_t *grown = mr__realloc(bytes, capacity);
             MR_CHECK(grown != NULL, MR_NO_MEMORY, "no memory for the %zu bytes of %s", capacity, path);
             bytes = grown;
             mr__advise_huge(bytes, capacity);
         }
-        got = tier->ops->read_at(&file, bytes + size, capacity - size, size);
+        got = file.tier->ops->read_at(&file, bytes + size, capacity - size, size);
         MR_CHECK(got >= 0, mr__status_of_errno((int)-got, MR_BAD_INPUT), "could not read %s at offset %zu: %s", path,
                  size, strerror((int)-got));
     }
@@ -114,7 +128,7 @@ mr_status mr__namespace_load(const mr__namespace *names, const char *path, mr_sl
     bytes = NULL;
 done:
     if (file.tier != NULL)
-        tier->ops->close(&file);
+        file.tier->ops->close(&file);
     mr__free(bytes);
     return status;
 }

@@ -29,9 +29,10 @@ static mr_status matmul_plan(mr_plan *plan)
     struct matmul_params *params = plan->params;
     const size_t element = params->type == MATMUL_F32 ? sizeof(float) : sizeof(double), row = params->n * element;
     mr_slice b;
-    const mr_status status = mr_plan_read_file(plan, params->b, &b);
+    const mr_status status = mr_plan_append_file(plan, params->b, ALIGN, &b);
     if (status != MR_OK)
         return status;
+    params = plan->params;
     if (b.size == 0 || b.size % row != 0)
         return mr_plan_fail(plan, MR_BAD_INPUT, "%s has %zu bytes, and a matrix with n=%" PRIu64 " rows of %s needs a "
                             "multiple of %zu; check n= and type=", params->b, b.size, params->n,
@@ -39,9 +40,6 @@ static mr_status matmul_plan(mr_plan *plan)
     if (b.size / params->n > ROW_BYTES_MAX)
         return mr_plan_fail(plan, MR_BAD_INPUT, "%s has rows of %zu bytes with n=%" PRIu64 "; a row of the result may "
                             "have at most %d", params->b, b.size / params->n, params->n, ROW_BYTES_MAX);
-    if ((params = mr_plan_resize(plan, B_OFFSET + b.size)) == NULL)
-        return mr_plan_fail(plan, MR_NO_MEMORY, "no memory for the second matrix, %zu bytes", b.size);
-    memcpy((uint8_t *)params + B_OFFSET, b.data, b.size);
     params->p = (uint32_t)(b.size / row);
     plan->record_size = (uint32_t)row;
     plan->value_size = params->p * (uint32_t)element;

@@ -154,6 +154,10 @@ typedef struct mr_plan {
 MR_API void *mr_plan_resize(mr_plan *plan, size_t size);
 /* Reads a whole file (a side input, such as a list of patterns). *data lives until plan() returns. */
 MR_API mr_status mr_plan_read_file(mr_plan *plan, const char *path, mr_slice *content);
+/* Makes a whole file part of the params: behind what they hold, at a multiple of `alignment` (a power of two up to 64).
+ * plan->params may move. *content points into them, until they are resized. Cost: one pass, by as many threads as there are
+ * workers: for side inputs of many MiB. On failure the params are as they were. */
+MR_API mr_status mr_plan_append_file(mr_plan *plan, const char *path, size_t alignment, mr_slice *content);
 /* Reads the records first .. first + count - 1 of the dataset as they lie in its files (record_size must be set). */
 MR_API mr_status mr_plan_read_rows(mr_plan *plan, uint64_t first, size_t count, void *records);
 /* Records a sentence for the user and returns `status`: return mr_plan_fail(plan, MR_BAD_INPUT, "...", ...); */
