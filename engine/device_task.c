@@ -251,16 +251,28 @@ done:
     return status;
 }
 
+/* Tasks of a device overlap, those of one slot do not: a lane for each slot. */
+uint32_t mr__device_trace_lane(const mr__job *job, uint32_t device, uint32_t slot)
+{
+    return job->worker_count + 2 + device * job->devices.depth + slot;
+}
+
 void mr__device_trace(mr__worker *worker, const mr__device_done *done)
 {
     mr__job *job = ((mr__lane *)worker->engine)->job;
-    const uint32_t lane = job->worker_count + 2 + 4 * (worker->index - job->cpu_workers);
+    const uint32_t lane = mr__device_trace_lane(job, worker->index - job->cpu_workers, done->slot);
+    uint64_t begin = UINT64_MAX, end = 0;
     const struct {
         const char *name;
         const uint64_t *time;
     } steps[] = {{"read", done->read_ns}, {"copy in", done->copy_ns}, {"kernel", done->run_ns}, {"copy out", done->back_ns}};
-    for (uint32_t s = 0; s < MR__COUNT(steps); s++)
-        if (steps[s].time[1] > steps[s].time[0])
-            mr__trace_span(job->trace, lane + s, steps[s].name, "device", steps[s].time[0], steps[s].time[1], "task",
-                           done->id);
+    for (uint32_t s = 0; s < MR__COUNT(steps); s++) {
+        if (steps[s].time[1] <= steps[s].time[0])
+            continue;
+        mr__trace_span(job->trace, lane, steps[s].name, "device", steps[s].time[0], steps[s].time[1], "task", done->id);
+        begin = steps[s].time[0] < begin ? steps[s].time[0] : begin;
+        end = steps[s].time[1] > end ? steps[s].time[1] : end;
+    }
+    if (end > begin)
+        mr__trace_span(job->trace, lane, "map", "task", begin, end, "task", done->id);
 }

@@ -66,6 +66,7 @@ enum mr__device_pack mr__device_pack_task(const mr__task *task, mr__worker *work
 mr_status mr__device_unpack(const mr__task *task, mr__worker *worker, const mr__device_done *done,
                             const uint8_t *result, mr__error *error);
 void mr__device_trace(mr__worker *worker, const mr__device_done *done);
+uint32_t mr__device_trace_lane(const struct mr__job *job, uint32_t device, uint32_t slot);
 /* Is the job over or failing, so that a device must not be waited for? */
 bool mr__devices_stopping(mr__worker *worker);
 /* Units a second that a device is expected to do; 0: not known. */

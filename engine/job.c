@@ -121,17 +121,16 @@ static mr_status prepare(mr__job *job, mr__error *error)
     MR_TRY(mr__schedule_init(&job->schedule, job, job->worker_count, job->cpu_workers, job->devices.depth, error));
     job->schedule.device_largest = job->devices.largest_task;
     job->schedule.barrier = !job->pipelined;
-    job->trace = mr__trace_create(job->worker_count + 2 + 4 * job->devices.count);
+    job->trace = mr__trace_create(mr__device_trace_lane(job, job->devices.count, 0));
     mr__trace_name_lane(job->trace, job->worker_count, "job");
     mr__trace_name_lane(job->trace, job->worker_count + 1, "ticker");
     for (uint32_t w = 0; w < job->cpu_workers; w++)
         mr__trace_name_lane(job->trace, w, "cpu worker %u", w);
     for (uint32_t d = 0; d < job->devices.count; d++) {
-        static const char *const steps[] = {"read", "copy in", "kernel", "copy out"};
         const char *id = job->devices.item[d].config.device.id;
         mr__trace_name_lane(job->trace, job->cpu_workers + d, "%s", id);
-        for (uint32_t s = 0; s < 4; s++)
-            mr__trace_name_lane(job->trace, job->worker_count + 2 + 4 * d + s, "%s: %s", id, steps[s]);
+        for (uint32_t slot = 0; slot < job->devices.depth; slot++)
+            mr__trace_name_lane(job->trace, mr__device_trace_lane(job, d, slot), "%s: task in flight %u", id, slot + 1);
         mr__schedule_expect(&job->schedule, job->cpu_workers + d, mr__devices_expected(job, d));
     }
 done:

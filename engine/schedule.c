@@ -405,7 +405,8 @@ void mr__schedule_done(void *context, mr__worker *worker, const mr__done *done)
         mr__schedule_fail(schedule, done->status, &done->error);
     static const char *const names[] = {"map", "merge", "flush", "reduce", "sort"};
     const bool map = done->task.kind == MR__TASK_MAP;
-    mr__trace_span(job->trace, worker->index, names[done->task.kind], "task", done->started_ns, done->finished_ns,
+    if (!done->apart)           /* what overlaps has lanes of its own (device_task.c) */
+        mr__trace_span(job->trace, worker->index, names[done->task.kind], "task", done->started_ns, done->finished_ns,
                    map ? "bytes" : "partition", map ? done->task.end - done->task.begin : done->task.partition);
     pthread_mutex_lock(&schedule->mutex);
     schedule->in_flight--;

@@ -36,6 +36,7 @@ typedef struct mr__done {
     mr_status status;
     mr__error error;
     uint64_t started_ns, finished_ns;
+    bool apart;                 /* it ran beside the worker's thread, and others at the same time */
 } mr__done;
 
 /* Room for a task: now; not now (poll, then ask again); never again: the worker is lost. */

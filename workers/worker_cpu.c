@@ -44,6 +44,7 @@ static uint32_t cpu_poll(mr__worker *worker, uint64_t timeout_ns, mr__done *done
     if (!cpu->busy || max == 0)
         return 0;
     done->task = cpu->task;
+    done->apart = false;
     mr__error_clear(&done->error);
     done->started_ns = mr__now_ns();
     done->status = done->task.run(&done->task, worker, &done->error);

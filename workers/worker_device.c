@@ -28,6 +28,7 @@
 #include "clock.h"
 #include "device_channel.h"
 #include "memory.h"
+#include "parse.h"
 #include "token.h"
 
 enum state { WAITING, STARTING, WELL, GONE };
@@ -78,13 +79,16 @@ static mr__device_link *link_of(mr__worker *worker)
 mr_status mr__device_link_create(const mr__device_config *config, mr__device_link **out, mr__error *error)
 {
     mr_status status = MR_OK;
-    const char *limit = getenv("MILLRACE_DEVICE_TIMEOUT_MS");
+    const char *text = getenv("MILLRACE_DEVICE_TIMEOUT_MS");
+    uint64_t limit_ms = 0;
     mr__device_link *link = mr__alloc_zero(1, sizeof *link);
     MR_CHECK(link != NULL, MR_NO_MEMORY, "no memory for device %s", config->device.id);
     link->config = config;
     link->channel = (mr__device_channel){.socket = -1, .memory = -1};
-    link->first_ns = limit != NULL ? strtoull(limit, NULL, 10) * MILLISECOND : FIRST_NS;
-    link->task_ns = limit != NULL ? link->first_ns : TASK_NS;
+    MR_CHECK(text == NULL || (mr__parse_u64(text, &limit_ms) == MR__PARSED && limit_ms >= 1 && limit_ms <= UINT32_MAX),
+             MR_BAD_USAGE, "MILLRACE_DEVICE_TIMEOUT_MS is '%.40s'; it can be a number of milliseconds, 1 or more", text);
+    link->first_ns = text != NULL ? limit_ms * MILLISECOND : FIRST_NS;
+    link->task_ns = text != NULL ? link->first_ns : TASK_NS;
     MR_TRY(mr__token_pool_open(config->device.id, &link->pool, error));
     *out = link;
     link = NULL;
@@ -398,7 +402,7 @@ static uint32_t take_done(mr__device_link *link, mr__worker *worker, mr__done *d
         lose(link, answer->text);
         return 0;
     }
-    *done = (mr__done){.task = flight->task, .started_ns = flight->sent_ns};
+    *done = (mr__done){.task = flight->task, .started_ns = flight->sent_ns, .apart = true};
     link->story.again += answer->again;
     link->story.buffer = answer->buffer;
     if (answer->outcome == MR__DEVICE_OK) {

@@ -55,6 +55,7 @@ static uint32_t fake_poll(mr__worker *worker, uint64_t timeout_ns, mr__done *don
     if (fake->in_flight == 0 || max == 0 || (timeout_ns == 0 && !is_lost(fake)))
         return 0;
     done->task = fake->slot[0];
+    done->apart = true;
     mr__error_clear(&done->error);
     if (is_lost(fake))
         done->status = mr__fail(&done->error, MR_DEVICE_LOST, "fake device %u was lost", worker->index);
