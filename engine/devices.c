@@ -440,11 +440,9 @@ void mr__devices_fini(mr__job *job)
         mr__device_link_destroy(devices->item[i].link);
     mr__free(devices->item);
     mr__device_list_free(&devices->list);
-    if (devices->memory != NULL) {
+    if (devices->memory != NULL)
         munmap(devices->memory, devices->size);
+    if (devices->blob >= 0)
         close(devices->blob);
-    } else if (devices->blob > 0) {
-        close(devices->blob);
-    }
     *devices = (mr__devices){.blob = -1};
 }

@@ -15,6 +15,7 @@
 
 #include "fault.h"
 #include "memory.h"
+#include "parse.h"
 #include "places.h"
 
 #ifndef MR__VERSION
@@ -35,6 +36,7 @@ static mr_status apply_worker_spec(mr_session *session, const char *text, mr__er
     mr_status status = MR_OK;
     const char *buffer = getenv("MILLRACE_DEVICE_BUFFER"), *copy = getenv("MILLRACE_DEVICE_COPY");
     const char *lanes = getenv("MILLRACE_DEVICE_LANES");
+    uint64_t count = 0;
     static const char *const buffers[] = {"auto", "array", "combine"};
     if (text == NULL)
         text = getenv("MILLRACE_WORKERS");
@@ -44,9 +46,9 @@ static mr_status apply_worker_spec(mr_session *session, const char *text, mr__er
     if (session->spec_given && session->spec.cpus_given)
         session->workers = session->spec.cpus;
     session->device_zero_copy = copy == NULL || strcmp(copy, "1") != 0;
-    session->device_lanes = lanes != NULL ? (uint32_t)strtoul(lanes, NULL, 10) : 0;
-    MR_CHECK(session->device_lanes <= 16 && (session->device_lanes & (session->device_lanes - 1)) == 0, MR_BAD_USAGE,
-             "MILLRACE_DEVICE_LANES is %s; it can be 1, 2, 4, 8 or 16", lanes);
+    MR_CHECK(lanes == NULL || (mr__parse_u64(lanes, &count) == MR__PARSED && count <= 16 && (count & (count - 1)) == 0),
+             MR_BAD_USAGE, "MILLRACE_DEVICE_LANES is '%.40s'; it can be 1, 2, 4, 8 or 16, or 0: measure", lanes);
+    session->device_lanes = (uint32_t)count;
     while (buffer != NULL && session->device_buffer < MR__COUNT(buffers) &&
            strcmp(buffer, buffers[session->device_buffer]) != 0)
         session->device_buffer++;
@@ -63,7 +65,8 @@ static mr_status apply_options(mr_session *session, const mr_session_options *op
     session->memory_limit = options->memory != 0 ? options->memory : session->topology.memory_free / 100 * MEMORY_PERCENT;
     session->workers = options->workers != 0 ? options->workers : session->topology.suggested;
     MR_TRY(apply_worker_spec(session, options->worker_spec, error));
-    MR_CHECK(session->workers > 0 || session->spec.device_count > 0, MR_NO_WORKER, "this process may use no CPU\n  hint: look at its cpuset");
+    MR_CHECK(session->workers > 0 || session->spec.device_count > 0, MR_NO_WORKER,
+             "this process may use no CPU\n  hint: look at its cpuset");
     MR_CHECK(session->workers <= WORKERS_MOST, MR_BAD_USAGE, "%u workers are too many: up to %d are possible",
              session->workers, WORKERS_MOST);
     if (options->burst != NULL) {

@@ -1,6 +1,6 @@
 /* test_devices.c: whatever a device does, the answer is that of the CPU, and the job ends.
- * Oracle: the same job without devices, and for the counts a loop of the test's own. The device process is fake_device.c,
- * which fails as told. */
+ * Oracle: the same job without devices, and for the counts a loop of the test's own. The device process is
+ * fake_device.c, which fails as told. */
 #include "cmocka_all.h"
 
 #include <dirent.h>
@@ -319,6 +319,18 @@ static void test_results_of_devices_leave_memory_for_the_rest(void **state)
     }
 }
 
+static void test_a_setting_that_is_no_number_is_refused(void **state)
+{
+    mr_session *session;
+    setenv("MILLRACE_DEVICE_LANES", "four", 1);
+    assert_int_equal(mr_session_open(NULL, &session), MR_BAD_USAGE);
+    assert_non_null(strstr(mr_error(NULL), "MILLRACE_DEVICE_LANES is 'four'"));
+    unsetenv("MILLRACE_DEVICE_LANES");
+    setenv("MILLRACE_DEVICE_TIMEOUT_MS", "soon", 1);
+    assert_int_equal(run(&mr_app_tally, "cpu=1,device=fake-0")->status, MR_BAD_USAGE);
+    assert_non_null(strstr(last.error, "MILLRACE_DEVICE_TIMEOUT_MS is 'soon'"));
+}
+
 static void test_one_of_two_devices_is_enough(void **state)
 {
     setenv("FAKE_DEVICES", "2", 1);
@@ -467,6 +479,7 @@ int main(void)
         cmocka_unit_test_setup(test_a_device_that_gives_every_task_back_harms_nothing, each_set_up),
         cmocka_unit_test_setup(test_a_slow_device_does_all_while_a_fast_one_is_drained, each_set_up),
         cmocka_unit_test_setup(test_results_of_devices_leave_memory_for_the_rest, each_set_up),
+        cmocka_unit_test_setup(test_a_setting_that_is_no_number_is_refused, each_set_up),
         cmocka_unit_test_setup(test_one_of_two_devices_is_enough, each_set_up),
         cmocka_unit_test_setup(test_a_kernel_that_does_not_compile_ends_the_job_that_asked_for_it, each_set_up),
         cmocka_unit_test_setup(test_a_drained_device_is_not_used, each_set_up),
