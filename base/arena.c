@@ -97,7 +97,8 @@ void *mr__arena_alloc(mr__arena *arena, size_t size, size_t alignment)
 void *mr__arena_copy(mr__arena *arena, const void *bytes, size_t size)
 {
     void *copy = mr__arena_alloc(arena, size, 1);
-    return copy != NULL && size > 0 ? memcpy(copy, bytes, size) : copy;    /* memcpy() wants no NULL, even for 0 bytes */
+    /* memcpy() wants no NULL, even for 0 bytes */
+    return copy != NULL && size > 0 ? memcpy(copy, bytes, size) : copy;
 }
 
 char *mr__arena_strdup(mr__arena *arena, const char *text)

@@ -52,7 +52,8 @@ void *mr__pages_alloc(size_t size)
         return NULL;
     size = rounded(size);
     const size_t slack = size >= HUGE_PAGE ? HUGE_PAGE : 0;
-    uint8_t *base = mmap(NULL, size + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    uint8_t *base = mmap(NULL, size + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+                         0);
     if (base == MAP_FAILED)
         return NULL;
     if (slack != 0) {
@@ -76,7 +77,8 @@ void *mr__pages_grow(void *memory, size_t size, size_t new_size)
     void *larger = mr__pages_alloc(new_size);
     if (larger == NULL)
         return NULL;
-    /* both lie at multiples of a huge page, so the kernel moves entries of the page table, whole huge pages at a time */
+    /* both lie at multiples of a huge page, so the kernel moves entries of the page table, whole huge pages at a
+     * time */
     if (mremap(memory, rounded(size), rounded(size), MREMAP_MAYMOVE | MREMAP_FIXED, larger) == MAP_FAILED) {
         mr__pages_free(larger, new_size);
         return NULL;
@@ -88,7 +90,8 @@ void *mr__pages_grow(void *memory, size_t size, size_t new_size)
 
 void mr__pages_populate(void *memory, size_t size)
 {
-    madvise(memory, rounded(size), MADV_POPULATE_WRITE);    /* only advice: a kernel that lacks it does so page by page */
+    /* only advice: a kernel that lacks it does so page by page */
+    madvise(memory, rounded(size), MADV_POPULATE_WRITE);
 }
 
 void mr__pages_free(void *memory, size_t size)

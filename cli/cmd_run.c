@@ -97,7 +97,8 @@ static void print_summary(const cli_job *job, const mr_stats *stats)
     printf("\n  workers %" PRIu32 ", %s, %s\n", stats->workers, stats->simd, stats->read_path);
     if (stats->devices > 0)
         printf("  devices %" PRIu32 ", %s task%s%s\n", stats->devices, cli_show_count(stats->device_tasks, a),
-               stats->device_tasks == 1 ? "" : "s", stats->device_failures > 0 ? ", with failures (see the record)" : "");
+               stats->device_tasks == 1 ? "" : "s",
+               stats->device_failures > 0 ? ", with failures (see the record)" : "");
     printf("  memory  %s at most, %s spilled\n", cli_show_bytes(stats->peak_rss_bytes, a),
            stats->spilled_bytes > 0 ? cli_show_bytes(stats->spilled_bytes, b) : "nothing");
     printf("  output  %s (%" PRIu32 " part%s, %s)\n", job->job.output, stats->parts, stats->parts == 1 ? "" : "s",

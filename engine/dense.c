@@ -3,10 +3,10 @@
  * Integer sums: each worker has a table of its own; the tables are added. Floating sums over rows: each block of rows
  * has a table (blocks lie at fixed places, map_rows.c); the tables are added in the order of the blocks. So the sum of
  * a key is
- *     ((block 0 + block 1) + block 2) + ...,   each block summed in the order of its rows (or as the row kernel documents),
- * whatever the number of workers and the vector level: the same bits each time. The error is that of recursive
- * summation: at most (n - 1) u sum|x| with u = 2^-53 (N. Higham, "Accuracy and Stability of Numerical Algorithms",
- * 4.2). */
+ *     ((block 0 + block 1) + block 2) + ...,
+ * each block summed in the order of its rows (or as the row kernel documents), whatever the number of workers and the
+ * vector level: the same bits each time. The error is that of recursive summation: at most (n - 1) u sum|x| with
+ * u = 2^-53 (N. Higham, "Accuracy and Stability of Numerical Algorithms", 4.2). */
 #include "sink.h"
 
 #include "memory.h"

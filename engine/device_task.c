@@ -144,8 +144,8 @@ static mr_status add_batch(mr__job *job, mr__lane *lane, const uint64_t *values,
         lane->hashes[i] = mr__hash_staged(&staged[i], job->layout.key_suffix);
     for (uint32_t begin = 0; job->combines && begin < count;) {
         uint32_t accepted;
-        MR_TRY(mr__combine_batch(&lane->combine, staged + begin, lane->hashes + begin, (const uint8_t *)(values + begin),
-                                 count - begin, &accepted, error));
+        MR_TRY(mr__combine_batch(&lane->combine, staged + begin, lane->hashes + begin,
+                                 (const uint8_t *)(values + begin), count - begin, &accepted, error));
         begin += accepted;
         if (begin < count) {
             MR_TRY(mr__lane_flush_combine(lane, error));
@@ -265,7 +265,8 @@ void mr__device_trace(mr__worker *worker, const mr__device_done *done)
     const struct {
         const char *name;
         const uint64_t *time;
-    } steps[] = {{"read", done->read_ns}, {"copy in", done->copy_ns}, {"kernel", done->run_ns}, {"copy out", done->back_ns}};
+    } steps[] = {{"read", done->read_ns}, {"copy in", done->copy_ns},
+                 {"kernel", done->run_ns}, {"copy out", done->back_ns}};
     for (uint32_t s = 0; s < MR__COUNT(steps); s++) {
         if (steps[s].time[1] <= steps[s].time[0])
             continue;

@@ -1,16 +1,17 @@
 /* device_verify.c: the first result of each device, computed on the CPU too.
  *
- * A compiler or a driver may be wrong for just this kernel, which the known-answer probe does not know. So the first task
- * is small (schedule.c), and what comes back is compared:
+ * A compiler or a driver may be wrong for just this kernel, which the known-answer probe does not know. So the first
+ * task is small (schedule.c), and what comes back is compared:
  *   tables    the first block's, bit by bit; its kernel is made of + - * / sqrt and integers, so it must be equal
- *   pairs     the sum over all pairs of hash(key) * amount, modulo 2^64, which does not depend on what was combined when;
- *             without combine of hash(key, value); not for MIN and MAX
+ *   pairs     the sum over all pairs of hash(key) * amount, modulo 2^64, which does not depend on what was combined
+ *             when; without combine of hash(key, value); not for MIN and MAX
  *   values    not compared: floating sums over long rows differ by their order, and only the app knows by how much */
 #include "internal.h"
 
 #include "memory.h"
 
-static mr_status verify_table(mr__job *job, mr__lane *lane, const mr__task *task, const uint8_t *result, mr__error *error)
+static mr_status verify_table(mr__job *job, mr__lane *lane, const mr__task *task, const uint8_t *result,
+                              mr__error *error)
 {
     mr_status status = MR_OK;
     const size_t bytes = (size_t)job->plan.dense_keys * job->dense_width * 8;

@@ -2,9 +2,9 @@
  *
  *   --workers cpu=1,device=all -> specification -> which exist -> which the app has a kernel for -> which are worth it
  *
- * Without a word from the user GPUs and accelerators take part, and CPU devices do not: they would run on the same cores
- * as the CPU workers. A device whose measured speed is below 1/50 of the CPU workers' together costs more (a process, its
- * tasks' results) than it brings: it gets nothing, unless it was asked for alone.
+ * Without a word from the user GPUs and accelerators take part, and CPU devices do not: they would run on the same
+ * cores as the CPU workers. A device whose measured speed is below 1/50 of the CPU workers' together costs more (a
+ * process, its tasks' results) than it brings: it gets nothing, unless it was asked for alone.
  *
  * A slot holds the result of one task, so the largest task follows from the slots: dense tables per block, rows of
  * fixed size, or pairs. A text of words of one letter makes twelve bytes of pairs of each byte: slots are that large,
@@ -271,7 +271,8 @@ static mr_status write_blob(mr__job *job, mr__error *error)
     MR_CHECK(devices->blob >= 0 && ftruncate(devices->blob, (off_t)devices->size) == 0, MR_NO_MEMORY,
              "no shared memory of %zu bytes to tell devices about the job: %s", devices->size, strerror(errno));
     void *memory = mr__fault(MR__FAULT_MAP) ? MAP_FAILED
-                                            : mmap(NULL, devices->size, PROT_READ | PROT_WRITE, MAP_SHARED, devices->blob, 0);
+                                            : mmap(NULL, devices->size, PROT_READ | PROT_WRITE, MAP_SHARED,
+                                                   devices->blob, 0);
     MR_CHECK(memory != MAP_FAILED, MR_NO_MEMORY, "could not map %zu bytes for devices", devices->size);
     devices->memory = memory;
     lay_out(job, cache);

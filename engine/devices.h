@@ -71,7 +71,8 @@ uint32_t mr__device_trace_lane(const struct mr__job *job, uint32_t device, uint3
 bool mr__devices_stopping(mr__worker *worker);
 /* Units a second that a device is expected to do; 0: not known. */
 double mr__devices_expected(const struct mr__job *job, uint32_t device);
-/* device_verify.c: does the CPU get the same for this task, as far as it can be compared? MR_DEVICE_LOST: it does not. */
+/* device_verify.c: does the CPU get the same for this task, as far as it can be compared? MR_DEVICE_LOST: it does
+ * not. */
 mr_status mr__device_verify(const mr__task *task, struct mr__lane *lane, const mr__device_done *done,
                             const uint8_t *result, mr__error *error);
 /* Adds what the emitter has staged to *lane->fingerprint, in place of keeping it. */

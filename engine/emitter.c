@@ -146,7 +146,8 @@ mr_status mr__emit_flush(mr_emitter *out)
     out->long_used = 0;
     if (status != MR_OK)
         return status;
-    MR_CHECK(!lane->job->dense, MR_APP_FAILED, "the app emits pairs, but declares dense keys: they are added to with mr_add_dense_*");
+    MR_CHECK(!lane->job->dense, MR_APP_FAILED,
+             "the app emits pairs, but declares dense keys: they are added to with mr_add_dense_*");
     lane->pairs += count;
     const uint32_t fixed = lane->job->layout.key_size;
     for (uint32_t i = 0; fixed != 0 && i < count; i++)
@@ -200,7 +201,8 @@ mr_status mr__emit_bad_dense(mr_emitter *out, uint64_t key)
     if (out->status == MR_OK) {
         out->status = out->dense == NULL
                           ? mr__fail(&lane->error, MR_APP_FAILED, "the app adds to dense keys but declares none")
-                          : mr__fail(&lane->error, MR_BAD_INPUT, "the app added to dense key %llu; it declares 0 to %llu",
+                          : mr__fail(&lane->error, MR_BAD_INPUT,
+                                     "the app added to dense key %llu; it declares 0 to %llu",
                                      (unsigned long long)key, (unsigned long long)out->dense_keys - 1);
     }
     return out->status;

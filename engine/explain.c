@@ -23,11 +23,15 @@ static void explain_input(FILE *to, const mr__job *job)
         fprintf(to, "reading    %s: %s\n", mr__read_path_name(job->read.path), job->read.why);
     }
     if (job->app->input == MR_INPUT_RECORDS || job->app->input == MR_INPUT_RANGE)
-        fprintf(to, "splits     %llu blocks of %zu rows at fixed places; a task takes 1/%u of what is left, at most %llu blocks\n",
+        fprintf(to,
+                "splits     %llu blocks of %zu rows at fixed places; a task takes 1/%u of what is left, at most %llu "
+                "blocks\n",
                 (unsigned long long)job->blocks, job->block_rows, job->worker_count * 4,
                 (unsigned long long)job->largest_task);
     else
-        fprintf(to, "splits     cut at %s; a task takes 1/%u of what is left, %.0f to %.0f MiB; files up to %zu KiB stay whole\n",
+        fprintf(to,
+                "splits     cut at %s; a task takes 1/%u of what is left, %.0f to %.0f MiB; files up to %zu KiB stay "
+                "whole\n",
                 job->app->input == MR_INPUT_FILES ? "file ends" : job->app->unit == MR_WORDS ? "blanks" : "line ends",
                 job->worker_count * 4, mebibytes(job->smallest_task), mebibytes(job->largest_task), job->window >> 10);
 }
@@ -81,7 +85,8 @@ static void explain_pairs(FILE *to, const mr__job *job)
                             : "kept apart, grouped by sorting",
             job->partitions, (job->pool.capacity + 1023) >> 10);
     if (job->combines)
-        fprintf(to, "buffers    combine buffer up to %.1f MiB per worker, then its pairs go to the partitions; %s reduce\n",
+        fprintf(to,
+                "buffers    combine buffer up to %.1f MiB per worker, then its pairs go to the partitions; %s reduce\n",
                 mebibytes(job->lane_cap), job->pipelined ? "pipelined" : "barrier");
     if (job->sorts)
         fprintf(to, "order      by %s: each partition is sorted, then all are merged\n",
@@ -123,7 +128,8 @@ mr_status mr_explain(mr_session *session, const mr_job *request, char **text)
     explain_input(to, &job);
     explain_workers(to, &job);
     explain_pairs(to, &job);
-    fprintf(to, "memory     limit %.0f MiB, of which %.0f MiB for buffers; then runs are spilled to the burst directory\n",
+    fprintf(to,
+            "memory     limit %.0f MiB, of which %.0f MiB for buffers; then runs are spilled to the burst directory\n",
             mebibytes(session->memory_limit), mebibytes(job.budget.limit));
     if (request->output != NULL)
         fprintf(to, "output     %u part%s in %s\n", job.parts, job.parts == 1 ? "" : "s", request->output);

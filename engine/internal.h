@@ -141,7 +141,8 @@ typedef struct mr__job {
     uint64_t columns_hash;
     /* what the plan came to */
     bool dense, dense_f64, combines, reduces, by_range;
-    bool ordered;                   /* no combine, and reduce or the output wants pairs in an order: they can be sorted early */
+    bool ordered;                   /* no combine, and reduce or the output wants pairs in an order: they can be
+                                     * sorted early */
     bool collect;                   /* results go to runs (to be sorted, or kept in memory), not straight to parts */
     bool sorts;                     /* ... and from there, merged in order, to parts */
     uint32_t dense_width;
@@ -250,8 +251,8 @@ mr_status mr__dense_result(mr__job *job, mr__lane *lane, mr__error *error);
 /* job.c */
 mr_status mr__job_spill(mr__job *job, mr__error *error);
 void mr__job_fini(mr__job *job);
-/* result.c: room for the result of a job, before anything of it is visible; then take() cannot fail. It takes what the job
- * holds of results. */
+/* result.c: room for the result of a job, before anything of it is visible; then take() cannot fail. It takes what the
+ * job holds of results. */
 mr_status mr__result_create(mr__job *job, mr_result **result, mr__error *error);
 void mr__result_take(mr_result *result, mr__job *job);
 

@@ -1,6 +1,7 @@
 /* job.c: one run, from request to result.
  *
- *   plan -> open output, lanes, partitions -> [sample] -> team: map, reduce, sort -> [fold, next round] -> commit -> record
+ *   plan -> open output, lanes, partitions -> [sample] -> team: map, reduce, sort -> [fold, next round] -> commit
+ *     -> record
  *
  * Whatever fails, mr__job_fini() takes back all of it: what was not committed is removed, spilled runs are gone. */
 #include "internal.h"
@@ -153,7 +154,8 @@ static mr_status run_team(mr__job *job, mr__error *error)
     if (status == MR_OK || job->devices.count == 0)
         return mr__fail(error, status, "%s", lost.text);
     mr__devices_say_losses(job, why, sizeof why);
-    return mr__fail(error, status, "%s (%s)\n  hint: see millrace devices, or give the job CPU workers", lost.text, why);
+    return mr__fail(error, status, "%s (%s)\n  hint: see millrace devices, or give the job CPU workers", lost.text,
+                    why);
 }
 
 static mr_status run_rounds(mr__job *job, mr__error *error)
@@ -282,7 +284,8 @@ mr_status mr_run(mr_session *session, const mr_job *request, mr_result **result)
     mr__record_make_run(started, job.run);
     MR_CHECK(request->app != NULL && request->app->magic == MR_APP_MAGIC, MR_BAD_APP, "the job names no app");
     MR_CHECK(request->app->api_version == MR_API_VERSION && request->app->descriptor_size == sizeof(mr_app), MR_BAD_APP,
-             "app %s was built for API version %u, this is version %d\n  hint: build it again with this version's headers",
+             "app %s was built for API version %u, this is version %d\n"
+             "  hint: build it again with this version's headers",
              request->app->name, request->app->api_version, MR_API_VERSION);
     job.app = request->app->app;
     job.app_name = request->app->name;

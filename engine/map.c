@@ -1,9 +1,9 @@
 /* map.c: map tasks over text and files.
  *
  * A task is a byte range [begin, end) of the dataset. Which records are its own is decided by where they *start*: a
- * record that starts in the range is read to its end, beyond the range if need be; one that started before it belongs to
- * the task before. So a line across two splits is counted once, and a line longer than a split belongs to one task while
- * the tasks inside it find nothing.
+ * record that starts in the range is read to its end, beyond the range if need be; one that started before it belongs
+ * to the task before. So a line across two splits is counted once, and a line longer than a split belongs to one task
+ * while the tasks inside it find nothing.
  *
  *        begin - 1         begin                              end - 1
  *   ..... \n? ----------------- \n ............... \n ------------- | ----- \n .....
@@ -74,7 +74,8 @@ done:
 }
 
 /* The records of one file that start in [begin, end). */
-static mr_status map_range(mr__job *job, mr__lane *lane, uint32_t source, uint64_t begin, uint64_t end, mr__error *error)
+static mr_status map_range(mr__job *job, mr__lane *lane, uint32_t source, uint64_t begin, uint64_t end,
+                           mr__error *error)
 {
     mr_status status = MR_OK;
     const mr__kernels *kernels = mr__kernels_current();

@@ -1,8 +1,8 @@
 /* map_rows.c: map tasks over fixed-size records and over index ranges.
  *
- * Blocks of rows lie at fixed places, counted from the beginning of each file and independent of tasks and workers. That
- * is what makes floating sums over dense keys reproducible: each block's sum is kept apart (dense.c) and folded in the
- * order of the blocks, however they were spread over workers.
+ * Blocks of rows lie at fixed places, counted from the beginning of each file and independent of tasks and workers.
+ * That is what makes floating sums over dense keys reproducible: each block's sum is kept apart (dense.c) and folded in
+ * the order of the blocks, however they were spread over workers.
  *
  *   file 0: | block 0 | block 1 | 2 |    file 1: | block 3 | block 4 | ...
  *
@@ -68,8 +68,8 @@ size_t mr__pinned_stride(const mr__job *job)
     return (bytes + MR_COLUMN_ALIGNMENT - 1) & ~(size_t)(MR_COLUMN_ALIGNMENT - 1);
 }
 
-/* Memory for a pinned block, or NULL when there is none to spare. All blocks lie in one area, so that huge pages back it:
- * with small ones each round of k-means walked 65,000 of them. */
+/* Memory for a pinned block, or NULL when there is none to spare. All blocks lie in one area, so that huge pages back
+ * it: with small ones each round of k-means walked 65,000 of them. */
 static uint8_t *pin_block(mr__job *job, uint64_t index)
 {
     mr__pinned *pinned = &job->dataset->pinned;
@@ -103,7 +103,7 @@ done:
     return status;
 }
 
-/* ---- columns a tile at a time -------------------------------------------------------------------------------------- */
+/* ---- columns a tile at a time ------------------------------------------------------------------------------------ */
 
 /* What a row kernel turns into columns itself, while it walks the block (millrace/row_emit.h). */
 struct tiled {

@@ -5,9 +5,9 @@
  *     losers[2] = 1  losers[3] = 3
  *       0      1       2      3
  *
- * The next head of the winner plays only against those who lost on its way up: one comparison a level, where a heap needs
- * two (D. Knuth, "The Art of Computer Programming" 3, 5.4.1). Heads keep 24 bytes of what orders them, short keys and
- * the beginnings of their values among them, so a comparison rarely looks at the pairs. */
+ * The next head of the winner plays only against those who lost on its way up: one comparison a level, where a heap
+ * needs two (D. Knuth, "The Art of Computer Programming" 3, 5.4.1). Heads keep 24 bytes of what orders them, short keys
+ * and the beginnings of their values among them, so a comparison rarely looks at the pairs. */
 #include "internal.h"
 
 #include "memory.h"

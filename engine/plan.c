@@ -3,13 +3,14 @@
  *   validate the descriptor -> parse parameters -> the app's plan() -> layout and order of pairs -> blocks of rows
  *     -> share out the memory -> partitions, parts, chunk size
  *
- * How the memory (the limit, less what the process and the files in memory hold already, less a fixed overhead) is shared
- * out:
+ * How the memory (the limit, less what the process and the files in memory hold already, less a fixed overhead) is
+ * shared out:
  *     1/2   combine buffers of the workers; the reduce tasks read them where they are
  *     1/4   tables of the partitions (pipelined reduce)
  *     1/4   chunks on their way, readers, writers; half of it is kept free for the tables of the reduce stage
- * and in the reduce stage 3/8 for the tasks that run at once, 3/4 where there are no combine buffers. The number of partitions follows from that: one partition
- * of the largest thinkable shuffle fits a reduce task; what is larger still is sorted externally. */
+ * and in the reduce stage 3/8 for the tasks that run at once, 3/4 where there are no combine buffers. The number of
+ * partitions follows from that: one partition of the largest thinkable shuffle fits a reduce task; what is larger still
+ * is sorted externally. */
 #include "internal.h"
 
 #include <stdarg.h>
@@ -39,7 +40,7 @@ enum {
 #define BYTES_PER_PART ((uint64_t)32 << 20)
 #define BYTES_PER_RANGE ((uint64_t)4 << 20)     /* of a result in ranges: so small that a few workers share 16 MiB */
 
-/* ---- what plan() may call ------------------------------------------------------------------------------------------ */
+/* ---- what plan() may call ---------------------------------------------------------------------------------------- */
 
 void *mr_plan_resize(mr_plan *plan, size_t size)
 {
@@ -100,7 +101,7 @@ done:
     return status;
 }
 
-/* ---- the descriptor ------------------------------------------------------------------------------------------------ */
+/* ---- the descriptor ---------------------------------------------------------------------------------------------- */
 
 static mr_status validate(const mr__job *job, mr__error *error)
 {
@@ -114,7 +115,8 @@ static mr_status validate(const mr__job *job, mr__error *error)
     MR_CHECK(app->value >= MR_U64 && app->value <= MR_STRUCT, MR_BAD_APP, "app %s declares no usable value type", name);
     MR_CHECK(app->key != MR_DENSE || (sums && app->value != MR_STRUCT), MR_BAD_APP,
              "app %s: dense keys take MR_SUM or MR_COUNT over numbers", name);
-    MR_CHECK(app->combine != MR_COUNT || app->value == MR_U64, MR_BAD_APP, "app %s: MR_COUNT gives MR_U64 values", name);
+    MR_CHECK(app->combine != MR_COUNT || app->value == MR_U64, MR_BAD_APP,
+             "app %s: MR_COUNT gives MR_U64 values", name);
     MR_CHECK(app->combine != MR_COMBINE_USER || app->combine_with != NULL, MR_BAD_APP,
              "app %s: MR_COMBINE_USER needs combine_with", name);
     MR_CHECK(app->combine == MR_COMBINE_NONE || app->combine == MR_COMBINE_USER || app->value != MR_STRUCT, MR_BAD_APP,
@@ -158,7 +160,7 @@ static mr_row_fn row_function(const mr_row_kernel *row)
     return best != NULL ? best : row->scalar;
 }
 
-/* ---- pairs --------------------------------------------------------------------------------------------------------- */
+/* ---- pairs ------------------------------------------------------------------------------------------------------- */
 
 static mr__order_kind key_kind(mr_type key)
 {
@@ -203,8 +205,9 @@ static mr_status lay_out_pairs(mr__job *job, mr__error *error)
         job->sort = MR_SORT_KEY;
     job->limit = job->sort != MR_SORT_NONE || job->dense ? plan->limit : 0;
     if (job->limit > 0 && job->sort != plan->sort) {
-        MR_CHECK(plan->sort == MR_SORT_NONE, MR_BAD_USAGE, "app %s keeps the first %llu results in its own order; leave --sort away",
-                 job->app_name, (unsigned long long)job->limit);
+        MR_CHECK(plan->sort == MR_SORT_NONE, MR_BAD_USAGE,
+                 "app %s keeps the first %llu results in its own order; leave --sort away", job->app_name,
+                 (unsigned long long)job->limit);
     }
     const bool sortable = app->value == MR_U64 || app->value == MR_I64 || app->value == MR_F64;
     MR_CHECK(job->sort != MR_SORT_VALUE || (sortable && !job->reduces && !job->dense), MR_BAD_USAGE,
@@ -219,7 +222,7 @@ done:
     return status;
 }
 
-/* ---- rows ---------------------------------------------------------------------------------------------------------- */
+/* ---- rows -------------------------------------------------------------------------------------------------------- */
 
 static mr_status check_columns(const mr__job *job, mr__error *error)
 {
@@ -230,8 +233,9 @@ static mr_status check_columns(const mr__job *job, mr__error *error)
              MR_BAD_APP, "app %s declares %u columns; 1 to %d are possible", job->app_name, plan->column_count,
              MR__COLUMNS_MAX);
     for (uint32_t c = 0; c < plan->column_count; c++)
-        MR_CHECK((uint64_t)plan->columns[c].offset + mr__column_width(plan->columns[c].type) <= plan->record_size, MR_BAD_APP,
-                 "app %s: column %u lies outside the record of %u bytes", job->app_name, c, plan->record_size);
+        MR_CHECK((uint64_t)plan->columns[c].offset + mr__column_width(plan->columns[c].type) <= plan->record_size,
+                 MR_BAD_APP, "app %s: column %u lies outside the record of %u bytes", job->app_name, c,
+                 plan->record_size);
 done:
     return status;
 }
@@ -280,7 +284,8 @@ static mr_status plan_rows(mr__job *job, mr__error *error)
         const mr__sources *sources = job->dataset->sources;
         for (uint32_t s = 0; s < sources->count; s++)
             MR_CHECK(sources->items[s].size % plan->record_size == 0, MR_BAD_INPUT,
-                     "%s has %llu bytes, no multiple of the record size %u of app %s\n  hint: check the file and the app's parameters",
+                     "%s has %llu bytes, no multiple of the record size %u of app %s\n"
+                     "  hint: check the file and the app's parameters",
                      sources->items[s].path, (unsigned long long)sources->items[s].size, plan->record_size,
                      job->app_name);
         if (job->block_rows == 0)
@@ -292,7 +297,8 @@ static mr_status plan_rows(mr__job *job, mr__error *error)
             job->block_rows = sources->bytes > 0 ? (size_t)(sources->bytes / plan->record_size) : 1;
         job->block_starts = mr__arena_alloc(&job->arena, (sources->count + 1) * sizeof(uint64_t), 8);
         job->row_starts = mr__arena_alloc(&job->arena, (sources->count + 1) * sizeof(uint64_t), 8);
-        MR_CHECK(job->block_starts != NULL && job->row_starts != NULL, MR_NO_MEMORY, "no memory for the list of blocks");
+        MR_CHECK(job->block_starts != NULL && job->row_starts != NULL, MR_NO_MEMORY,
+                 "no memory for the list of blocks");
         MR_TRY(count_blocks(job, error));
         const size_t block_bytes = job->block_rows * plan->record_size;
         job->window = block_bytes < WINDOW_BYTES ? WINDOW_BYTES / block_bytes * block_bytes : block_bytes;
@@ -310,7 +316,7 @@ done:
     return status;
 }
 
-/* ---- memory and partitions ----------------------------------------------------------------------------------------- */
+/* ---- memory and partitions --------------------------------------------------------------------------------------- */
 
 static uint64_t power_of_two_above(uint64_t number)
 {
@@ -343,7 +349,8 @@ static mr_status share_memory(mr__job *job, mr__error *error)
     const uint64_t least = fixed + (uint64_t)job->worker_count * LEAST_PER_WORKER;
     const uint64_t limit = job->session->memory_limit;
     MR_CHECK(limit >= least, MR_BAD_USAGE,
-             "a memory limit of %llu MiB is too small: %u workers need at least %llu MiB\n  hint: raise --memory or lower --workers",
+             "a memory limit of %llu MiB is too small: %u workers need at least %llu MiB\n"
+             "  hint: raise --memory or lower --workers",
              (unsigned long long)(limit >> 20), job->worker_count, (unsigned long long)(least >> 20) + 1);
     mr__budget_init(&job->budget, limit - fixed);
     mr__budget_force(&job->budget, stays ? pinned : 0);
@@ -392,7 +399,7 @@ done:
     return status;
 }
 
-/* ---- all of it ----------------------------------------------------------------------------------------------------- */
+/* ---- all of it --------------------------------------------------------------------------------------------------- */
 
 static mr_status copy_columns(mr__job *job, mr__error *error)
 {

@@ -1,8 +1,9 @@
 /* plan_files.c: side inputs of an app.
  *
- * A small one (a list of patterns) is read as it is, until plan() has taken what it wants. A large one (a matrix) becomes
- * part of the params: it is read straight into them, by as many threads as there are workers, since most of the time goes
- * into touching fresh memory. Reading 128 MiB by one thread and copying it took a tenth of a product of 4096 x 4096. */
+ * A small one (a list of patterns) is read as it is, until plan() has taken what it wants. A large one (a matrix)
+ * becomes part of the params: it is read straight into them, by as many threads as there are workers, since most of the
+ * time goes into touching fresh memory. Reading 128 MiB by one thread and copying it took a tenth of a product of
+ * 4096 x 4096. */
 #include "plan_files.h"
 
 #include <errno.h>

@@ -16,7 +16,7 @@
 
 enum { EXTENTS_AHEAD = 1 << 20 };
 
-/* ---- a stream of final pairs: sorted, and combined where equal keys still meet --------------------------------------- */
+/* ---- a stream of final pairs: sorted, and combined where equal keys still meet ----------------------------------- */
 
 typedef struct stream {
     mr__sorter *sorter;
@@ -77,7 +77,7 @@ done:
     return status;
 }
 
-/* ---- groups and the user's reduce ---------------------------------------------------------------------------------- */
+/* ---- groups and the user's reduce -------------------------------------------------------------------------------- */
 
 struct mr_values {
     mr__job *job;
@@ -165,7 +165,7 @@ done:
     return status;
 }
 
-/* ---- one partition ------------------------------------------------------------------------------------------------- */
+/* ---- one partition ----------------------------------------------------------------------------------------------- */
 
 /* What goes out of a sorter: to reduce, or to the sink in the order of the result. */
 static mr_status drain(mr__job *job, mr__lane *lane, mr__sorter *sorter, bool combine, mr__sink *sink, mr__error *error)
@@ -230,8 +230,8 @@ done:
     return status;
 }
 
-/* A table that accepts no more: chunks that nobody needs any longer may hold the memory that it wants to grow into; else
- * it empties into the sorter, and its pairs meet again when they are sorted. */
+/* A table that accepts no more: chunks that nobody needs any longer may hold the memory that it wants to grow into;
+ * else it empties into the sorter, and its pairs meet again when they are sorted. */
 static mr_status make_room(mr__combine_buffer *table, mr__sorter *sorter, mr__error *error)
 {
     mr_status status = MR_OK;

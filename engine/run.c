@@ -158,8 +158,8 @@ mr_status mr__run_append(mr__run *run, mr__lane *lane, const mr__pair *pair, mr_
 {
     mr_status status = MR_OK;
     const size_t size = mr__pair_bytes(&run->layout, pair->key_size, pair->value_size);
-    MR_CHECK(size < (size_t)1 << 31, MR_BAD_INPUT, "a result of %zu bytes is too large: a key and its value may have 2 GiB",
-             size);
+    MR_CHECK(size < (size_t)1 << 31, MR_BAD_INPUT,
+             "a result of %zu bytes is too large: a key and its value may have 2 GiB", size);
     if (run->open == NULL || run->open->capacity - run->open->size < size)
         MR_TRY(open_chunk(run, lane, size, error));
     uint8_t *at = run->open->data + run->open->size;
@@ -197,7 +197,7 @@ done:
     return status;
 }
 
-/* ---- cursors ------------------------------------------------------------------------------------------------------- */
+/* ---- cursors ----------------------------------------------------------------------------------------------------- */
 
 /* The last segment whose first pair is known to be below `from`: pairs equal to `from` may begin inside it. */
 static size_t first_segment(const mr__run *run, const mr__order *order, const mr__pair *from)

@@ -18,7 +18,8 @@ enum { MR__SAMPLE_EVERY = 256 };
 
 typedef struct mr__segment {
     mr__chunk *chunk;           /* in memory; NULL: spilled */
-    const uint8_t *first;       /* a copy of its first pair or an earlier one (spilled), or its own data; NULL: unknown */
+    const uint8_t *first;       /* a copy of its first pair or an earlier one (spilled), or its own data;
+                                 * NULL: unknown */
 } mr__segment;
 
 typedef struct mr__run {

@@ -10,10 +10,10 @@
  * what is left (guided self-scheduling: C. Polychronopoulos, D. Kuck, IEEE Trans. Computers C-36, 1987), so that nobody
  * holds a large piece at the end.
  *
- * A worker's share of what is left follows from its measured speed, so a device takes as much as it can use, and one that
- * would still be busy when all others are done takes nothing more. Devices only map; while there are CPU workers, those do
- * the rest. What a device gives back (it was lost, or the task does not fit it) goes to whoever pulls next; a task that
- * does not fit devices, to a CPU worker.
+ * A worker's share of what is left follows from its measured speed, so a device takes as much as it can use, and one
+ * that would still be busy when all others are done takes nothing more. Devices only map; while there are CPU workers,
+ * those do the rest. What a device gives back (it was lost, or the task does not fit it) goes to whoever pulls next; a
+ * task that does not fit devices, to a CPU worker.
  *
  * Why FLUSH is a task: a worker's combine buffer is its own, only its thread may empty it. Whoever finds no map task
  * flushes at once (it will not map again) and then merges what came so far, as long as somebody else maps: a file that
@@ -128,7 +128,7 @@ void mr__schedule_fail(mr__schedule *schedule, mr_status status, const mr__error
     pthread_mutex_unlock(&schedule->mutex);
 }
 
-/* ---- speed --------------------------------------------------------------------------------------------------------- */
+/* ---- speed ------------------------------------------------------------------------------------------------------- */
 
 void mr__schedule_expect(mr__schedule *schedule, uint32_t worker, double rate)
 {
@@ -188,7 +188,7 @@ static bool holds_off(const mr__schedule *schedule, const mr__worker *worker, ui
            comes_too_late(schedule, worker, in_flight);
 }
 
-/* ---- cutting the input --------------------------------------------------------------------------------------------- */
+/* ---- cutting the input ------------------------------------------------------------------------------------------- */
 
 /* Where a task that would end at `end` ends: a small file is never cut in two, and no task opens too many. */
 static uint64_t end_at_file(mr__schedule *schedule, uint64_t end, uint64_t small, uint32_t most_files)
@@ -237,7 +237,7 @@ static void cut(mr__schedule *schedule, const mr__worker *worker, mr__task *task
     task->last_source = schedule->source;
 }
 
-/* ---- pulling ------------------------------------------------------------------------------------------------------- */
+/* ---- pulling ----------------------------------------------------------------------------------------------------- */
 
 static bool pull_merge(mr__schedule *schedule, mr__task *task)
 {
@@ -458,8 +458,8 @@ mr_status mr__schedule_check(mr__schedule *schedule, mr__error *error)
     MR_CHECK(schedule->mapping <= schedule->in_flight, MR_INTERNAL, "S4 broken: %llu map tasks in flight of %llu",
              (unsigned long long)schedule->mapping, (unsigned long long)schedule->in_flight);
     MR_CHECK(schedule->returned_count + schedule->on_devices <= schedule->returned_room, MR_INTERNAL,
-             "S5 broken: %u tasks given back, %u on devices, room for %u", schedule->returned_count, schedule->on_devices,
-             schedule->returned_room);
+             "S5 broken: %u tasks given back, %u on devices, room for %u", schedule->returned_count,
+             schedule->on_devices, schedule->returned_room);
     MR_CHECK(queued == schedule->merge_count, MR_INTERNAL, "S3 broken: %u partitions queued, %u in the ring", queued,
              schedule->merge_count);
 done:

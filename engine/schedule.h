@@ -1,7 +1,7 @@
 /* schedule.h: who may pull what, and when a stage is over.
  * Promise   Every byte (block) of the input is in exactly one map task that is done, every part in exactly one reduce
- *           task. A task that comes back with MR_DEVICE_LOST was not run: it is handed out again. Any other failure ends
- *           the job: no task is handed out after the first.
+ *           task. A task that comes back with MR_DEVICE_LOST was not run: it is handed out again. Any other failure
+ *           ends the job: no task is handed out after the first.
  * Threads   Any; one mutex, once per task.
  * Failure   init cannot fail. */
 #ifndef MR__SCHEDULE_H

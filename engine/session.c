@@ -62,7 +62,8 @@ static mr_status apply_options(mr_session *session, const mr_session_options *op
 {
     mr_status status = MR_OK;
     char path[MR__PATH_MAX];
-    session->memory_limit = options->memory != 0 ? options->memory : session->topology.memory_free / 100 * MEMORY_PERCENT;
+    session->memory_limit = options->memory != 0 ? options->memory
+                                                 : session->topology.memory_free / 100 * MEMORY_PERCENT;
     session->workers = options->workers != 0 ? options->workers : session->topology.suggested;
     MR_TRY(apply_worker_spec(session, options->worker_spec, error));
     MR_CHECK(session->workers > 0 || session->spec.device_count > 0, MR_NO_WORKER,
@@ -109,7 +110,8 @@ mr_status mr_session_open(const mr_session_options *options, mr_session **out)
     mr_session *session = NULL;
     *out = NULL;
     mr__error_clear(error);
-    MR_CHECK(mr__fault_arm_from_env(), MR_BAD_USAGE, "MILLRACE_FAULT must be POINT:NTH, with the numbers of base/fault.h");
+    MR_CHECK(mr__fault_arm_from_env(), MR_BAD_USAGE,
+             "MILLRACE_FAULT must be POINT:NTH, with the numbers of base/fault.h");
     session = mr__alloc_zero(1, sizeof *session);
     MR_CHECK(session != NULL, MR_NO_MEMORY, "no memory for a session");
     pthread_mutex_init(&session->burst_mutex, NULL);
@@ -167,7 +169,7 @@ done:
     return status;
 }
 
-/* ---- apps ---------------------------------------------------------------------------------------------------------- */
+/* ---- apps -------------------------------------------------------------------------------------------------------- */
 
 static mr_status app_path(const char *name, char path[MR__PATH_MAX], mr__error *error)
 {
@@ -218,8 +220,9 @@ mr_status mr_app_load(mr_session *session, const char *name, const mr_app_handle
     loaded->library = mr__fault(MR__FAULT_OPEN) ? NULL : dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (loaded->library == NULL) {
         const char *reason = dlerror();
-        status = mr__fail(error, MR_BAD_APP, "could not load app %s: %s\n  hint: `millrace apps` lists the apps; a path needs a '/'",
-                          name, reason != NULL ? reason : "it could not be opened");
+        status = mr__fail(error, MR_BAD_APP,
+                          "could not load app %s: %s\n  hint: `millrace apps` lists the apps; a path needs a '/'", name,
+                          reason != NULL ? reason : "it could not be opened");
         goto done;
     }
     loaded->handle = dlsym(loaded->library, "mr_app_entry");

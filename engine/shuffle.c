@@ -5,15 +5,15 @@
  *                                                                                            +--> spill, when the pool
  *                                                                                                 has no chunk left
  *
- * A combine buffer that never reached its cap takes no part in this: it stays where it is, in the order of the partitions,
- * and each reduce task reads its own stretch of every worker's buffer.
+ * A combine buffer that never reached its cap takes no part in this: it stays where it is, in the order of the
+ * partitions, and each reduce task reads its own stretch of every worker's buffer.
  *
- * Pipelined reduce: a worker that finds no map task, while others still map, merges what waits into the partitions' tables.
- * It never merges in place of mapping: measured on 1 GiB of Zipf text, two busy workers, merges first took 4.4 s with
- * --memory 384M and 4.5 s with 512M, against 2.9 s and 2.6 s for spilling what memory cannot hold (which overlaps with
- * mapping) and reducing afterwards, in one table that is warm. The first table that is full ends merging, and where the
- * tables' share is too small for it, it never begins. With MILLRACE_REDUCE=barrier no merge runs before the last map: for
- * comparison.
+ * Pipelined reduce: a worker that finds no map task, while others still map, merges what waits into the partitions'
+ * tables. It never merges in place of mapping: measured on 1 GiB of Zipf text, two busy workers, merges first took
+ * 4.4 s with --memory 384M and 4.5 s with 512M, against 2.9 s and 2.6 s for spilling what memory cannot hold (which
+ * overlaps with mapping) and reducing afterwards, in one table that is warm. The first table that is full ends merging,
+ * and where the tables' share is too small for it, it never begins. With MILLRACE_REDUCE=barrier no merge runs before
+ * the last map: for comparison.
  *
  * Making room spills the partition with the most bytes waiting: the fewest, largest writes for the room gained.
  *
@@ -58,7 +58,7 @@ mr_status mr__shuffle_full(void *context, mr__chunk *chunk, mr__error *error)
     return MR_OK;
 }
 
-/* ---- spilling ------------------------------------------------------------------------------------------------------ */
+/* ---- spilling ---------------------------------------------------------------------------------------------------- */
 
 static mr_status note_extent(mr__partition *partition, const mr__extent *extent, mr__error *error)
 {
@@ -118,7 +118,7 @@ mr_status mr__shuffle_need_room(void *context, mr__error *error)
     return status;
 }
 
-/* ---- merging ------------------------------------------------------------------------------------------------------- */
+/* ---- merging ----------------------------------------------------------------------------------------------------- */
 
 mr_status mr__table_add(mr__combine_buffer *table, const uint8_t *at, const uint8_t *end, const uint8_t **stopped,
                         mr__error *error)
@@ -208,8 +208,8 @@ static void unclaim(mr__partition *partition)
     pthread_mutex_unlock(&partition->mutex);
 }
 
-/* Into the partition's runs; in memory up to a share of it: what waits in chunks can be spilled when room is short, a run
- * in memory cannot. */
+/* Into the partition's runs; in memory up to a share of it: what waits in chunks can be spilled when room is short, a
+ * run in memory cannot. */
 static mr_status merge_sorted(mr__job *job, mr__lane *lane, uint32_t index, mr__error *error)
 {
     mr_status status = MR_OK;
@@ -276,7 +276,8 @@ mr_status mr__flush_task(mr__task *task, mr__worker *worker, mr__error *error)
     mr__lane *lane = &job->lanes[task->partition];      /* this worker's, or that of a device that is away */
     if (lane->job->dense)
         return MR_OK;
-    if (lane->job->combines && lane->job->layout.key_suffix != 0) {    /* its slots are not in the order of partitions */
+    if (lane->job->combines && lane->job->layout.key_suffix != 0) {
+        /* its slots are not in the order of partitions */
         MR_TRY(mr__lane_flush_combine(lane, error));
         mr__combine_buffer_clear(&lane->combine, false);
     }

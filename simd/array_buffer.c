@@ -34,8 +34,8 @@ mr_status mr__array_buffer_open(mr__array_buffer *buffer, uint32_t partition, si
         buffer->open[partition] = NULL;
         MR_TRY(buffer->full(buffer->context, chunk, error));
     }
-    MR_CHECK(size < (size_t)1 << 31, MR_BAD_INPUT, "a pair of %zu bytes is too large: keys and values together may have 2 GiB",
-             size);
+    MR_CHECK(size < (size_t)1 << 31, MR_BAD_INPUT,
+             "a pair of %zu bytes is too large: keys and values together may have 2 GiB", size);
     chunk = mr__chunk_acquire(buffer->pool, partition, size);
     if (chunk == NULL) {
         MR_TRY(buffer->need_room(buffer->context, error));
@@ -43,7 +43,8 @@ mr_status mr__array_buffer_open(mr__array_buffer *buffer, uint32_t partition, si
     }
     if (chunk == NULL)      /* a worker without an open chunk could not even spill: one is allowed beyond the budget */
         chunk = mr__chunk_acquire_forced(buffer->pool, partition, size);
-    MR_CHECK(chunk != NULL, MR_NO_MEMORY, "no memory for a chunk of %zu bytes\n  hint: lower --memory or --workers", size);
+    MR_CHECK(chunk != NULL, MR_NO_MEMORY,
+             "no memory for a chunk of %zu bytes\n  hint: lower --memory or --workers", size);
     buffer->open[partition] = chunk;
 done:
     return status;

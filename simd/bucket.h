@@ -6,10 +6,10 @@
  *   key, 16 bytes:     short: its bytes, zero-padded, and its size in the last byte, unless all keys have 16 bytes
  *                      long:  [address in the arena u64 | home u32 | low bits of the hash, 24 | 0xff]
  *
- * All marks of a bucket are compared in one word, without a branch: with one cell a slot, a key of the long tail was found
- * after one, two or three steps, and a mispredicted step costs as much as the memory access that it waits for. Counts have
- * a bucket of their own because the lines that the keys lie in decide how many of them the caches hold, and how much fresh
- * memory is touched: 21 bytes a key in place of 32. */
+ * All marks of a bucket are compared in one word, without a branch: with one cell a slot, a key of the long tail was
+ * found after one, two or three steps, and a mispredicted step costs as much as the memory access that it waits for.
+ * Counts have a bucket of their own because the lines that the keys lie in decide how many of them the caches hold, and
+ * how much fresh memory is touched: 21 bytes a key in place of 32. */
 #ifndef MR__BUCKET_H
 #define MR__BUCKET_H
 
@@ -78,7 +78,7 @@ INLINE uint32_t cells_in(const uint8_t *bucket, shape sh)
     return is_full(bucket, sh) ? sh.cells : (uint32_t)__builtin_ctzll(zeros_among(load_marks(bucket, sh), sh)) / 8;
 }
 
-/* ---- hashes and keys ----------------------------------------------------------------------------------------------- */
+/* ---- hashes and keys --------------------------------------------------------------------------------------------- */
 
 /* Its order is the order of the hash behind the skipped bits. */
 INLINE uint32_t home_of(uint64_t hash, uint32_t skip_bits)

@@ -2,29 +2,32 @@
  *
  *   hashes of a batch -> prefetch the bucket of pair i + AHEAD -> probe pair i: its marks, then the key of the cell
  *
- * Open addressing by buckets: a key lies in its home bucket, or, when that is full, in the next one that is not. The home
- * is (the top half of the hash * buckets) >> 32: so the buckets lie in the order of the hash, a table may have any number
- * of them, and the pairs of a partition (the top bits of the hash) lie side by side. Behind the last bucket lies a tail for
- * what is displaced; nothing wraps around.
+ * Open addressing by buckets: a key lies in its home bucket, or, when that is full, in the next one that is not. The
+ * home is (the top half of the hash * buckets) >> 32: so the buckets lie in the order of the hash, a table may have any
+ * number of them, and the pairs of a partition (the top bits of the hash) lie side by side. Behind the last bucket lies
+ * a tail for what is displaced; nothing wraps around.
  *
- * Why it grows first and spills late: text has a few heavy keys and a long tail. A big table keeps the heavy keys; an early
- * spill sends them out again and again. Measured with a probe on 1 GiB of Zipf text: one big table 1.2-2.7 s, a spill at
- * 16 k entries 3.3 s. When a table at its cap took in hardly more pairs than keys (`pays`), a small one serves as well.
+ * Why it grows first and spills late: text has a few heavy keys and a long tail. A big table keeps the heavy keys; an
+ * early spill sends them out again and again. Measured with a probe on 1 GiB of Zipf text: one big table 1.2-2.7 s, a
+ * spill at 16 k entries 3.3 s. When a table at its cap took in hardly more pairs than keys (`pays`), a small one serves
+ * as well.
  *
- * Growing is done in place, because fresh memory is the dearest thing here (on a virtual machine the first touch of a page
- * was measured at 0.25 GB/s, ten times slower than copying it): the pages stay, empty ones come behind them, and the
- * clusters (runs of full buckets, with the one behind them) move to their new places from the last to the first:
+ * Growing is done in place, because fresh memory is the dearest thing here (on a virtual machine the first touch of a
+ * page was measured at 0.25 GB/s, ten times slower than copying it): the pages stay, empty ones come behind them, and
+ * the clusters (runs of full buckets, with the one behind them) move to their new places from the last to the first:
  *
  *     before  |..AAA...BB..|            new home of a key >= its old one, and clusters do not overlap in order, so a
  *     after   |....A..AA......B..B...|  cluster lands behind every bucket that is still to be moved
  *
- * Both passes are sequential. Small tables double, and early; large ones grow by half, and late, to touch less. New pages are populated in one
- * call: read first, as a probe does, each would be the zero page, and then be copied with an interrupt to all cores.
+ * Both passes are sequential. Small tables double, and early; large ones grow by half, and late, to touch less. New
+ * pages are populated in one call: read first, as a probe does, each would be the zero page, and then be copied with an
+ * interrupt to all cores.
  *
  * Rejected: one table for all workers (the heavy keys would be contended cache lines); a separate array of tags (two
- * lines a probe once the table is larger than L2); low bits as the index (then what a reduce task wants is scattered over
- * the whole table, and all of it had to be copied out by partition first: 140 MB for 3.5 M words); a small table of heavy
- * keys in front (they are in the caches anyway, and its misses are as unpredictable as they are many: 30 % slower).
+ * lines a probe once the table is larger than L2); low bits as the index (then what a reduce task wants is scattered
+ * over the whole table, and all of it had to be copied out by partition first: 140 MB for 3.5 M words); a small table
+ * of heavy keys in front (they are in the caches anyway, and its misses are as unpredictable as they are many:
+ * 30 % slower).
  *
  * C1  used counts the cells with a mark; used <= grow_at.
  * C2  A cell can be reached from its home bucket without crossing a bucket that is not full.
@@ -45,7 +48,8 @@ enum {
     HUGE_FROM = 4 << 20,        /* bytes: larger tables end with a huge page */
     HUGE_PAGE = 2 << 20,
     LOAD = 9, LOAD_MOST = 12,   /* sixteenths of the cells in use before it grows: while that is cheap, and then */
-    AHEAD = 64                  /* pairs: 48 to 96 measured alike, 24 and 256 (all of the batch first) 10 to 20 % slower */
+    AHEAD = 64                  /* pairs: 48 to 96 measured alike, 24 and 256 (all of the batch first) 10 to 20 %
+                                 * slower */
 };
 #define BUCKETS_MOST ((size_t)1 << 30)
 #define COUNTS_MOST UINT32_MAX
@@ -60,7 +64,7 @@ static size_t total_buckets(const mr__combine_buffer *buffer)
     return buffer->buckets != NULL ? buffer->bucket_count + buffer->tail : 0;
 }
 
-/* ---- beginning and end --------------------------------------------------------------------------------------------- */
+/* ---- beginning and end ------------------------------------------------------------------------------------------- */
 
 void mr__combine_buffer_init(mr__combine_buffer *buffer, const mr__pair_layout *layout, const mr__combine_rule *rule,
                              mr__budget *budget, uint64_t cap, bool always_grow, uint32_t skip_bits)
@@ -145,7 +149,7 @@ void mr__combine_values(const mr__combine_rule *rule, uint32_t value_size, void 
     memcpy(into, &a, 8);
 }
 
-/* ---- growing ------------------------------------------------------------------------------------------------------- */
+/* ---- growing ----------------------------------------------------------------------------------------------------- */
 
 /* Bytes that the buffer holds now. */
 static uint64_t footprint(const mr__combine_buffer *buffer)
@@ -153,8 +157,8 @@ static uint64_t footprint(const mr__combine_buffer *buffer)
     return buffer->mapped + buffer->arena_reserved;
 }
 
-/* After buckets were added: every cluster of the first `old_total` buckets goes to its new place, the last one first. When
- * it fails the table is lost. */
+/* After buckets were added: every cluster of the first `old_total` buckets goes to its new place, the last one first.
+ * When it fails the table is lost. */
 INLINE mr_status move_clusters(mr__combine_buffer *buffer, size_t old_total, shape sh, mr__error *error)
 {
     mr_status status = MR_OK;
@@ -259,7 +263,8 @@ static mr_status grow(mr__combine_buffer *buffer, bool *grown, mr__error *error)
     uint8_t *buckets = mr__pages_grow(buffer->buckets, buffer->mapped, bytes);
     if (buckets == NULL)
         mr__budget_release(buffer->budget, more);
-    MR_CHECK(buckets != NULL, MR_NO_MEMORY, "no memory for a combine buffer of %zu bytes\n  hint: lower --memory", bytes);
+    MR_CHECK(buckets != NULL, MR_NO_MEMORY,
+             "no memory for a combine buffer of %zu bytes\n  hint: lower --memory", bytes);
     mr__pages_populate(buckets + buffer->mapped, more);
     buffer->buckets = buckets;
     buffer->mapped = bytes;
@@ -278,7 +283,7 @@ bool mr__combine_buffer_pays(const mr__combine_buffer *buffer)
     return buffer->used < PAYS_FROM || buffer->offered >= buffer->used + buffer->used / 2;
 }
 
-/* ---- probing ------------------------------------------------------------------------------------------------------- */
+/* ---- probing ----------------------------------------------------------------------------------------------------- */
 
 /* What a batch does with a value, known at compile time in each copy of probe_batch. */
 enum op { OP_COUNT, OP_SUM_U64, OP_SUM_F64, OP_ANY };
@@ -419,8 +424,8 @@ done:
 }
 
 /* Each copy has its operation and its shape as constants. */
-static mr_status probe_counts(mr__combine_buffer *b, const mr__staged *k, const uint64_t *h, const uint8_t *v, uint32_t n,
-                              uint32_t *accepted, mr__error *error)
+static mr_status probe_counts(mr__combine_buffer *b, const mr__staged *k, const uint64_t *h, const uint8_t *v,
+                              uint32_t n, uint32_t *accepted, mr__error *error)
 {
     if (b->sized && b->skip_bits == 0)
         return probe_batch(b, k, h, v, 0, COUNTS, true, 0, n, accepted, OP_COUNT, error);
@@ -480,7 +485,8 @@ mr_status mr__combine_batch(mr__combine_buffer *buffer, const mr__staged *keys, 
                 part = (uint32_t)room;
         }
         status = probe(buffer, keys + *accepted, hashes + *accepted,
-                       values != NULL ? values + (size_t)*accepted * buffer->layout.value_size : NULL, part, &taken, error);
+                       values != NULL ? values + (size_t)*accepted * buffer->layout.value_size : NULL, part, &taken,
+                       error);
         *accepted += taken;
         buffer->offered += taken;
         if (status != MR_OK || taken < part)
@@ -490,7 +496,7 @@ done:
     return status;
 }
 
-/* ---- walking ------------------------------------------------------------------------------------------------------- */
+/* ---- walking ----------------------------------------------------------------------------------------------------- */
 
 static void pair_at(const mr__combine_buffer *buffer, size_t bucket, uint32_t index, mr__cell_cursor *cursor,
                     mr__pair *pair)

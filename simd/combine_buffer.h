@@ -3,8 +3,10 @@
  * Layout    private; bucket.h draws it.
  * Owner     The caller owns the buffer; long keys are copied into its arena.
  * Threads   One.
- * Cost      About one cache line a pair, two where values are no counts; a batch is prefetched, so that its misses overlap.
- * Failure   MR_NO_MEMORY. Not a failure: `accepted` < count, when the table is at its cap: flush it, and offer the rest. */
+ * Cost      About one cache line a pair, two where values are no counts; a batch is prefetched, so that its misses
+ *           overlap.
+ * Failure   MR_NO_MEMORY. Not a failure: `accepted` < count, when the table is at its cap: flush it, and offer the
+ *           rest. */
 #ifndef MR__COMBINE_BUFFER_H
 #define MR__COMBINE_BUFFER_H
 
@@ -47,10 +49,10 @@ typedef struct mr__combine_buffer {
     size_t arena_reserved;      /* bytes of the arena that are reserved in budget */
 } mr__combine_buffer;
 
-/* cap: bytes. The first table is small (L2-sized at most) and grows. layout->value_size: bytes of a value; for MR_COUNT it
- * is 8 here, though staged values are absent. skip_bits: 0 for a table over all partitions, whose buckets then lie in the
- * order of the partitions (mr__combine_buffer_next_of); the bits of the partition for a table of one. MR_COUNT without
- * always_grow: only counts come, values are NULL. */
+/* cap: bytes. The first table is small (L2-sized at most) and grows. layout->value_size: bytes of a value; for MR_COUNT
+ * it is 8 here, though staged values are absent. skip_bits: 0 for a table over all partitions, whose buckets then lie
+ * in the order of the partitions (mr__combine_buffer_next_of); the bits of the partition for a table of one. MR_COUNT
+ * without always_grow: only counts come, values are NULL. */
 void mr__combine_buffer_init(mr__combine_buffer *buffer, const mr__pair_layout *layout, const mr__combine_rule *rule,
                              mr__budget *budget, uint64_t cap, bool always_grow, uint32_t skip_bits);
 void mr__combine_buffer_fini(mr__combine_buffer *buffer);
@@ -73,9 +75,10 @@ typedef struct mr__cell_cursor {
 
 /* Walks all pairs in the order of the buckets; false at the end. */
 bool mr__combine_buffer_next(const mr__combine_buffer *buffer, mr__cell_cursor *cursor, mr__pair *pair);
-/* Walks the pairs of one partition of 2^partition_bits, of a table with skip_bits 0. Any number of threads may walk a table
- * that nobody writes to. Cost: the buckets of that partition only. */
-mr__cell_cursor mr__combine_buffer_partition(const mr__combine_buffer *buffer, uint32_t partition, uint32_t partition_bits);
+/* Walks the pairs of one partition of 2^partition_bits, of a table with skip_bits 0. Any number of threads may walk a
+ * table that nobody writes to. Cost: the buckets of that partition only. */
+mr__cell_cursor mr__combine_buffer_partition(const mr__combine_buffer *buffer, uint32_t partition,
+                                           uint32_t partition_bits);
 bool mr__combine_buffer_next_of(const mr__combine_buffer *buffer, mr__cell_cursor *cursor, mr__pair *pair);
 
 /* Is combining worth while? false when a table that has grown past the caches took in hardly more pairs than keys. */

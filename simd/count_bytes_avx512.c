@@ -228,7 +228,7 @@ static void count_rest(batch *b, const uint8_t *bytes, size_t size)
     b->counts[0] -= BATCH - size;
 }
 
-/* ---- many values -------------------------------------------------------------------------------------------------- */
+/* ---- many values ------------------------------------------------------------------------------------------------- */
 
 typedef struct stream {
     size_t used;

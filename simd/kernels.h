@@ -43,8 +43,8 @@ typedef struct mr__kernels {
     /* Rows to columns; columns[c] is aligned and has room for rows rounded up to MR_ROW_PADDING, which are zeroed. */
     void (*transpose)(const uint8_t *records, size_t rows, uint32_t record_size, const mr_column *columns,
                       uint32_t column_count, void *const *out);
-    /* The same in tiles: after plan_tiles(), transpose_tile() makes columns of the rows first .. first + rows - 1 (first
-     * a multiple of MR_ROW_PADDING), from out[c] on. Up to MR__TILE_COLUMNS columns. */
+    /* The same in tiles: after plan_tiles(), transpose_tile() makes columns of the rows first .. first + rows - 1
+     * (first a multiple of MR_ROW_PADDING), from out[c] on. Up to MR__TILE_COLUMNS columns. */
     void (*plan_tiles)(mr__transposition *plan, const uint8_t *records, size_t rows, uint32_t record_size,
                        const mr_column *columns, uint32_t column_count);
     void (*transpose_tile)(const mr__transposition *plan, size_t first, size_t rows, void *const *out);

@@ -4,8 +4,8 @@
  *     fixed keys                    [key][value]
  *     variable keys and values      [key size u32][value size u32][key][value]      (the text that a reduce wrote)
  *
- * Nothing is aligned and nothing is padded: pairs are written and read in order, and memory and disk hold only bytes that
- * mean something. */
+ * Nothing is aligned and nothing is padded: pairs are written and read in order, and memory and disk hold only bytes
+ * that mean something. */
 #ifndef MR__PAIR_H
 #define MR__PAIR_H
 
@@ -75,8 +75,8 @@ static inline uint8_t *mr__pair_write(const mr__pair_layout *layout, uint8_t *at
 
 /* ---- hash ----------------------------------------------------------------------------------------------------------
  * The top MR__PARTITION_BITS bits choose the partition, the low bits the slot in a table, bits 32.. are the tag. It is
- * the same at every vector level and on every rank. Short keys: one 64x64 -> 128 bit multiplication folded by xor, as in
- * wyhash; long ones: XXH3. */
+ * the same at every vector level and on every rank. Short keys: one 64x64 -> 128 bit multiplication folded by xor, as
+ * in wyhash; long ones: XXH3. */
 
 enum { MR__PARTITION_BITS = 12 };
 
@@ -103,7 +103,8 @@ static inline const uint8_t *mr__staged_key(const mr__staged *staged)
     return staged->data != NULL ? staged->data : (const uint8_t *)staged->head;
 }
 
-/* Stages a key that is already safe to point to (no copy of long keys). Reads 16 bytes at `key`: they must be readable. */
+/* Stages a key that is already safe to point to (no copy of long keys). Reads 16 bytes at `key`: they must be
+ * readable. */
 static inline void mr__stage_in_place(mr__staged *staged, const uint8_t *key, uint32_t size)
 {
     if (size <= MR_INLINE_KEY) {

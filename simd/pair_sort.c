@@ -12,8 +12,8 @@
  * Why windows, and not comparisons below the first prefix: counts are mostly 1, 2 or 3, so by value most pairs share
  * their prefix, and words share beginnings. 12.3 million words by count: see the commit that brought this.
  *
- * Windows are padded with zeros, so "a" and "a\0" look alike; keys that end inside equal windows and differ in length are
- * compared. So are buckets at DEEPEST levels of the recursion: keys can be made that need a level each. */
+ * Windows are padded with zeros, so "a" and "a\0" look alike; keys that end inside equal windows and differ in length
+ * are compared. So are buckets at DEEPEST levels of the recursion: keys can be made that need a level each. */
 #include "pair_sort.h"
 
 #include <stdlib.h>
@@ -111,7 +111,8 @@ static int compare_keys(const mr__pair_layout *layout, mr__order_kind kind, cons
     const uint32_t a_group = group_size(layout, a), b_group = group_size(layout, b);
     const int groups = compare_bytes(a->key, a_group, b->key, b_group);
     return groups != 0 ? groups
-                       : compare_bytes(a->key + a_group, a->key_size - a_group, b->key + b_group, b->key_size - b_group);
+                       : compare_bytes(a->key + a_group, a->key_size - a_group, b->key + b_group,
+                                       b->key_size - b_group);
 }
 
 int mr__order_compare(const mr__order *order, const mr__pair *a, const mr__pair *b, bool with_value)
@@ -152,7 +153,7 @@ static void insertion_sort(const mr__order *order, mr__ref *refs, size_t count)
     }
 }
 
-/* ---- windows ------------------------------------------------------------------------------------------------------- */
+/* ---- windows ----------------------------------------------------------------------------------------------------- */
 
 /* What orders pairs, in turn. */
 typedef enum field { VALUE_NUMBER, KEY_NUMBER, GROUP, SUFFIX, VALUE, NOTHING } field;

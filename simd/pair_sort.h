@@ -1,11 +1,11 @@
 /* pair_sort.h: the order of pairs, and sorting references to them.
- * Order     bytes: by key like memcmp, a prefix before what it begins; u32, u64: by the number; value: descending by the
- *           value, then ascending by the key. Equal keys are ordered by their values' bytes, so the order of a set of
- *           pairs is the same however many workers made it. A key suffix counts only among keys that are equal
+ * Order     bytes: by key like memcmp, a prefix before what it begins; u32, u64: by the number; value: descending by
+ *           the value, then ascending by the key. Equal keys are ordered by their values' bytes, so the order of a set
+ *           of pairs is the same however many workers made it. A key suffix counts only among keys that are equal
  *           without it, so the pairs of a group lie side by side.
  * Threads   Pure functions on the caller's memory.
- * Cost      A most-significant-digit radix sort, 8 bytes at a time (P. McIlroy, K. Bostic, D. McIlroy, "Engineering Radix
- *           Sort", 1993); comparisons only in small groups. */
+ * Cost      A most-significant-digit radix sort, 8 bytes at a time (P. McIlroy, K. Bostic, D. McIlroy, "Engineering
+ *           Radix Sort", 1993); comparisons only in small groups. */
 #ifndef MR__PAIR_SORT_H
 #define MR__PAIR_SORT_H
 

@@ -21,7 +21,8 @@ mr_status mr__namespace_mount(mr__namespace *names, const char *prefix, mr__tier
 /* *inside points into path. */
 mr__tier *mr__namespace_resolve(const mr__namespace *names, const char *path, const char **inside);
 
-/* A file for reading, which the caller closes through its tier, and its size. MR_BAD_INPUT: it cannot be opened, or is none. */
+/* A file for reading, which the caller closes through its tier, and its size. MR_BAD_INPUT: it cannot be opened, or is
+ * none. */
 mr_status mr__namespace_open(const mr__namespace *names, const char *path, mr__file *file, uint64_t *size,
                              mr__error *error);
 /* A whole file (a side input); content->data: mr__free() it. MR_BAD_INPUT, MR_NO_MEMORY. */

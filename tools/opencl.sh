@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # opencl.sh: the OpenCL platforms that the tests use, whatever else this machine has: Debian's pocl, and Intel's runtime
 # for CPUs, which PyPI has. Leaves .venv-opencl/icd, a folder for the ICD loader (OCL_ICD_VENDORS names it) with a file
-# for each platform. Run again it does nothing. Without Intel's runtime it says why and ends well: the tests that need two
-# platforms say that they were skipped.
+# for each platform. Run again it does nothing. Without Intel's runtime it says why and ends well: the tests that need
+# two platforms say that they were skipped.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . tools/lib.sh

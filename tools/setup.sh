@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# setup.sh SECTION...: installs what is missing of the named sections of tools/packages.txt: build test demo bench tools.
-# Works on a bare Debian 12, as root or through sudo, and asks nothing. Where nothing is missing it does nothing and
-# needs no network.
+# setup.sh SECTION...: installs what is missing of the named sections of tools/packages.txt: build test demo bench
+# tools. Works on a bare Debian 12, as root or through sudo, and asks nothing. Where nothing is missing it does nothing
+# and needs no network.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . tools/lib.sh

@@ -1,9 +1,9 @@
 /* device_channel.c: why a process, and how it dies.
  *
- * A kernel that segfaults takes its process with it, and one that never ends can only be ended with it. So kernels run in
- * a process that this one can lose. posix_spawn() executes it without a fork of our threads; its end of the socket is
- * descriptor 3, the others are close-on-exec. It ends by itself when the socket closes, also when we are killed; close()
- * does not rely on that and kills it.
+ * A kernel that segfaults takes its process with it, and one that never ends can only be ended with it. So kernels run
+ * in a process that this one can lose. posix_spawn() executes it without a fork of our threads; its end of the socket
+ * is descriptor 3, the others are close-on-exec. It ends by itself when the socket closes, also when we are killed;
+ * close() does not rely on that and kills it.
  *
  * Its output goes nowhere, since drivers print; with MILLRACE_DEVICE_DEBUG in the environment it goes to ours. */
 #include "device_channel.h"
@@ -130,7 +130,8 @@ mr_status mr__device_send(mr__device_channel *channel, const mr__device_message 
     do {
         sent = sendmsg(channel->socket, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
     } while (sent < 0 && errno == EINTR);
-    MR_CHECK(sent == (ssize_t)message->size, MR_DEVICE_LOST, "the device process takes no messages: %s", strerror(errno));
+    MR_CHECK(sent == (ssize_t)message->size, MR_DEVICE_LOST,
+             "the device process takes no messages: %s", strerror(errno));
 done:
     return status;
 }
@@ -150,7 +151,8 @@ static bool fits(const mr__device_answer *answer, size_t size)
 static mr_status say_how_it_ended(mr__device_channel *channel, mr__error *error)
 {
     int how = 0;
-    for (int tries = 0; tries < 100; tries++) {     /* the socket closes a moment before the process is to be waited for */
+    /* the socket closes a moment before the process is to be waited for */
+    for (int tries = 0; tries < 100; tries++) {
         const pid_t ended = waitpid(channel->process, &how, WNOHANG);
         if (ended == channel->process) {
             channel->process = 0;

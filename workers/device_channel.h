@@ -1,11 +1,11 @@
 /* device_channel.h: a device process and the socket to it (device_protocol.h has the messages).
- * Promise   The process is executed, never forked from this one's threads; it ends when the channel is closed, or when this
- *           process dies, whatever its kernels do.
+ * Promise   The process is executed, never forked from this one's threads; it ends when the channel is closed, or when
+ *           this process dies, whatever its kernels do.
  * Owner     A channel lies in the caller's memory: open and close. Result memory belongs to the channel.
  * Threads   One.
  * Cost      open(): an exec; nothing waits for the process to be ready.
- * Failure   MR_NO_WORKER: the program cannot be run. MR_NO_MEMORY. MR_DEVICE_LOST: the process is gone, or does not keep to
- *           the protocol. */
+ * Failure   MR_NO_WORKER: the program cannot be run. MR_NO_MEMORY. MR_DEVICE_LOST: the process is gone, or does not
+ *           keep to the protocol. */
 #ifndef MR__DEVICE_CHANNEL_H
 #define MR__DEVICE_CHANNEL_H
 

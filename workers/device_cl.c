@@ -531,7 +531,8 @@ mr_status mr__cl_clear(const mr__cl *cl, cl_command_queue queue, cl_mem buffer, 
     const cl_ulong zero = 0;
     const size_t whole = (size + sizeof zero - 1) / sizeof zero * sizeof zero;
     cl_event cleared = NULL;
-    cl_int code = CALL(MR__CL_FILL, clEnqueueFillBuffer(queue, buffer, &zero, sizeof zero, 0, whole, 0, NULL, &cleared));
+    cl_int code = CALL(MR__CL_FILL, clEnqueueFillBuffer(queue, buffer, &zero, sizeof zero, 0, whole, 0, NULL,
+                                                         &cleared));
     if (code == CL_SUCCESS)
         code = clWaitForEvents(1, &cleared);
     mr__cl_event_release(&cleared);

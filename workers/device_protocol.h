@@ -1,17 +1,17 @@
-/* device_protocol.h: what the engine's end of a device worker (worker_device.c) and the device process (millrace-device)
- * say to each other.
+/* device_protocol.h: what the engine's end of a device worker (worker_device.c) and the device process
+ * (millrace-device) say to each other.
  *
- *   engine  --JOB (job blob, result memory as file descriptors)-->  device     compiles, chooses lanes, probes itself
- *           <------------------------------------------- READY --
- *           --TASK id, slot, segments (+ its token)------------->              reads the segments, copies, runs, copies back
- *           <------------------------------------ DONE id, slot --              the result lies in the slot
- *           --ROUND (the params in the blob have changed)------->              between tasks only: none is in flight
- *           --PROBE--------------------------------------------->              the known-answer kernels
- *           <------------------------------------------ PROBED --
+ *   engine --JOB (job blob, result memory as file descriptors)--> device  compiles, chooses lanes, probes itself
+ *          <------------------------------------------- READY --
+ *          --TASK id, slot, segments (+ its token)------------->          reads the segments, copies, runs, copies back
+ *          <------------------------------------ DONE id, slot --          the result lies in the slot
+ *          --ROUND (the params in the blob have changed)------->          between tasks only: none is in flight
+ *          --PROBE--------------------------------------------->          the known-answer kernels
+ *          <------------------------------------------ PROBED --
  *
- * The channel is a Unix socket of whole messages (SOCK_SEQPACKET), file descriptor MR__DEVICE_SOCKET in the device process.
- * When it closes, the process ends at once, whatever its kernels do: a thread of its own waits for that. Every message
- * begins with mr__device_message; a size that does not fit its kind is a protocol error and ends the process.
+ * The channel is a Unix socket of whole messages (SOCK_SEQPACKET), file descriptor MR__DEVICE_SOCKET in the device
+ * process. When it closes, the process ends at once, whatever its kernels do: a thread of its own waits for that. Every
+ * message begins with mr__device_message; a size that does not fit its kind is a protocol error and ends the process.
  *
  * Job blob: a memfd of mr__device_job and what its offsets name. Result memory: a memfd of `slots` slots of
  * `slot_bytes` each, or of fewer where the user gave this device less to do at once than another one; a slot belongs to
@@ -19,8 +19,8 @@
  *
  * What a slot holds after DONE, by form:
  *   ROWS      `blocks` dense tables, dense_keys * width values of 8 bytes each, in the order of the task's blocks
- *   TEXT      pairs: mr__device_pair, then the key (and `suffix_size` bytes of suffix), padded to 8; or, with dense keys,
- *             one dense table of u64
+ *   TEXT      pairs: mr__device_pair, then the key (and `suffix_size` bytes of suffix), padded to 8; or, with dense
+ *             keys, one dense table of u64
  *   RECORDS   rows * value_size bytes: the value of each row; the key is the row's number in the dataset */
 #ifndef MR__DEVICE_PROTOCOL_H
 #define MR__DEVICE_PROTOCOL_H
@@ -70,8 +70,8 @@ typedef struct mr__device_job {
     mr__device_range cache;         /* path of the cache directory, terminated; size 0: keep nothing */
 } mr__device_job;
 
-/* A run of bytes of one file. ROWS and RECORDS: whole blocks. TEXT: the records that start in it, read to their ends, as
- * map.c says; at the beginning of a file (offset 0) a record starts. */
+/* A run of bytes of one file. ROWS and RECORDS: whole blocks. TEXT: the records that start in it, read to their ends,
+ * as map.c says; at the beginning of a file (offset 0) a record starts. */
 typedef struct mr__device_segment {
     uint32_t file;
     uint32_t blocks;                /* ROWS, RECORDS */
@@ -97,8 +97,8 @@ typedef struct mr__device_task {    /* TASK: this, then the segments; the token'
 
 enum mr__device_outcome {
     MR__DEVICE_OK,
-    MR__DEVICE_UNFIT,               /* this task is not for a device (a word longer than its buffer, a bound exceeded for
-                                     * good): a CPU runs it; the device is well */
+    MR__DEVICE_UNFIT,               /* this task is not for a device (a word longer than its buffer, a bound exceeded
+                                     * for good): a CPU runs it; the device is well */
     MR__DEVICE_BAD_DATA,            /* reading failed, or a key was out of range: a CPU runs it and says so properly */
     MR__DEVICE_BROKEN               /* an OpenCL call failed, or the result is not possible: the device is not well */
 };
@@ -109,7 +109,8 @@ typedef struct mr__device_done {    /* DONE */
     uint32_t slot, outcome;
     uint64_t bytes;                 /* of the slot that are the result */
     uint64_t pairs, rows;           /* pairs before combining; rows mapped */
-    uint64_t read_ns[2], copy_ns[2], run_ns[2], back_ns[2];     /* begin and end of each step, CLOCK_MONOTONIC; 0 0: none */
+    uint64_t read_ns[2], copy_ns[2], run_ns[2], back_ns[2];     /* begin and end of each step, CLOCK_MONOTONIC;
+                                     * 0 0: none */
     uint32_t again;                 /* how often blocks ran again with a larger buffer, or a smaller block */
     uint32_t buffer;                /* mr__device_buffer: what was used */
     char text[MR__DEVICE_TEXT];     /* unless OK: why; "" else */

@@ -7,9 +7,9 @@
  *   DENSE     launch: add to a dense table; it is read once, at the end of the task
  *
  * AUTO combines as long as that pays: while the tables hold less than half as many keys as there were pairs; on a CPU,
- * whose work-items wait for each probe of the table, an eighth (Intel's runtime, words of Zipf text with 18 % of the keys
- * new: 100 MB/s by arrays, 69 by tables; with 4,000 words in all: 105 and 191). A table
- * pays for its reading back, an array for a second launch and for every pair; 16 bytes a pair, as 16 bytes a slot.
+ * whose work-items wait for each probe of the table, an eighth (Intel's runtime, words of Zipf text with 18 % of the
+ * keys new: 100 MB/s by arrays, 69 by tables; with 4,000 words in all: 105 and 191). A table pays for its reading back,
+ * an array for a second launch and for every pair; 16 bytes a pair, as 16 bytes a slot.
  * Keys with a suffix (the number of their file) combine only in a text of one file, since the table does not know
  * files.
  *

@@ -1,9 +1,9 @@
 /* device_transfer.c: buffers and files. A file stays open, and mapped as a whole, until another one is read.
  *
  * Mapped pages are made present by the reading thread (MADV_POPULATE_READ), so that the kernel's threads do not stop at
- * page faults, and reading overlaps with the kernel of another slot. The device gets whole pages, and the kernel a part of
- * them: drivers copy memory that begins elsewhere. A file that is cut short meanwhile reads as zeros (guard.h), and the
- * task fails. */
+ * page faults, and reading overlaps with the kernel of another slot. The device gets whole pages, and the kernel a part
+ * of them: drivers copy memory that begins elsewhere. A file that is cut short meanwhile reads as zeros (guard.h), and
+ * the task fails. */
 #include "device_transfer.h"
 
 #include <errno.h>

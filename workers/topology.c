@@ -181,8 +181,8 @@ static void apply_cgroup(mr__topology *topology)
         topology->memory_free = limits.memory_free;
 }
 
-/* hwloc's reader of Linux prints a complaint when /sys is not mounted (a chroot, some containers), and a library does not
- * print. Without it hwloc still asks the processors themselves. */
+/* hwloc's reader of Linux prints a complaint when /sys is not mounted (a chroot, some containers), and a library does
+ * not print. Without it hwloc still asks the processors themselves. */
 static void keep_quiet(hwloc_topology_t machine)
 {
     if (access("/sys/devices/system/cpu", X_OK) != 0 && access("/sys/bus/cpu/devices", X_OK) != 0)

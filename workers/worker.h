@@ -2,8 +2,8 @@
  * that feeds one device process), command (a mapper or reducer in any language).
  *
  * Every worker has one thread of the team, and every thread runs the same loop: is there room for a task? pull one from
- * the source, submit it, poll for what is done, hand that back. A CPU worker runs the task inside poll; other kinds keep
- * several in flight.
+ * the source, submit it, poll for what is done, hand that back. A CPU worker runs the task inside poll; other kinds
+ * keep several in flight.
  *
  * Threads   A worker is used by its own thread only. The source is called from all of them.
  * Failure   A task that fails comes back with its status; a worker that is lost gives its tasks back with
@@ -72,8 +72,8 @@ typedef struct mr__task_source {
     /* Blocks until a task is there or the stage is over; MR__WAIT only if the worker has tasks in flight. */
     enum mr__pull (*pull)(void *context, mr__worker *worker, uint32_t in_flight, mr__task *task);
     void (*done)(void *context, mr__worker *worker, const mr__done *done);
-    /* The worker has neither room nor a task in flight; it could not start, is lost, or asks whether all is over, so that
-     * it may go. */
+    /* The worker has neither room nor a task in flight; it could not start, is lost, or asks whether all is over, so
+     * that it may go. */
     bool (*over)(void *context, mr__worker *worker);
 } mr__task_source;
 

@@ -11,8 +11,8 @@
  * process; the tasks in flight go back as if they had never been given: nothing of a task is taken in before its result
  * is whole and looks right. token.c counts the failures of all jobs and says when to try again.
  *
- * Nobody waits for a device: while it starts or is away it takes no task and holds none; a task's time is limited by what
- * its size should take, twenty times over, and a fixed time besides, before any was measured a longer one
+ * Nobody waits for a device: while it starts or is away it takes no task and holds none; a task's time is limited by
+ * what its size should take, twenty times over, and a fixed time besides, before any was measured a longer one
  * ($MILLRACE_DEVICE_TIMEOUT_MS sets both).
  *
  * D1  There is a process in STARTING and WELL, and only there.
@@ -86,7 +86,8 @@ mr_status mr__device_link_create(const mr__device_config *config, mr__device_lin
     link->config = config;
     link->channel = (mr__device_channel){.socket = -1, .memory = -1};
     MR_CHECK(text == NULL || (mr__parse_u64(text, &limit_ms) == MR__PARSED && limit_ms >= 1 && limit_ms <= UINT32_MAX),
-             MR_BAD_USAGE, "MILLRACE_DEVICE_TIMEOUT_MS is '%.40s'; it can be a number of milliseconds, 1 or more", text);
+             MR_BAD_USAGE, "MILLRACE_DEVICE_TIMEOUT_MS is '%.40s'; it can be a number of milliseconds, 1 or more",
+             text);
     link->first_ns = text != NULL ? limit_ms * MILLISECOND : FIRST_NS;
     link->task_ns = text != NULL ? link->first_ns : TASK_NS;
     MR_TRY(mr__token_pool_open(config->device.id, &link->pool, error));
@@ -556,8 +557,8 @@ mr_status mr__device_link_check(const mr__device_link *link, mr__error *error)
     uint32_t used = 0;
     for (uint32_t slot = 0; slot < MR__DEVICE_SLOTS; slot++) {
         used += link->flight[slot].used;
-        MR_CHECK(!link->flight[slot].used || (slot < link->config->depth && link->flight[slot].token.fd >= 0), MR_INTERNAL,
-                 "D2 broken: flight %u has no token or no slot", slot);
+        MR_CHECK(!link->flight[slot].used || (slot < link->config->depth && link->flight[slot].token.fd >= 0),
+                 MR_INTERNAL, "D2 broken: flight %u has no token or no slot", slot);
     }
     MR_CHECK(link->channel.process == 0 || link->state == STARTING || link->state == WELL, MR_INTERNAL,
              "D1 broken: a process in state %d", (int)link->state);

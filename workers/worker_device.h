@@ -1,8 +1,10 @@
-/* worker_device.h: the engine's end of a device: a worker whose tasks run in a process of their own (device_protocol.h).
- * Promise   A task that was submitted comes back exactly once: done, with its result taken in; or with MR_DEVICE_LOST, as if
- *           it had never been given. No task is in flight without its token. Whatever the device does, poll() returns.
- * Owner     A link is one device of one job, kept from round to round: create and destroy. It is the worker's config; its
- *           own config must outlive it.
+/* worker_device.h: the engine's end of a device: a worker whose tasks run in a process of their own
+ * (device_protocol.h).
+ * Promise   A task that was submitted comes back exactly once: done, with its result taken in; or with MR_DEVICE_LOST,
+ *           as if it had never been given. No task is in flight without its token. Whatever the device does, poll()
+ *           returns.
+ * Owner     A link is one device of one job, kept from round to round: create and destroy. It is the worker's config;
+ *           its own config must outlive it.
  * Threads   The worker's own. mr__device_link_story() after the team has ended.
  * Cost      One message each way and a token for a task; the process is started by the first start().
  * Failure   start(): MR_DEVICE_LOST when the device is drained; everything later is met by restarting the process, and
@@ -31,7 +33,8 @@ typedef struct mr__device_config {
     const _Atomic uint32_t *round;  /* the params in the blob change with it */
     bool alone;                 /* there are no CPU workers: what does not fit the device runs on the worker's thread */
     /* Says how a task looks to the device: its segments, at most MR__DEVICE_SEGMENTS. */
-    enum mr__device_pack (*pack)(const mr__task *task, mr__worker *worker, mr__device_segment *segments, uint32_t *count);
+    enum mr__device_pack (*pack)(const mr__task *task, mr__worker *worker, mr__device_segment *segments,
+                                uint32_t *count);
     /* Takes the result in. MR_DEVICE_LOST: it cannot be right; nothing of it was taken, the device has failed. */
     mr_status (*unpack)(const mr__task *task, mr__worker *worker, const mr__device_done *done, const uint8_t *result,
                         mr__error *error);

@@ -1,10 +1,12 @@
-/* visits.c: visits per address of a web log that lies compressed, as logs do. A visit ends after half an hour of silence.
+/* visits.c: visits per address of a web log that lies compressed, as logs do. A visit ends after half an hour of
+ * silence.
  *
- *     file.zst -> "1700000123 10.0.18.103 GET ..."  ->  key 10.0.18.103, value 1700000123 (big-endian: in order of time)
- *     reduce   all times of 10.0.18.103  ->  10.0.18.103 <TAB> visits, pages, seconds of the longest visit
+ *     file.zst -> "1700000123 10.0.18.103 GET ..." -> key 10.0.18.103, value 1700000123 (big-endian: in order of time)
+ *     reduce   all times of 10.0.18.103 -> 10.0.18.103 <TAB> visits, pages, seconds of the longest visit
  *
  * A compressed file cannot be cut, so one worker maps it; and a reduce needs all values of a key, so nothing can be
- * combined before. This is the job for which reduce is pipelined with map: bench/run --must --claims pipelined_reduce. */
+ * combined before. This is the job for which reduce is pipelined with map:
+ * bench/run --must --claims pipelined_reduce. */
 #include <inttypes.h>
 #include <string.h>
 

@@ -119,8 +119,8 @@ class Data:
             for first in range(0, lines, LOG_BATCH):
                 count = min(LOG_BATCH, lines - first)
                 addresses = [int(users * draw.random() ** 3) for _ in range(count)]
-                packer.stdin.write("".join(f"{time + i // 64} 10.{who >> 16}.{who >> 8 & 255}.{who & 255} GET /item/{i % 999} "
-                                           f"HTTP/1.1 200 {i % 9973} Mozilla/5.0 (X11; Linux x86_64)\n"
+                packer.stdin.write("".join(f"{time + i // 64} 10.{who >> 16}.{who >> 8 & 255}.{who & 255} GET "
+                                           f"/item/{i % 999} HTTP/1.1 200 {i % 9973} Mozilla/5.0 (X11; Linux x86_64)\n"
                                            for i, who in enumerate(addresses)).encode())
                 time += count // 64
         if packer.returncode != 0:

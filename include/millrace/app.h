@@ -82,7 +82,8 @@ typedef enum mr_output {
 } mr_output;
 
 typedef enum mr_column_type {
-    MR_COLUMN_U8, MR_COLUMN_I16, MR_COLUMN_I32, MR_COLUMN_U32, MR_COLUMN_I64, MR_COLUMN_U64, MR_COLUMN_F32, MR_COLUMN_F64
+    MR_COLUMN_U8, MR_COLUMN_I16, MR_COLUMN_I32, MR_COLUMN_U32, MR_COLUMN_I64, MR_COLUMN_U64,
+    MR_COLUMN_F32, MR_COLUMN_F64
 } mr_column_type;
 
 /* One column of a record: type, and offset in bytes (any alignment). Little-endian. */
@@ -91,7 +92,7 @@ typedef struct mr_column {
     uint32_t offset;
 } mr_column;
 
-/* ---- parameters ---------------------------------------------------------------------------------------------------- */
+/* ---- parameters -------------------------------------------------------------------------------------------------- */
 
 typedef enum mr_param_type {
     MR_PARAM_U64,       /* uint64_t; suffixes K, M, G, T (2^10 ...) and forms like 1e9 are understood */
@@ -126,11 +127,12 @@ typedef struct mr_param {
 #define MR_PARAM_TEXT_FIELD(struct_, field, preset_, help_)                                                            \
     {.name = MR__FIELD(struct_, field), .type = MR_PARAM_TEXT, .preset = (preset_), .help = (help_)}
 
-/* ---- plan: what depends on the parameters and the input ------------------------------------------------------------ */
+/* ---- plan: what depends on the parameters and the input ---------------------------------------------------------- */
 
 /* Filled from the descriptor and the parsed parameters; plan() may change the fields below `dataset`. */
 typedef struct mr_plan {
-    void *params;           /* one relocatable blob, params_size bytes, 64-byte aligned: the struct, then what you add */
+    void *params;           /* one relocatable blob, params_size bytes, 64-byte aligned: the struct, then what you
+                             * add */
     size_t params_size;
     const struct mr_dataset *dataset;
     uint64_t input_bytes;   /* of the dataset; 0 for MR_INPUT_RANGE */
@@ -155,8 +157,8 @@ MR_API void *mr_plan_resize(mr_plan *plan, size_t size);
 /* Reads a whole file (a side input, such as a list of patterns). *data lives until plan() returns. */
 MR_API mr_status mr_plan_read_file(mr_plan *plan, const char *path, mr_slice *content);
 /* Makes a whole file part of the params: behind what they hold, at a multiple of `alignment` (a power of two up to 64).
- * plan->params may move. *content points into them, until they are resized. Cost: one pass, by as many threads as there are
- * workers: for side inputs of many MiB. On failure the params are as they were. */
+ * plan->params may move. *content points into them, until they are resized. Cost: one pass, by as many threads as there
+ * are workers: for side inputs of many MiB. On failure the params are as they were. */
 MR_API mr_status mr_plan_append_file(mr_plan *plan, const char *path, size_t alignment, mr_slice *content);
 /* Reads the records first .. first + count - 1 of the dataset as they lie in its files (record_size must be set). */
 MR_API mr_status mr_plan_read_rows(mr_plan *plan, uint64_t first, size_t count, void *records);
@@ -164,7 +166,7 @@ MR_API mr_status mr_plan_read_rows(mr_plan *plan, uint64_t first, size_t count, 
 MR_API mr_status mr_plan_fail(mr_plan *plan, mr_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* ---- results ------------------------------------------------------------------------------------------------------- */
+/* ---- results ----------------------------------------------------------------------------------------------------- */
 
 /* Where a job's result goes as text or bytes. Errors are sticky, as in an emitter. mr_writef writes numbers as in the C
  * locale, whatever the host program's is. */
@@ -210,7 +212,7 @@ typedef struct mr_row_kernel {
     const char *source;     /* the row file's text, for devices */
 } mr_row_kernel;
 
-/* ---- the descriptor ------------------------------------------------------------------------------------------------ */
+/* ---- the descriptor ---------------------------------------------------------------------------------------------- */
 
 typedef struct mr_app {
     const char *summary;    /* one line for `millrace apps` */

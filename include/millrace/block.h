@@ -53,7 +53,7 @@ typedef struct mr_block {
     const mr_tiles *tiles;  /* instead of columns, for row kernels only: see row_emit.h; else NULL */
 } mr_block;
 
-/* ---- walking through text ------------------------------------------------------------------------------------------ */
+/* ---- walking through text ---------------------------------------------------------------------------------------- */
 
 /* What separates words. */
 typedef enum mr_split_on {
@@ -88,7 +88,8 @@ static inline void mr_words_begin(mr_spans *spans, const mr_block *block, mr_spl
     spans->mode = (uint32_t)split;
 }
 
-/* Lines end with \n or \r\n, which are not part of them; the last may lack its end. An empty line is a span of size 0. */
+/* Lines end with \n or \r\n, which are not part of them; the last may lack its end. An empty line is a span of
+ * size 0. */
 static inline void mr_lines_begin(mr_spans *spans, const mr_block *block)
 {
     mr_words_begin(spans, block, MR_SPLIT_BLANKS);
@@ -116,7 +117,7 @@ static inline bool mr_spans_next(mr_spans *spans, mr_slice *span)
     mr_lines_begin(&line##_spans, (block));                                                                            \
     for (mr_slice line; mr_spans_next(&line##_spans, &line);)
 
-/* ---- many patterns at once ----------------------------------------------------------------------------------------- */
+/* ---- many patterns at once --------------------------------------------------------------------------------------- */
 
 /* A compiled set of literal byte patterns is one relocatable blob (no pointers inside): it can be kept in an app's
  * params and sent to ranks and devices as it is. */

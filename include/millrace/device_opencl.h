@@ -12,7 +12,8 @@
  *
  * A kernel over records makes one value of each record; the value's key is the number of the record. It is launched in
  * two dimensions, rows and columns of the values: a work-group of MR_TILE_ITEMS_0 x MR_TILE_ITEMS_1 items computes
- * MR_TILE_ROWS x MR_TILE_COLUMNS of them, columns of four bytes; groups behind the last row or column have nothing to do.
+ * MR_TILE_ROWS x MR_TILE_COLUMNS of them, columns of four bytes; groups behind the last row or column have nothing to
+ * do.
  *
  *     #define MR_TILE_ROWS 64             // the app's file defines these four before its kernel
  *     ...

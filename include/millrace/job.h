@@ -5,7 +5,8 @@
  *     mr_result *counts;
  *     if (mr_session_open(NULL, &session) != MR_OK) ...
  *     mr_dataset_open(session, (const char *[]){"/data/books"}, 1, &text);
- *     mr_status status = mr_run(session, &(mr_job){.app = &mr_app_wordcount, .dataset = text, .output = "out"}, &counts);
+ *     mr_status status = mr_run(session, &(mr_job){.app = &mr_app_wordcount, .dataset = text, .output = "out"},
+ *                               &counts);
  *     if (status != MR_OK) fprintf(stderr, "%s\n", mr_error(session));
  *
  * Thread safety: one thread at a time per session, but mr_session_cancel() from any thread or signal handler. */
@@ -23,7 +24,8 @@ typedef struct mr_dataset mr_dataset;
 typedef struct mr_result mr_result;
 
 typedef struct mr_session_options {
-    uint64_t memory;        /* bytes that the process may use (its resident set); 0: 70 % of what is free, cgroup kept */
+    uint64_t memory;        /* bytes that the process may use (its resident set); 0: 70 % of what is free, cgroup
+                             * kept */
     uint32_t workers;       /* CPU workers; 0: one per core that the cpuset and the cgroup quota allow */
     const char *worker_spec;    /* "cpu=2,device=all", "cpu=0,device=pocl-0:2", "device=none"; docs/devices.md. NULL:
                              * $MILLRACE_WORKERS, else `workers` and every GPU and accelerator. What it says of CPU
@@ -54,16 +56,16 @@ MR_API const char *mr_version(void);
  * twice. Cost: one stat per file. Errors: MR_BAD_INPUT (missing, no permission, empty match), MR_NO_MEMORY. */
 MR_API mr_status mr_dataset_open(mr_session *session, const char *const *paths, size_t count, mr_dataset **dataset);
 MR_API void mr_dataset_close(mr_dataset *dataset);
-/* From the next job on keep the blocks of this dataset of records in memory (as columns, where the app wants columns), so
- * that later jobs with the same layout do not read it again. Jobs with round() do so by themselves. Blocks for which the
- * memory limit has no room are read again each time. Text and files are left to the page cache. */
+/* From the next job on keep the blocks of this dataset of records in memory (as columns, where the app wants columns),
+ * so that later jobs with the same layout do not read it again. Jobs with round() do so by themselves. Blocks for which
+ * the memory limit has no room are read again each time. Text and files are left to the page cache. */
 MR_API void mr_dataset_pin(mr_dataset *dataset);
 MR_API uint64_t mr_dataset_bytes(const mr_dataset *dataset);
 MR_API uint32_t mr_dataset_sources(const mr_dataset *dataset);
 MR_API const char *mr_dataset_source_name(const mr_dataset *dataset, uint32_t index);
 
-/* Loads an app: a name ("wordcount": $MILLRACE_APPS, then the installation's apps folder) or the path of a shared object
- * (with a '/'). The handle stays valid until the session is closed. Errors: MR_BAD_APP. */
+/* Loads an app: a name ("wordcount": $MILLRACE_APPS, then the installation's apps folder) or the path of a shared
+ * object (with a '/'). The handle stays valid until the session is closed. Errors: MR_BAD_APP. */
 MR_API mr_status mr_app_load(mr_session *session, const char *name, const mr_app_handle **app);
 
 typedef struct mr_progress {
@@ -127,9 +129,9 @@ MR_API mr_status mr_explain(mr_session *session, const mr_job *job, char **text)
 
 /* What the run did and how long it took. Valid until the result is closed. */
 MR_API const mr_stats *mr_result_stats(const mr_result *result);
-/* Walks a result that stayed in memory, in its order. value: the bytes of the value; for a job with reduce the text that
- * reduce wrote. Valid until the next call. false at the end, and when spilled pairs could not be read back: mr_error() of
- * the session, which is "" after a job that succeeded, then has the sentence. */
+/* Walks a result that stayed in memory, in its order. value: the bytes of the value; for a job with reduce the text
+ * that reduce wrote. Valid until the next call. false at the end, and when spilled pairs could not be read back:
+ * mr_error() of the session, which is "" after a job that succeeded, then has the sentence. */
 MR_API bool mr_result_next(mr_result *result, mr_slice *key, mr_slice *value);
 MR_API void mr_result_rewind(mr_result *result);
 MR_API void mr_result_close(mr_result *result);

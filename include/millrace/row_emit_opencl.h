@@ -42,7 +42,8 @@ enum {
 typedef struct mr_row {
     __global const uchar *record;   /* the first row's */
     ulong index;                    /* of the first row, in the dataset */
-    uint active;                    /* lanes that are rows; with many items maybe none: record is then any of the block */
+    uint active;                    /* lanes that are rows; with many items maybe none: record is then any of the
+                                     * block */
 } mr_row;
 
 typedef struct mr_row_out {
@@ -67,7 +68,8 @@ __constant uint mr__column_offset[] = {0};
 #endif
 
 /* Records of up to four elements of the column's type are read as whole vectors, and the lanes are picked out of an
- * array in private memory: compilers turn that into shuffles. Of a group that is not full, the other lanes read row 0. */
+ * array in private memory: compilers turn that into shuffles. Of a group that is not full, the other lanes read
+ * row 0. */
 #define MR__PART_LANE(T, lane) mr__lane_##T(row, offset, lane < row.active ? lane : 0)
 #define MR__WHOLE_LANE(T, lane) mr__lane_##T(row, offset, lane)
 #define MR__PICKED_LANE(from, lane) from[(lane) * stride]

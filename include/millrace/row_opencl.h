@@ -9,7 +9,8 @@
 
 #include <millrace/device_opencl.h>
 
-/* Always: a row function is called twice, for whole groups and for the rest, and is fast if it knows which it is for. */
+/* Always: a row function is called twice, for whole groups and for the rest, and is fast if it knows which it is
+ * for. */
 #define MR_ROW_FUNCTION static inline __attribute__((always_inline))
 
 /* type, OpenCL's name of the element, mask type */

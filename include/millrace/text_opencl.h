@@ -11,7 +11,8 @@
  *     }
  *
  * The kernel is called for each piece of a text, and sees the words (lines) that start there, read to their ends.
- * CMake: millrace_kernel(<target> count.cl) puts the file's text into the app as count_cl, for the descriptor's .kernel.
+ * CMake: millrace_kernel(<target> count.cl) puts the file's text into the app as count_cl, for the descriptor's
+ * .kernel.
  *
  *     mr_each_word(text, word, split) { ... }     words as mr_text_words_split() finds them; split: MR_SPLIT_BLANKS or
  *                                                 MR_SPLIT_LETTERS

@@ -1,7 +1,8 @@
 """Every app on every OpenCL device that there is, against the same job on CPU workers, byte for byte.
 
-The oracle is the CPU's answer, which the app's own test checks against something that knows nothing of Millrace. Skipped
-where no OpenCL platform is installed. MILLRACE_TEST_KILLS: how often a device process is killed in the middle (20).
+The oracle is the CPU's answer, which the app's own test checks against something that knows nothing of Millrace.
+Skipped where no OpenCL platform is installed. MILLRACE_TEST_KILLS: how often a device process is killed in the middle
+(20).
 """
 import json
 import os
@@ -135,7 +136,8 @@ class OnDevices(lib.AppTest):
                              capture_output=True, check=True)
         self.assertIn(b"app sort runs on CPUs only", run.stdout)
         self.app = "sort"
-        self.assert_fails([records], flags=["--workers", "cpu=0,device=all"], exit_status=4, says="app sort runs on CPUs")
+        self.assert_fails([records], flags=["--workers", "cpu=0,device=all"], exit_status=4,
+                          says="app sort runs on CPUs")
 
     def test_several_devices_of_one_platform(self):
         os.environ["POCL_DEVICES"] = "pthread pthread basic"

@@ -2,8 +2,8 @@
  * protocol, computes what the apps of test_devices.c want in plain C, and knows no OpenCL.
  *
  *   FAKE_DEVICES=N         how many there are: fake-0, fake-1, ... (1)
- *   FAKE_FAULT=WHAT:NTH    what goes wrong at the NTH task of a process, 0: at every task; at the start for those that need
- *                          no task
+ *   FAKE_FAULT=WHAT:NTH    what goes wrong at the NTH task of a process, 0: at every task; at the start for those that
+ *                          need no task
  *   FAKE_ONCE=FILE         only in the process that can make this file
  *   FAKE_WHO=ID            only in this device
  *   FAKE_SLOW_MS=N         each task takes so long, besides */
@@ -89,7 +89,7 @@ static uint8_t *read_segment(const mr__device_segment *segment, uint64_t *before
     return bytes;
 }
 
-/* ---- rows: counts of u32 modulo 16, or the sum of f32 --------------------------------------------------------------- */
+/* ---- rows: counts of u32 modulo 16, or the sum of f32 ------------------------------------------------------------ */
 
 static uint64_t map_rows(const mr__device_segment *segment, uint8_t *result)
 {
@@ -208,7 +208,8 @@ static int serve(const char *id)
     for (;;) {
         char room[CMSG_SPACE(2 * sizeof(int))];
         struct iovec vector = {message, sizeof message};
-        struct msghdr header = {.msg_iov = &vector, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof room};
+        struct msghdr header = {.msg_iov = &vector, .msg_iovlen = 1, .msg_control = room,
+                                .msg_controllen = sizeof room};
         const ssize_t size = recvmsg(MR__DEVICE_SOCKET, &header, MSG_CMSG_CLOEXEC);
         if (size <= 0)
             return 0;

@@ -204,7 +204,8 @@ static void bad_jobs_get_a_sentence(void **state)
     assert_int_equal(mr_dataset_open(session, &missing, 1, &dataset), MR_BAD_INPUT);
     assert_non_null(strstr(mr_error(session), missing));
     assert_int_equal(mr_dataset_open(session, &text, 1, &dataset), MR_OK);
-    assert_int_equal(mr_run(session, &(mr_job){.app = &mr_app_fixture_order, .dataset = dataset}, &result), MR_BAD_INPUT);
+    assert_int_equal(mr_run(session, &(mr_job){.app = &mr_app_fixture_order, .dataset = dataset}, &result),
+                     MR_BAD_INPUT);
     assert_non_null(strstr(mr_error(session), "record size"));
     assert_int_equal(mr_run(session, &(mr_job){.app = &mr_app_fixture_count}, &result), MR_BAD_USAGE);
     assert_int_equal(mr_run(session, &(mr_job){.app = &mr_app_fixture_group, .dataset = dataset, .sort = MR_SORT_VALUE},
@@ -222,7 +223,8 @@ static void bad_jobs_get_a_sentence(void **state)
     const mr_session_options tiny = {.memory = 1 << 20, .records = ""};
     assert_int_equal(mr_session_open(&tiny, &session), MR_OK);
     assert_int_equal(mr_dataset_open(session, &text, 1, &dataset), MR_OK);
-    assert_int_equal(mr_run(session, &(mr_job){.app = &mr_app_fixture_count, .dataset = dataset}, &result), MR_BAD_USAGE);
+    assert_int_equal(mr_run(session, &(mr_job){.app = &mr_app_fixture_count, .dataset = dataset}, &result),
+                     MR_BAD_USAGE);
     assert_non_null(strstr(mr_error(session), "at least"));
     mr_dataset_close(dataset);
     mr_session_close(session);
@@ -245,7 +247,8 @@ static void a_cancelled_job_leaves_nothing(void **state)
     mr_result *result = NULL;
     assert_int_equal(mr_dataset_open(session, &path, 1, &dataset), MR_OK);
     assert_int_equal(mr_run(session, &(mr_job){.app = &mr_app_fixture_group, .dataset = dataset, .output = output,
-                                               .progress = cancel, .progress_context = session}, &result), MR_CANCELLED);
+                                               .progress = cancel, .progress_context = session}, &result),
+                     MR_CANCELLED);
     mr_dataset_close(dataset);
     mr_session_close(session);
     assert_int_equal(fixture_entries(fixture_folder), before);

@@ -28,7 +28,8 @@ static mr_status run_once(const mr_app_handle *app, char sentence[256])
     if (status == MR_OK)
         status = mr_dataset_open(session, &text, 1, &dataset);
     if (status == MR_OK)
-        status = mr_run(session, &(mr_job){.app = app, .dataset = dataset, .output = output, .sort = MR_SORT_KEY}, NULL);
+        status = mr_run(session, &(mr_job){.app = app, .dataset = dataset, .output = output, .sort = MR_SORT_KEY},
+                        NULL);
     snprintf(sentence, 256, "%s", mr_error(session));
     mr_dataset_close(dataset);
     mr_session_close(session);

@@ -1,5 +1,5 @@
-/* Reduce while maps still run: a worker that has nothing to map sorts what came, in every mode and memory limit the result
- * is the same, byte for byte. The oracle: the barrier run, and arithmetic on what was emitted. */
+/* Reduce while maps still run: a worker that has nothing to map sorts what came, in every mode and memory limit the
+ * result is the same, byte for byte. The oracle: the barrier run, and arithmetic on what was emitted. */
 #include "cmocka_all.h"
 
 #include <stdatomic.h>

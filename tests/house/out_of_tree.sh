@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# out_of_tree.sh CMAKE BUILD APP EXAMPLE CC LIBDIR: an app that lives outside of the tree is built against an installed Millrace,
-# by the CMake package and by pkg-config, and run both as a program and by the installed command.
+# out_of_tree.sh CMAKE BUILD APP EXAMPLE CC LIBDIR: an app that lives outside of the tree is built against an installed
+# Millrace, by the CMake package and by pkg-config, and run both as a program and by the installed command.
 # Oracle: awk and od count the same.
 set -euo pipefail
 cmake=$1 build=$2 app=$3 example=$4 cc=$5 libdir=$6

@@ -1,5 +1,6 @@
 /* test_records.c: the tiles of matmul give the product, with tiles cut off at the edges, with one work-item a group and
- * with many. Oracle: plain loops; the numbers are small integers, so that every order of additions gives the same bits. */
+ * with many. Oracle: plain loops; the numbers are small integers, so that every order of additions gives the same
+ * bits. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

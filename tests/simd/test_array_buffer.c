@@ -1,4 +1,5 @@
-/* The array buffer: every pair comes out once, in its partition, also when the pool is empty and spilling makes room. */
+/* The array buffer: every pair comes out once, in its partition, also when the pool is empty and spilling makes
+ * room. */
 #include "cmocka_all.h"
 
 #include <stdio.h>
@@ -71,7 +72,8 @@ static void every_pair_reaches_its_partition_once(void **state)
         char key[8000];
         memset(key, 'k', sizeof key);
         for (uint64_t i = 0; i < PAIRS; i++) {
-            const mr__pair pair = {(const uint8_t *)key, (const uint8_t *)&i, i % 1000 == 999 ? 8000 : (uint32_t)(i % 30), 8};
+            const mr__pair pair = {(const uint8_t *)key, (const uint8_t *)&i,
+                                   i % 1000 == 999 ? 8000 : (uint32_t)(i % 30), 8};
             assert_int_equal(mr__array_append(&buffer, (uint32_t)(i % PARTITIONS), &pair, &error), MR_OK);
         }
         assert_int_equal(mr__array_buffer_flush(&buffer, &error), MR_OK);

@@ -38,7 +38,8 @@ static uint32_t offer(mr__combine_buffer *buffer, const uint32_t *numbers, const
         mr__stage_in_place(&staged[i], (const uint8_t *)texts[i], size);
         hashes[i] = mr__hash_staged(&staged[i], buffer->layout.key_suffix);
     }
-    assert_int_equal(mr__combine_batch(buffer, staged, hashes, (const uint8_t *)values, count, &accepted, &error), MR_OK);
+    assert_int_equal(mr__combine_batch(buffer, staged, hashes, (const uint8_t *)values, count, &accepted, &error),
+                     MR_OK);
     return accepted;
 }
 
@@ -48,7 +49,8 @@ static uint32_t number_of(const mr__pair *pair)
     unsigned number = 0;
     memcpy(text, pair->key, pair->key_size);
     if (pair->key_size > 0)
-        assert_int_equal(sscanf(text, pair->key_size > MR_INLINE_KEY ? "a key that is stored elsewhere %u" : "k%u", &number), 1);
+        assert_int_equal(sscanf(text, pair->key_size > MR_INLINE_KEY ? "a key that is stored elsewhere %u" : "k%u",
+                                &number), 1);
     return number;
 }
 
@@ -139,8 +141,8 @@ static void at_its_cap_it_accepts_what_fits_and_keeps_it(void **state)
     mr__error error = {0};
     uint64_t total = 0, offered = 0;
     mr__budget_init(&budget, 1 << 30);
-    mr__combine_buffer_init(&buffer, &(mr__pair_layout){.value_size = 8}, &(mr__combine_rule){MR_COUNT, MR_U64, NULL, NULL},
-                            &budget, 512 << 10, true, 0);
+    mr__combine_buffer_init(&buffer, &(mr__pair_layout){.value_size = 8},
+                            &(mr__combine_rule){MR_COUNT, MR_U64, NULL, NULL}, &budget, 512 << 10, true, 0);
     uint32_t flushes = 0;
     for (uint32_t n = 0; n < PAIRS; n += MR_BATCH) {
         uint32_t numbers[MR_BATCH];
@@ -200,8 +202,8 @@ static void counts_are_narrow_and_each_partition_has_its_own(void **state)
     bool seen[KEYS] = {false};
     uint32_t found = 0;
     mr__budget_init(&budget, (uint64_t)1 << 30);
-    mr__combine_buffer_init(&buffer, &(mr__pair_layout){.value_size = 8}, &(mr__combine_rule){MR_COUNT, MR_U64, NULL, NULL},
-                            &budget, (uint64_t)1 << 30, false, 0);
+    mr__combine_buffer_init(&buffer, &(mr__pair_layout){.value_size = 8},
+                            &(mr__combine_rule){MR_COUNT, MR_U64, NULL, NULL}, &budget, (uint64_t)1 << 30, false, 0);
     offer_all(&buffer, KEYS, TIMES);
     assert_int_equal(mr__combine_buffer_check(&buffer, &error), MR_OK);
     for (uint32_t p = 0; p < 1 << BITS; p++) {
@@ -228,8 +230,8 @@ static void a_count_never_overflows_its_32_bits(void **state)
     mr__combine_buffer buffer;
     uint32_t numbers[MR_BATCH];
     mr__budget_init(&budget, (uint64_t)1 << 30);
-    mr__combine_buffer_init(&buffer, &(mr__pair_layout){.value_size = 8}, &(mr__combine_rule){MR_COUNT, MR_U64, NULL, NULL},
-                            &budget, (uint64_t)1 << 30, false, 0);
+    mr__combine_buffer_init(&buffer, &(mr__pair_layout){.value_size = 8},
+                            &(mr__combine_rule){MR_COUNT, MR_U64, NULL, NULL}, &budget, (uint64_t)1 << 30, false, 0);
     for (uint32_t i = 0; i < MR_BATCH; i++)
         numbers[i] = 1;
     buffer.offered = UINT32_MAX - MR_BATCH;     /* as if so many had come */
@@ -249,7 +251,8 @@ static void keys_of_one_size_use_all_their_bytes(void **state)
         mr__error error = {0};
         mr__budget_init(&budget, (uint64_t)1 << 30);
         mr__combine_buffer_init(&buffer, &(mr__pair_layout){.key_size = size, .value_size = 8},
-                                &(mr__combine_rule){MR_COUNT, MR_U64, NULL, NULL}, &budget, (uint64_t)1 << 30, false, 0);
+                                &(mr__combine_rule){MR_COUNT, MR_U64, NULL, NULL}, &budget, (uint64_t)1 << 30, false,
+                                0);
         for (uint32_t n = 0; n < 3 * KEYS; n++) {
             uint8_t text[32] = {0};
             mr__staged staged;
@@ -279,8 +282,8 @@ static void it_stops_growing_when_combining_does_not_pay(void **state)
     mr__budget budget;
     mr__combine_buffer buffer;
     mr__budget_init(&budget, (uint64_t)1 << 32);
-    mr__combine_buffer_init(&buffer, &(mr__pair_layout){.value_size = 8}, &(mr__combine_rule){MR_COUNT, MR_U64, NULL, NULL},
-                            &budget, (uint64_t)1 << 32, false, 0);
+    mr__combine_buffer_init(&buffer, &(mr__pair_layout){.value_size = 8},
+                            &(mr__combine_rule){MR_COUNT, MR_U64, NULL, NULL}, &budget, (uint64_t)1 << 32, false, 0);
     uint32_t next = 1, refused = 0;
     while (refused == 0 && next < 4000000) {
         uint32_t numbers[MR_BATCH];

@@ -114,7 +114,8 @@ static const struct {
     {"u32", {.layout = {.key_size = 4, .value_size = 8}, .kind = MR__BY_U32}},
     {"u64", {.layout = {.key_size = 8, .value_size = 8}, .kind = MR__BY_U64}},
     {"u64 value", {.layout = {.value_size = 8}, .kind = MR__BY_VALUE, .key_kind = MR__BY_BYTES, .value = MR_U64}},
-    {"i64 value", {.layout = {.key_size = 8, .value_size = 8}, .kind = MR__BY_VALUE, .key_kind = MR__BY_U64, .value = MR_I64}},
+    {"i64 value", {.layout = {.key_size = 8, .value_size = 8}, .kind = MR__BY_VALUE, .key_kind = MR__BY_U64,
+                   .value = MR_I64}},
     {"f64 value", {.layout = {.value_size = 8}, .kind = MR__BY_VALUE, .key_kind = MR__BY_BYTES, .value = MR_F64}},
 };
 

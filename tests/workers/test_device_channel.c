@@ -14,7 +14,8 @@ static void test_the_last_message_is_heard_when_ours_were_not_read(void **state)
     mr__device_answer answer;
     mr__error error = {.text = ""};
     const mr__device_message probe = {MR__DEVICE_PROBE, sizeof probe};
-    const mr__device_ready failed = {.head = {MR__DEVICE_FAILED, sizeof failed}, .bad_kernel = 1, .text = "app.cl:3: no"};
+    const mr__device_ready failed = {.head = {MR__DEVICE_FAILED, sizeof failed}, .bad_kernel = 1,
+                                       .text = "app.cl:3: no"};
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
     mr__device_channel channel = {.socket = ends[0], .memory = -1};
     assert_int_equal(mr__device_send(&channel, &probe, -1, -1, &error), MR_OK);
