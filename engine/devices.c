@@ -320,7 +320,16 @@ mr_status mr__devices_prepare(mr__job *job, mr__error *error)
         device->config.job = devices->blob;
         device->config.slot_bytes = devices->slot_bytes;
         device->config.stopping = mr__devices_stopping;
-        MR_TRY(mr__device_link_create(&device->config, &device->link, error));
+        mr__error trouble = {.text = ""};
+        status = mr__device_link_create(&device->config, &device->link, &trouble);
+        if (status != MR_OK && !devices->asked && job->cpu_workers > 0) {
+            note(devices, "%s takes no part: %s", device->config.device.id, trouble.text);
+            job->worker_count -= devices->count - i;
+            devices->count = i;
+            status = MR_OK;
+            break;
+        }
+        MR_CHECK(status == MR_OK, status, "%s", trouble.text);
         devices->reserved += devices->slot_bytes * device->config.depth;
     }
     mr__budget_force(&job->budget, devices->reserved);
@@ -386,15 +395,15 @@ void mr__devices_keep_speeds(const mr__job *job)
     }
 }
 
-mr_status mr__devices_give_up(const mr__job *job, mr__error *error)
+mr_status mr__devices_give_up(const mr__job *job, const mr__worker *worker, mr__error *error)
 {
     mr_status status = MR_OK;
-    for (uint32_t i = 0; i < job->devices.count && job->devices.asked; i++) {
-        const mr__job_device *device = &job->devices.item[i];
-        const mr__device_story *story = mr__device_link_story(device->link);
-        MR_CHECK(!story->bad_kernel, MR_DEVICE_LOST, "the kernel of app %s does not compile for device %s: %s\n"
-                 "  hint: correct it, or leave the device out", job->app_name, device->config.device.id, story->why);
-    }
+    if (!job->devices.asked || worker->index < job->cpu_workers)
+        return MR_OK;
+    const mr__job_device *device = &job->devices.item[worker->index - job->cpu_workers];
+    const mr__device_story *story = mr__device_link_story(device->link);
+    MR_CHECK(!story->bad_kernel, MR_DEVICE_LOST, "the kernel of app %s does not compile for device %s: %s\n"
+             "  hint: correct it, or leave the device out", job->app_name, device->config.device.id, story->why);
 done:
     return status;
 }

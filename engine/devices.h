@@ -52,8 +52,9 @@ mr_status mr__devices_prepare(struct mr__job *job, mr__error *error);
 void mr__devices_next_round(struct mr__job *job);
 /* Keeps what was measured for later jobs. */
 void mr__devices_keep_speeds(const struct mr__job *job);
-/* A lost device whose loss ends the job (its kernel does not compile, and it was asked for): MR_DEVICE_LOST. */
-mr_status mr__devices_give_up(const struct mr__job *job, mr__error *error);
+/* For a device that takes no tasks, on its thread. MR_DEVICE_LOST: that ends the job, since it was asked for and the kernel
+ * does not compile. */
+mr_status mr__devices_give_up(const struct mr__job *job, const mr__worker *worker, mr__error *error);
 /* What became of each device, for the record; job->devices.count of them. */
 void mr__devices_tell(const struct mr__job *job, struct mr__record_device *told);
 /* Why each device that was lost was lost, for the sentence of a job that has no worker left. */

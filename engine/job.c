@@ -149,8 +149,6 @@ static mr_status run_team(mr__job *job, mr__error *error)
         return mr__fail(error, job->schedule.status, "%s", job->schedule.error.text);
     if (mr__cancelled(job))
         return mr__fail(error, MR_CANCELLED, "the job was cancelled; nothing was written");
-    if (mr__devices_give_up(job, error) != MR_OK)
-        return error->code;
     if (status == MR_OK || job->devices.count == 0)
         return mr__fail(error, status, "%s", lost.text);
     mr__devices_say_losses(job, why, sizeof why);

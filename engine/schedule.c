@@ -426,6 +426,10 @@ void mr__schedule_done(void *context, mr__worker *worker, const mr__done *done)
 bool mr__schedule_over(void *context, mr__worker *worker)
 {
     mr__schedule *schedule = context;
+    mr__error error = {.text = ""};
+    const mr_status status = mr__devices_give_up(schedule->job, worker, &error);
+    if (status != MR_OK)
+        mr__schedule_fail(schedule, status, &error);
     pthread_mutex_lock(&schedule->mutex);
     if (!schedule->away[worker->index]) {       /* the others' shares grow, also of those that wait */
         schedule->away[worker->index] = true;

@@ -25,6 +25,8 @@
 
 extern char **environ;
 
+enum { WAIT_MS = 2000, SEND_TRIES = 20, SEND_WAIT_MS = 50 };
+
 static mr_status make_memory(mr__device_channel *channel, size_t bytes, mr__error *error)
 {
     mr_status status = MR_OK;
@@ -89,14 +91,27 @@ done:
     return status;
 }
 
+/* Has the process ended? Also when somebody else has waited for it: its number may then be another's already. */
+static bool has_ended(mr__device_channel *channel, int *how)
+{
+    const pid_t ended = waitpid(channel->process, how, WNOHANG);
+    if (ended == channel->process || (ended < 0 && errno == ECHILD)) {
+        channel->process = 0;
+        return true;
+    }
+    return false;
+}
+
 void mr__device_channel_close(mr__device_channel *channel)
 {
+    int how;
     if (channel->socket >= 0)
         close(channel->socket);
-    if (channel->process > 0) {
+    if (channel->process > 0 && !has_ended(channel, &how)) {
         kill(channel->process, SIGKILL);
-        while (waitpid(channel->process, NULL, 0) < 0 && errno == EINTR)
-            continue;
+        /* a driver may hold it in the kernel for ever: then it is left behind */
+        for (int tries = 0; tries < WAIT_MS && !has_ended(channel, &how); tries++)
+            usleep(1000);
     }
     if (channel->slots != NULL)
         munmap(channel->slots, channel->bytes);
@@ -126,10 +141,15 @@ mr_status mr__device_send(mr__device_channel *channel, const mr__device_message 
         rights->cmsg_len = CMSG_LEN(count * sizeof(int));
         memcpy(CMSG_DATA(rights), fds, count * sizeof(int));
     }
-    ssize_t sent;
-    do {
+    struct pollfd room = {.fd = channel->socket, .events = POLLOUT};
+    ssize_t sent = -1;
+    for (int tries = 0; sent < 0 && tries < SEND_TRIES; tries++) {
         sent = sendmsg(channel->socket, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
-    } while (sent < 0 && errno == EINTR);
+        if (sent < 0 && errno == EAGAIN)        /* many large tasks, and the process is busy */
+            poll(&room, 1, SEND_WAIT_MS);
+        else if (sent < 0 && errno != EINTR)
+            break;
+    }
     MR_CHECK(sent == (ssize_t)message->size, MR_DEVICE_LOST,
              "the device process takes no messages: %s", strerror(errno));
 done:
@@ -153,9 +173,7 @@ static mr_status say_how_it_ended(mr__device_channel *channel, mr__error *error)
     int how = 0;
     /* the socket closes a moment before the process is to be waited for */
     for (int tries = 0; tries < 100; tries++) {
-        const pid_t ended = waitpid(channel->process, &how, WNOHANG);
-        if (ended == channel->process) {
-            channel->process = 0;
+        if (has_ended(channel, &how)) {
             return WIFSIGNALED(how)
                        ? mr__fail(error, MR_DEVICE_LOST, "the device process died of signal %d (%s)", WTERMSIG(how),
                                   strsignal(WTERMSIG(how)))

@@ -485,9 +485,10 @@ static uint32_t poll_well(mr__device_link *link, mr__worker *worker, uint64_t ti
         return 0;
     }
     if (!got) {
-        if (link->in_flight > 0 && link->config->stopping(worker))
-            go(link, "the job ended before its tasks did");
-        else if (is_late(link))
+        if (link->in_flight > 0 && link->config->stopping(worker)) {
+            land(link);
+            link->state = GONE;
+        } else if (is_late(link))
             lose(link, "a task took far too long: its kernel hangs, or the device does");
         return 0;
     }

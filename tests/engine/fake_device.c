@@ -2,6 +2,7 @@
  * protocol, computes what the apps of test_devices.c want in plain C, and knows no OpenCL.
  *
  *   FAKE_DEVICES=N         how many there are: fake-0, fake-1, ... (1)
+ *   FAKE_TYPE=gpu          what they say they are (cpu)
  *   FAKE_FAULT=WHAT:NTH    what goes wrong at the NTH task of a process, 0: at every task; at the start for those that
  *                          need no task
  *   FAKE_ONCE=FILE         only in the process that can make this file
@@ -239,13 +240,13 @@ int main(int count, char **arguments)
 {
     if (count == 3 && strcmp(arguments[1], "--serve") == 0)
         return serve(arguments[2]);
-    const char *devices = getenv("FAKE_DEVICES");
+    const char *devices = getenv("FAKE_DEVICES"), *type = getenv("FAKE_TYPE");
     printf("{\"devices\":[");
     for (int i = 0; i < (devices != NULL ? atoi(devices) : 1); i++)
         printf("%s{\"id\":\"fake-%d\",\"name\":\"Fake\",\"platform\":\"Fake\",\"vendor\":\"Test\",\"version\":\"1\","
-               "\"driver\":\"1\",\"type\":\"cpu\",\"platform_index\":0,\"device_index\":%d,\"units\":1,"
+               "\"driver\":\"1\",\"type\":\"%s\",\"platform_index\":0,\"device_index\":%d,\"units\":1,"
                "\"global_bytes\":1073741824,\"local_bytes\":65536,\"max_alloc_bytes\":268435456,\"unified\":true,"
-               "\"f64\":true,\"int64_atomics\":true}", i > 0 ? "," : "", i, i);
+               "\"f64\":true,\"int64_atomics\":true}", i > 0 ? "," : "", i, type != NULL ? type : "cpu", i);
     printf("],\"notes\":[]}\n");
     return 0;
 }

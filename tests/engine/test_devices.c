@@ -142,6 +142,7 @@ static int each_set_up(void **state)
     setenv("MILLRACE_DEVICE_BACKOFF_MS", "20", 1);
     setenv("MILLRACE_DEVICE_TIMEOUT_MS", "1500", 1);
     unsetenv("FAKE_DEVICES");
+    unsetenv("FAKE_TYPE");
     unsetenv("FAKE_WHO");
     unsetenv("FAKE_SLOW_MS");
     plan_fault(NULL, false);
@@ -369,6 +370,29 @@ static void test_a_drained_device_is_not_used(void **state)
     assert_int_equal(last.stats.device_tasks, 0);
 }
 
+static void test_gpus_take_part_unasked_and_never_spoil_a_job(void **state)
+{
+    const uint64_t expected = run(&mr_app_tally, "cpu=2,device=none")->hash;
+    run(&mr_app_tally, NULL);
+    assert_int_equal(last.stats.devices, 0);        /* they say that they are CPUs */
+    each_set_up(NULL);
+    setenv("FAKE_TYPE", "gpu", 1);
+    assert_int_equal(run(&mr_app_tally, NULL)->status, MR_OK);
+    assert_int_equal(last.stats.devices, 1);
+    assert_int_equal(last.hash, expected);
+    chmod(place.tokens, 0777);                      /* others could block us: not used */
+    assert_int_equal(run(&mr_app_tally, NULL)->status, MR_OK);
+    assert_int_equal(last.stats.devices, 0);
+    assert_int_equal(last.hash, expected);
+    assert_int_not_equal(run(&mr_app_tally, "cpu=1,device=fake-0")->status, MR_OK);
+    assert_string_not_equal(last.error, "");
+    chmod(place.tokens, 0700);
+    plan_fault("badkernel", false);                 /* nobody asked for it */
+    assert_int_equal(run(&mr_app_tally, NULL)->status, MR_OK);
+    assert_int_equal(last.hash, expected);
+    unsetenv("FAKE_TYPE");
+}
+
 static void test_an_app_without_a_kernel_runs_on_cpus_only(void **state)
 {
     assert_int_equal(run(&mr_app_fixture_mean, "cpu=1,device=all")->status, MR_OK);
@@ -483,6 +507,7 @@ int main(void)
         cmocka_unit_test_setup(test_one_of_two_devices_is_enough, each_set_up),
         cmocka_unit_test_setup(test_a_kernel_that_does_not_compile_ends_the_job_that_asked_for_it, each_set_up),
         cmocka_unit_test_setup(test_a_drained_device_is_not_used, each_set_up),
+        cmocka_unit_test_setup(test_gpus_take_part_unasked_and_never_spoil_a_job, each_set_up),
         cmocka_unit_test_setup(test_an_app_without_a_kernel_runs_on_cpus_only, each_set_up),
         cmocka_unit_test_setup(test_what_does_not_add_up_runs_on_cpus_only, each_set_up),
         cmocka_unit_test_setup(test_a_device_that_hangs_does_not_hold_a_cancelled_job, each_set_up),
