@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import hashlib
 
-from harness import apps, contest, data, machine, process
+from harness import apps, contest, data, devices, machine, process
 from harness.contest import Contest, say, short
 
 MIB = 1 << 20
@@ -323,11 +323,14 @@ class Must:
                          f"{len(kinds)} different" if len(kinds) != 1 else f"sha256 {kinds.pop()[:16]}",
                          len(set(found.values())) == 1 and not failures, "; ".join(failures))
 
+    def devices(self):
+        devices.claims(self)
+
     def all(self, only):
         """only: names of groups; empty for all."""
         groups = (self.wordcount, self.wordcount_bounded, self.linux_source, self.limits_reached, self.kmeans,
                   self.row_kernels, self.matmul, self.string_match, self.sort, self.workers,
-                  self.pipelined_reduce, self.identical)
+                  self.pipelined_reduce, self.identical, self.devices)
         for claims in (group for group in groups if not only or group.__name__ in only):
             say(f"\n-- {claims.__name__.replace('_', ' ')}")
             try:

@@ -189,6 +189,60 @@ class OnDevices(lib.AppTest):
             self.assertEqual(device_processes(), [])
             self.assertFalse(os.path.exists(self.path("out")))
 
+    def one_token(self):
+        """Leaves the first device one token; returns how to start a job on it."""
+        device = self.devices[0]
+        subprocess.run([lib.MILLRACE, "devices", "limit", device, "1"], check=True, capture_output=True)
+
+        def start(points, out, *params):
+            return subprocess.Popen([lib.MILLRACE, "run", "kmeans", points, "-o", self.path(out), "--quiet",
+                                     "--workers", f"cpu=0,device={device}", *params], stderr=subprocess.PIPE)
+        return start
+
+    def holders(self):
+        """Numbers of the processes that hold tokens of the first device."""
+        listed = subprocess.run([lib.MILLRACE, "devices", "--json"], check=True, capture_output=True)
+        device = next(d for d in json.loads(listed.stdout)["devices"] if d["id"] == self.devices[0])
+        self.assertEqual(device["limit"], 1)
+        return [token["pid"] for token in device["tokens"]]
+
+    def assert_ends_well(self, job, out, want, seconds):
+        try:
+            errors = job.communicate(timeout=seconds * lib.PATIENCE)[1].decode()
+        finally:
+            job.kill()
+        self.assertEqual(job.returncode, 0, errors)
+        self.assert_bytes(lib.read(self.path(out, "part-00000")), want)
+
+    def test_two_jobs_share_one_token(self):
+        start, points, params = self.one_token(), self.numbers("points", "f", 3 * 300_000, 14), ["k=9", "rounds=30"]
+        self.app = "kmeans"
+        want = self.run_app([points], *params, flags=["--workers", "cpu=2,device=none"])
+        jobs = {out: start(points, out, *params) for out in ("left", "right")}
+        seen = set()
+        while any(job.poll() is None for job in jobs.values()):
+            now = self.holders()
+            self.assertLessEqual(len(now), 1)
+            seen.update(now)
+        for out, job in jobs.items():
+            self.assert_ends_well(job, out, want, 60)
+        self.assertTrue(seen)
+        self.assertLessEqual(seen, {job.pid for job in jobs.values()})
+
+    def test_a_job_killed_with_all_tokens_holds_up_nobody(self):
+        start, points = self.one_token(), self.numbers("points", "f", 3 * 300_000, 15)
+        self.app = "kmeans"
+        want = self.run_app([points], "k=9", "rounds=3", flags=["--workers", "cpu=2,device=none"])
+        job = start(points, "killed", "k=100", "rounds=100000")
+        deadline = time.monotonic() + 60 * lib.PATIENCE
+        while self.holders() != [job.pid] and time.monotonic() < deadline and job.poll() is None:
+            time.sleep(0.01)
+        self.assertEqual(self.holders(), [job.pid])
+        job.kill()
+        job.communicate()
+        self.assert_ends_well(start(points, "next", "k=9", "rounds=3"), "next", want, 15)
+        self.assertFalse(os.path.exists(self.path("killed")))
+
 
 if __name__ == "__main__":
     try:
