@@ -499,8 +499,12 @@ mr_status mr__cl_map(const mr__cl *cl, cl_command_queue queue, cl_mem buffer, cl
 
 mr_status mr__cl_unmap(const mr__cl *cl, cl_command_queue queue, cl_mem buffer, void *memory, mr__error *error)
 {
-    return failed(&cl->device, MR__CL_UNMAP,
-                  CALL(MR__CL_UNMAP, clEnqueueUnmapMemObject(queue, buffer, memory, 0, NULL, NULL)), error);
+    cl_event unmapped = NULL;
+    cl_int code = CALL(MR__CL_UNMAP, clEnqueueUnmapMemObject(queue, buffer, memory, 0, NULL, &unmapped));
+    if (code == CL_SUCCESS)
+        code = clWaitForEvents(1, &unmapped);
+    mr__cl_event_release(&unmapped);
+    return failed(&cl->device, MR__CL_UNMAP, code, error);
 }
 
 mr_status mr__cl_write(const mr__cl *cl, cl_command_queue queue, cl_mem buffer, size_t at, size_t size,
