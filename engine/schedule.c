@@ -34,6 +34,8 @@
 #include "memory.h"
 
 enum { GUIDE = 4, MOST_FILES = 2048, RETURNED_SPARE = 64 };
+/* Seconds of a device that a task is worth at least: twenty times what a launch costs on pocl (0.14 ms). */
+static const double DEVICE_LEAST = 0.003;
 
 const char *mr__stage_name(enum mr__stage stage)
 {
@@ -220,6 +222,8 @@ static void cut(mr__schedule *schedule, const mr__worker *worker, mr__task *task
     const bool device = is_device(worker);
     const double share = share_of(schedule, worker->index) / (device ? schedule->device_depth : 1);
     uint64_t size = (uint64_t)((double)left * share / GUIDE);
+    if (device && (double)size < schedule->rate[worker->index] * DEVICE_LEAST)
+        size = (uint64_t)(schedule->rate[worker->index] * DEVICE_LEAST);
     if (size < schedule->smallest || (device && schedule->last_done_ns[worker->index] == 0))
         size = schedule->smallest;      /* the first result of a device is checked */
     if (size > (device ? schedule->device_largest : schedule->largest))
