@@ -21,7 +21,7 @@ struct mr__record_device;
 typedef struct mr__job_device {
     mr__device_config config;
     mr__device_link *link;
-    bool verified;              /* its first task agreed with the CPU */
+    uint32_t verified;          /* starts of its process whose first task agreed with the CPU */
     double expected;            /* units a second on an earlier run; 0: not known */
 } mr__job_device;
 

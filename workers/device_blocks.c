@@ -216,6 +216,7 @@ static mr_status launch_run(mr__device_slot *slot, struct run *run, mr__device_l
     MR_TRY(mr__cl_argument(cl, slot->kernel, 4, sizeof run->out, &run->out, error));
     MR_TRY(mr__cl_argument(cl, slot->kernel, 5, sizeof slot->fault, &slot->fault, error));
     MR_TRY(launch(slot, run->rows, &run->launched, error));
+    MR_TRY(mr__cl_wait(cl, 1, &run->launched, error));      /* as for mr__cl_clear: parts are not kept in order */
     MR_TRY(mr__cl_read(cl, slot->queue, run->out, 0, run->out_bytes,
                        mr__device_job_slot(slot->run->view, slot->number) + run->result_at, &run->back, error));
 done:

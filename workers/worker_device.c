@@ -259,6 +259,7 @@ static void take_start(mr__device_link *link)
     if (!link->story.started)
         link->story.ready_ns = mr__now_ns() - link->opened_ns;
     link->story.started = true;
+    link->story.starts++;
 }
 
 /* ---- the worker -------------------------------------------------------------------------------------------------- */

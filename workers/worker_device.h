@@ -49,6 +49,7 @@ typedef struct mr__device_link mr__device_link;
 /* What happened, for the record and for explain. */
 typedef struct mr__device_story {
     uint32_t failures, tasks, given_back, lanes, group;
+    uint32_t starts;                /* processes that became ready */
     bool started, drained, cached, zero_copy, bad_kernel;
     uint64_t units;                 /* bytes or blocks mapped */
     uint64_t ready_ns;              /* from start to the first task */

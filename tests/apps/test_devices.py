@@ -19,7 +19,7 @@ from array import array
 import lib
 
 SHARED = tempfile.mkdtemp(prefix="millrace-devices-")
-KILLS = int(os.environ.get("MILLRACE_TEST_KILLS", "20"))
+KILLS = int(os.environ.get("MILLRACE_TEST_KILLS", "6"))
 os.environ.update(XDG_CACHE_HOME=os.path.join(SHARED, "cache"), MILLRACE_DEVICE_BACKOFF_MS="10",
                   MILLRACE_DEVICE_FORGET_MS="0")
 
