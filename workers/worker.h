@@ -79,6 +79,9 @@ typedef struct mr__task_source {
 
 extern const mr__worker_ops mr__worker_cpu_ops;
 
+/* Runs a task on the calling thread, which is the worker's, and says how it went. */
+void mr__task_run(const mr__task *task, mr__worker *worker, mr__done *done);
+
 /* Runs the loop on `count` workers, one thread each (an OpenMP team, bound to their cores), until the source says
  * FINISHED to all. begin/end: called on each worker's thread before and after its loop, for state that must be first
  * touched there; may be NULL. When a worker cannot start (or begin fails), or the system gives no thread for it, the

@@ -38,17 +38,22 @@ static void cpu_submit(mr__worker *worker, const mr__task *task)
     cpu->busy = true;
 }
 
-static uint32_t cpu_poll(mr__worker *worker, uint64_t timeout_ns, mr__done *done, uint32_t max)
+void mr__task_run(const mr__task *task, mr__worker *worker, mr__done *done)
 {
-    struct cpu_worker *cpu = worker->state;
-    if (!cpu->busy || max == 0)
-        return 0;
-    done->task = cpu->task;
+    done->task = *task;
     done->apart = false;
     mr__error_clear(&done->error);
     done->started_ns = mr__now_ns();
     done->status = done->task.run(&done->task, worker, &done->error);
     done->finished_ns = mr__now_ns();
+}
+
+static uint32_t cpu_poll(mr__worker *worker, uint64_t timeout_ns, mr__done *done, uint32_t max)
+{
+    struct cpu_worker *cpu = worker->state;
+    if (!cpu->busy || max == 0)
+        return 0;
+    mr__task_run(&cpu->task, worker, done);
     cpu->busy = false;
     return 1;
 }

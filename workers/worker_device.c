@@ -380,10 +380,7 @@ static uint32_t give_back(mr__device_link *link, mr__done *done, uint32_t max)
 static uint32_t run_here(mr__device_link *link, mr__worker *worker, mr__done *done)
 {
     link->has_here = false;
-    *done = (mr__done){.task = link->here};
-    done->started_ns = mr__now_ns();
-    done->status = done->task.run(&done->task, worker, &done->error);
-    done->finished_ns = mr__now_ns();
+    mr__task_run(&link->here, worker, done);
     return 1;
 }
 
@@ -432,9 +429,8 @@ static uint32_t take_done(mr__device_link *link, mr__worker *worker, mr__done *d
     }
     link->last_done_ns = done->finished_ns;
     if (link->config->alone) {
-        link->here = done->task;
-        link->has_here = true;
-        return run_here(link, worker, done);
+        mr__task_run(&flight->task, worker, done);
+        return 1;
     }
     done->task.cpu_only = true;
     link->story.given_back++;
