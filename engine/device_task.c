@@ -12,36 +12,20 @@
 
 /* ---- there ------------------------------------------------------------------------------------------------------- */
 
-static uint32_t source_of_block(const mr__job *job, uint64_t block)
-{
-    uint32_t source = 0;
-    for (uint32_t high = job->dataset->sources->count; high - source > 1;) {
-        const uint32_t middle = source + (high - source) / 2;
-        if (job->block_starts[middle] <= block)
-            source = middle;
-        else
-            high = middle;
-    }
-    return source;
-}
-
 static bool pack_blocks(const mr__job *job, const mr__task *task, mr__device_segment *segments, uint32_t *count)
 {
-    uint32_t source = source_of_block(job, task->begin);
+    uint32_t source = mr__source_of_block(job, task->begin);
     for (uint64_t block = task->begin; block < task->end;) {
         while (job->block_starts[source + 1] <= block)
             source++;
         if (*count == MR__DEVICE_SEGMENTS)
             return false;
         const uint64_t end = job->block_starts[source + 1] < task->end ? job->block_starts[source + 1] : task->end;
-        const uint64_t first = (block - job->block_starts[source]) * job->block_rows;
-        const uint64_t rows_in_file = job->dataset->sources->items[source].size / job->plan.record_size;
-        uint64_t rows = (end - block) * job->block_rows;
-        if (rows > rows_in_file - first)
-            rows = rows_in_file - first;
+        const uint64_t first = mr__rows_before(job, block), rows = mr__rows_before(job, end) - first;
         segments[(*count)++] = (mr__device_segment){
-            .file = source, .blocks = (uint32_t)(end - block), .offset = first * job->plan.record_size,
-            .size = rows * job->plan.record_size, .first_row = job->row_starts[source] + first, .rows = rows};
+            .file = source, .blocks = (uint32_t)(end - block),
+            .offset = (first - job->row_starts[source]) * job->plan.record_size, .size = rows * job->plan.record_size,
+            .first_row = first, .rows = rows};
         block = end;
     }
     return true;
@@ -49,20 +33,17 @@ static bool pack_blocks(const mr__job *job, const mr__task *task, mr__device_seg
 
 static void pack_range(const mr__job *job, const mr__task *task, mr__device_segment *segments, uint32_t *count)
 {
-    const uint64_t first = task->begin * job->block_rows, end = task->end * job->block_rows;
-    segments[(*count)++] = (mr__device_segment){
-        .file = UINT32_MAX, .blocks = (uint32_t)(task->end - task->begin), .first_row = first,
-        .rows = (end < job->plan.range ? end : job->plan.range) - first};
+    const uint64_t first = mr__rows_before(job, task->begin);
+    segments[(*count)++] = (mr__device_segment){.file = UINT32_MAX, .blocks = (uint32_t)(task->end - task->begin),
+                                                .first_row = first, .rows = mr__rows_before(job, task->end) - first};
 }
 
 static bool pack_text(const mr__job *job, const mr__task *task, mr__device_segment *segments, uint32_t *count)
 {
     const mr__sources *sources = job->dataset->sources;
     for (uint32_t s = task->source; s < sources->count && sources->items[s].start < task->end; s++) {
-        const mr__source *source = &sources->items[s];
-        const uint64_t begin = task->begin > source->start ? task->begin - source->start : 0;
-        const uint64_t end = task->end - source->start < source->size ? task->end - source->start : source->size;
-        if (begin >= end)
+        uint64_t begin, end;
+        if (!mr__task_in_source(task, &sources->items[s], &begin, &end))
             continue;
         if (*count == MR__DEVICE_SEGMENTS || end - begin > job->devices.largest_task)
             return false;
@@ -116,11 +97,6 @@ done:
     return status;
 }
 
-static size_t pair_bytes(const mr__device_pair *pair)
-{
-    return sizeof *pair + ((pair->size + 7u) & ~7u);
-}
-
 static mr_status check_pairs(const mr__job *job, const uint8_t *result, const mr__device_done *done, mr__error *error)
 {
     mr_status status = MR_OK;
@@ -128,41 +104,15 @@ static mr_status check_pairs(const mr__job *job, const uint8_t *result, const mr
     while (at < done->bytes) {
         const mr__device_pair *pair = (const mr__device_pair *)(result + at);
         MR_CHECK(done->bytes - at >= sizeof *pair && pair->size <= done->bytes - at - sizeof *pair &&
-                     pair->size >= job->layout.key_suffix && pair_bytes(pair) <= done->bytes - at,
+                     pair->size >= job->layout.key_suffix && mr__device_pair_bytes(pair->size) <= done->bytes - at,
                  MR_DEVICE_LOST, "the device sent a pair at byte %zu that cannot be", at);
-        at += pair_bytes(pair);
+        at += mr__device_pair_bytes(pair->size);
     }
 done:
     return status;
 }
 
-static mr_status add_batch(mr__job *job, mr__lane *lane, const uint64_t *values, uint32_t count, mr__error *error)
-{
-    mr_status status = MR_OK;
-    const mr__staged *staged = lane->emitter.staged;
-    for (uint32_t i = 0; i < count; i++)
-        lane->hashes[i] = mr__hash_staged(&staged[i], job->layout.key_suffix);
-    for (uint32_t begin = 0; job->combines && begin < count;) {
-        uint32_t accepted;
-        MR_TRY(mr__combine_batch(&lane->combine, staged + begin, lane->hashes + begin,
-                                 (const uint8_t *)(values + begin), count - begin, &accepted, error));
-        begin += accepted;
-        if (begin < count) {
-            MR_TRY(mr__lane_flush_combine(lane, error));
-            mr__combine_buffer_clear(&lane->combine, true);
-        }
-    }
-    for (uint32_t i = 0; !job->combines && i < count; i++) {
-        const mr__pair pair = {mr__staged_key(&staged[i]), (const uint8_t *)&values[i], staged[i].size, sizeof *values};
-        const uint32_t partition = job->by_range ? mr__range_partition(job, &pair)
-                                                 : mr__partition_of(lane->hashes[i], job->partition_bits);
-        MR_TRY(mr__array_append(&lane->array, partition, &pair, error));
-    }
-done:
-    return status;
-}
-
-static mr_status take_pairs(mr__job *job, mr__lane *lane, const uint8_t *result, const mr__device_done *done,
+static mr_status take_pairs(mr__lane *lane, const uint8_t *result, const mr__device_done *done,
                             mr__error *error)
 {
     mr_status status = MR_OK;
@@ -172,9 +122,9 @@ static mr_status take_pairs(mr__job *job, mr__lane *lane, const uint8_t *result,
         const mr__device_pair *pair = (const mr__device_pair *)(result + at);
         mr__stage_in_place(&lane->emitter.staged[count], (const uint8_t *)(pair + 1), pair->size);
         values[count++] = pair->value;
-        at += pair_bytes(pair);
+        at += mr__device_pair_bytes(pair->size);
         if (count == MR_BATCH || at >= done->bytes) {
-            MR_TRY(add_batch(job, lane, values, count, error));
+            MR_TRY(mr__lane_take(lane, (const uint8_t *)values, sizeof *values, count, error));
             count = 0;
         }
     }
@@ -183,45 +133,23 @@ done:
     return status;
 }
 
+/* The rows of a task are numbered one after the other, over the ends of files too. */
 static mr_status take_values(mr__job *job, mr__lane *lane, const mr__task *task, const uint8_t *result,
                              const mr__device_done *done, mr__error *error)
 {
     mr_status status = MR_OK;
-    mr__device_segment segments[MR__DEVICE_SEGMENTS];
-    uint32_t count = 0;
-    uint64_t rows = 0;
-    MR_CHECK(pack_blocks(job, task, segments, &count), MR_INTERNAL, "a task has more segments than it had before");
-    for (uint32_t s = 0; s < count; s++)
-        rows += segments[s].rows;
-    MR_CHECK(done->bytes == rows * job->plan.value_size, MR_DEVICE_LOST,
+    const uint64_t first = mr__rows_before(job, task->begin);
+    MR_CHECK(done->bytes == done->rows * job->plan.value_size, MR_DEVICE_LOST,
              "the device sent %llu bytes of values, not %llu", (unsigned long long)done->bytes,
-             (unsigned long long)(rows * job->plan.value_size));
-    for (uint32_t s = 0; s < count; s++)
-        for (uint64_t row = 0; row < segments[s].rows; row++, result += job->plan.value_size)
-            mr_emit_u64(&lane->emitter, segments[s].first_row + row, result);
+             (unsigned long long)(done->rows * job->plan.value_size));
+    for (uint64_t row = 0; row < done->rows; row++, result += job->plan.value_size)
+        mr_emit_u64(&lane->emitter, first + row, result);
     if (lane->emitter.count > 0)
         mr__emit_flush(&lane->emitter);
     status = lane->emitter.status;
     MR_CHECK(status == MR_OK, status, "%s", lane->error.text);
 done:
     return status;
-}
-
-static uint64_t rows_of(const mr__job *job, const mr__task *task)
-{
-    if (job->devices.form == MR__DEVICE_TEXTS)
-        return 0;
-    if (job->app->input == MR_INPUT_RANGE) {
-        const uint64_t end = task->end * job->block_rows;
-        return (end < job->plan.range ? end : job->plan.range) - task->begin * job->block_rows;
-    }
-    mr__device_segment segments[MR__DEVICE_SEGMENTS];
-    uint32_t count = 0;
-    uint64_t rows = 0;
-    pack_blocks(job, task, segments, &count);
-    for (uint32_t s = 0; s < count; s++)
-        rows += segments[s].rows;
-    return rows;
 }
 
 mr_status mr__device_unpack(const mr__task *task, mr__worker *worker, const mr__device_done *done,
@@ -231,7 +159,9 @@ mr_status mr__device_unpack(const mr__task *task, mr__worker *worker, const mr__
     mr__job *job = task->job;
     mr__lane *lane = worker->engine;
     mr__job_device *device = &job->devices.item[worker->index - job->cpu_workers];
-    const uint64_t rows = rows_of(job, task);
+    const uint64_t rows = job->devices.form == MR__DEVICE_TEXTS
+                              ? 0
+                              : mr__rows_before(job, task->end) - mr__rows_before(job, task->begin);
     MR_CHECK(done->rows == rows, MR_DEVICE_LOST, "the device mapped %llu rows of %llu", (unsigned long long)done->rows,
              (unsigned long long)rows);
     if (!job->dense && job->devices.form == MR__DEVICE_TEXTS)
@@ -243,7 +173,7 @@ mr_status mr__device_unpack(const mr__task *task, mr__worker *worker, const mr__
     if (job->dense)
         MR_TRY(take_tables(job, lane, task, result, done, error));
     else if (job->devices.form == MR__DEVICE_TEXTS)
-        MR_TRY(take_pairs(job, lane, result, done, error));
+        MR_TRY(take_pairs(lane, result, done, error));
     else
         MR_TRY(take_values(job, lane, task, result, done, error));
     lane->rows += rows;

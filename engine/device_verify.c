@@ -72,7 +72,7 @@ static mr_status verify_pairs(mr__job *job, mr__lane *lane, const mr__task *task
     for (size_t at = 0; at < done->bytes;) {
         const mr__device_pair *pair = (const mr__device_pair *)(result + at);
         computed += fingerprint(job, (const uint8_t *)(pair + 1), pair->size, pair->value);
-        at += sizeof *pair + ((pair->size + 7u) & ~7u);
+        at += mr__device_pair_bytes(pair->size);
     }
     MR_CHECK(expected == computed && emitted == done->pairs, MR_DEVICE_LOST,
              "the device computes wrong pairs: its first result differs from the CPU's");

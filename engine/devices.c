@@ -75,13 +75,16 @@ static uint32_t form_of(const mr_app *app)
     return app->row != NULL ? MR__DEVICE_ROWS : app->input == MR_INPUT_TEXT ? MR__DEVICE_TEXTS : MR__DEVICE_RECORDS;
 }
 
-/* Units a second: rows come in blocks, which are units only after the plan. */
+/* Bytes or rows a second, as the job counts; rows come in blocks, which are units only after the plan. */
+static double *speed_of(const mr__devices *devices, mr__device_speed *speed)
+{
+    return devices->form == MR__DEVICE_TEXTS ? &speed->bytes_per_s : &speed->rows_per_s;
+}
+
 static double kept_speed(const mr__job *job, const char *device)
 {
     mr__device_speed speed;
-    if (!mr__device_speed_get(job->app_name, device, &speed))
-        return 0;
-    return form_of(job->app) == MR__DEVICE_TEXTS ? speed.bytes_per_s : speed.rows_per_s;
+    return mr__device_speed_get(job->app_name, device, &speed) ? *speed_of(&job->devices, &speed) : 0;
 }
 
 static bool is_worth_it(mr__job *job, const mr__device_info *device, double *speed)
@@ -375,7 +378,7 @@ void mr__devices_keep_speeds(const mr__job *job)
     for (uint32_t w = 0; w < job->worker_count; w++) {
         const double rate = job->schedule.rate[w] * units_to_rows(job);
         mr__device_speed speed = {0};
-        *(devices->form == MR__DEVICE_TEXTS ? &speed.bytes_per_s : &speed.rows_per_s) = rate;
+        *speed_of(devices, &speed) = rate;
         if (w < job->cpu_workers) {
             cpu += rate;
             known += rate > 0;
@@ -390,7 +393,7 @@ void mr__devices_keep_speeds(const mr__job *job)
     }
     if (known > 0) {
         mr__device_speed speed = {0};
-        *(devices->form == MR__DEVICE_TEXTS ? &speed.bytes_per_s : &speed.rows_per_s) = cpu / known;
+        *speed_of(devices, &speed) = cpu / known;
         mr__device_speed_put(job->app_name, "cpu", &speed, &ignored);
     }
 }

@@ -90,15 +90,15 @@ done:
     return status;
 }
 
-static mr_status append_batch(mr__lane *lane, uint32_t count, mr__error *error)
+static mr_status append_batch(mr__lane *lane, const uint8_t *values, uint32_t value_size, uint32_t count,
+                              mr__error *error)
 {
     mr_status status = MR_OK;
     mr__job *job = lane->job;
     const mr_emitter *out = &lane->emitter;
     for (uint32_t i = 0; i < count; i++) {
         const mr__staged *staged = &out->staged[i];
-        const mr__pair pair = {mr__staged_key(staged), out->values + (size_t)i * out->value_size, staged->size,
-                               out->value_size};
+        const mr__pair pair = {mr__staged_key(staged), values + (size_t)i * value_size, staged->size, value_size};
         const uint32_t partition = job->by_range
                                        ? mr__range_partition(job, &pair)
                                        : mr__partition_of(mr__hash_staged(staged, job->layout.key_suffix),
@@ -109,7 +109,8 @@ done:
     return status;
 }
 
-static mr_status combine_batch(mr__lane *lane, uint32_t count, mr__error *error)
+static mr_status combine_batch(mr__lane *lane, const uint8_t *values, uint32_t value_size, uint32_t count,
+                               mr__error *error)
 {
     mr_status status = MR_OK;
     mr__job *job = lane->job;
@@ -120,11 +121,10 @@ static mr_status combine_batch(mr__lane *lane, uint32_t count, mr__error *error)
         lane->hashes[i] = suffix == 0 && staged->data == NULL ? mr__hash_short(staged->head, staged->size)
                                                               : mr__hash_staged(staged, suffix);
     }
-    const bool counting = job->rule.combine == MR_COUNT;
     for (uint32_t begin = 0; begin < count;) {
         uint32_t accepted;
         MR_TRY(mr__combine_batch(&lane->combine, out->staged + begin, lane->hashes + begin,
-                                 counting ? NULL : out->values + (size_t)begin * out->value_size, count - begin,
+                                 values != NULL ? values + (size_t)begin * value_size : NULL, count - begin,
                                  &accepted, error));
         begin += accepted;
         if (begin < count) {
@@ -134,6 +134,12 @@ static mr_status combine_batch(mr__lane *lane, uint32_t count, mr__error *error)
     }
 done:
     return status;
+}
+
+mr_status mr__lane_take(mr__lane *lane, const uint8_t *values, uint32_t value_size, uint32_t count, mr__error *error)
+{
+    return lane->job->combines ? combine_batch(lane, values, value_size, count, error)
+                               : append_batch(lane, values, value_size, count, error);
 }
 
 mr_status mr__emit_flush(mr_emitter *out)
@@ -157,10 +163,9 @@ mr_status mr__emit_flush(mr_emitter *out)
         mr__device_fingerprint(lane, count);
     else if (lane->sampling)
         MR_TRY(mr__sample_keep(lane, count, error));
-    else if (lane->job->combines)
-        MR_TRY(combine_batch(lane, count, error));
     else
-        MR_TRY(append_batch(lane, count, error));
+        MR_TRY(mr__lane_take(lane, lane->job->rule.combine == MR_COUNT ? NULL : out->values, out->value_size, count,
+                             error));
 done:
     out->status = status;
     return status;

@@ -166,7 +166,7 @@ typedef struct mr__job {
     /* input */
     mr__read_choice read;
     uint64_t *block_starts;         /* records: first block of each source; [sources + 1] */
-    uint64_t *row_starts;           /* records: first row of each source */
+    uint64_t *row_starts;           /* records: first row of each source; [sources + 1] */
     uint64_t blocks;
     size_t block_rows;
     uint64_t schedule_total, smallest_task, largest_task;   /* bytes, or blocks */
@@ -216,9 +216,16 @@ void mr__job_plan_fini(mr__job *job);
 mr_status mr__lane_begin(mr__worker *worker, mr__error *error);
 void mr__lane_fini(mr__lane *lane);
 mr_status mr__lane_flush_combine(mr__lane *lane, mr__error *error);
+/* Takes the first `count` pairs of the emitter's staging batch into the lane's buffers. values: NULL: each counts 1. */
+mr_status mr__lane_take(mr__lane *lane, const uint8_t *values, uint32_t value_size, uint32_t count, mr__error *error);
 /* map.c, map_rows.c */
 mr_status mr__map_task(mr__task *task, mr__worker *worker, mr__error *error);
 size_t mr__pinned_stride(const mr__job *job);
+/* The bytes of a source, which begins before the task's end, that are the task's. false: none. */
+bool mr__task_in_source(const mr__task *task, const mr__source *source, uint64_t *begin, uint64_t *end);
+/* The file that a block of rows lies in; how many rows the blocks before it have. */
+uint32_t mr__source_of_block(const mr__job *job, uint64_t block);
+uint64_t mr__rows_before(const mr__job *job, uint64_t block);
 mr_status mr__map_rows(mr__job *job, mr__lane *lane, const mr__task *task, mr__error *error);
 mr_status mr__map_block(mr__job *job, mr__lane *lane, const mr_block *block, mr__error *error);
 /* sample.c */

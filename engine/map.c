@@ -136,6 +136,13 @@ static void ask_ahead(const mr__job *job, const mr__task *task, uint32_t now, ui
         mr__source_will_need(&sources->items[*asked]);
 }
 
+bool mr__task_in_source(const mr__task *task, const mr__source *source, uint64_t *begin, uint64_t *end)
+{
+    *begin = task->begin > source->start ? task->begin - source->start : 0;
+    *end = task->end - source->start < source->size ? task->end - source->start : source->size;
+    return *begin < *end;
+}
+
 mr_status mr__map_task(mr__task *task, mr__worker *worker, mr__error *error)
 {
     mr_status status = MR_OK;
@@ -147,9 +154,8 @@ mr_status mr__map_task(mr__task *task, mr__worker *worker, mr__error *error)
     uint32_t asked = 0;
     for (uint32_t s = task->source; s < sources->count && sources->items[s].start < task->end; s++) {
         const mr__source *source = &sources->items[s];
-        const uint64_t begin = task->begin > source->start ? task->begin - source->start : 0;
-        const uint64_t end = task->end - source->start < source->size ? task->end - source->start : source->size;
-        if (source->size == 0 || begin >= end)
+        uint64_t begin, end;
+        if (!mr__task_in_source(task, source, &begin, &end))
             continue;
         if (job->read.ahead)
             ask_ahead(job, task, s, &asked);

@@ -264,19 +264,36 @@ done:
     return status;
 }
 
+uint32_t mr__source_of_block(const mr__job *job, uint64_t block)
+{
+    uint32_t source = 0;
+    for (uint32_t high = job->dataset->sources->count; high - source > 1;) {
+        const uint32_t middle = source + (high - source) / 2;
+        if (job->block_starts[middle] <= block)
+            source = middle;
+        else
+            high = middle;
+    }
+    return source;
+}
+
+uint64_t mr__rows_before(const mr__job *job, uint64_t block)
+{
+    if (job->app->input == MR_INPUT_RANGE) {
+        const uint64_t rows = block * job->block_rows;
+        return rows < job->plan.range ? rows : job->plan.range;
+    }
+    const uint32_t source = mr__source_of_block(job, block);
+    const uint64_t rows = job->row_starts[source] + (block - job->block_starts[source]) * job->block_rows;
+    return rows < job->row_starts[source + 1] ? rows : job->row_starts[source + 1];
+}
+
 mr_status mr__map_rows(mr__job *job, mr__lane *lane, const mr__task *task, mr__error *error)
 {
     mr_status status = MR_OK;
     if (job->app->input == MR_INPUT_RANGE)
         return map_index_range(job, lane, task, error);
-    uint32_t source = 0;
-    for (uint32_t high = job->dataset->sources->count; high - source > 1;) {
-        const uint32_t middle = source + (high - source) / 2;
-        if (job->block_starts[middle] <= task->begin)
-            source = middle;
-        else
-            high = middle;
-    }
+    uint32_t source = mr__source_of_block(job, task->begin);
     uint8_t *const *pinned = job->dataset->pinned.data;
     for (uint64_t index = task->begin; index < task->end;) {
         while (job->block_starts[source + 1] <= index)

@@ -254,6 +254,7 @@ static mr_status count_blocks(mr__job *job, mr__error *error)
         job->blocks += here / job->block_rows + (here % job->block_rows != 0);
     }
     job->block_starts[sources->count] = job->blocks;
+    job->row_starts[sources->count] = rows;
     MR_CHECK(job->blocks < UINT64_MAX, MR_BAD_INPUT, "too many blocks");
 done:
     return status;

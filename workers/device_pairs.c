@@ -3,11 +3,6 @@
 
 #include <string.h>
 
-static size_t footprint(size_t key)
-{
-    return sizeof(mr__device_pair) + (key + 7) / 8 * 8;
-}
-
 static mr_status put(mr__device_pairs *pairs, const mr__device_text *text, uint32_t offset, uint32_t size,
                      uint64_t value, mr__error *error)
 {
@@ -16,12 +11,13 @@ static mr_status put(mr__device_pairs *pairs, const mr__device_text *text, uint3
     MR_CHECK(size > 0 && offset < text->size && size <= text->size - offset, MR_DEVICE_LOST,
              "device %s returned a key of %u bytes at %u of a text of %u bytes: its answers are not to be trusted\n"
              "  hint: `millrace devices test %s`", pairs->device, size, offset, text->size, pairs->device);
-    MR_CHECK(footprint(key) <= pairs->room - pairs->used, MR_NO_SPACE, "the pairs of this task do not fit its slot");
+    const size_t footprint = mr__device_pair_bytes(key);
+    MR_CHECK(footprint <= pairs->room - pairs->used, MR_NO_SPACE, "the pairs of this task do not fit its slot");
     uint8_t *const at = pairs->memory + pairs->used;
     const mr__device_pair head = {.size = key, .value = value};
     memcpy(at, &head, sizeof head);
     uint8_t *const bytes = at + sizeof head;
-    memset(at + footprint(key) - 8, 0, 8);
+    memset(at + footprint - 8, 0, 8);
     memcpy(bytes, text->bytes + offset, size);
     if (pairs->folded)
         for (uint32_t i = 0; i < size; i++)
@@ -30,7 +26,7 @@ static mr_status put(mr__device_pairs *pairs, const mr__device_text *text, uint3
         const uint32_t number = __builtin_bswap32(mr__device_text_file(text, offset));
         memcpy(bytes + size, &number, suffix);
     }
-    pairs->used += footprint(key);
+    pairs->used += footprint;
 done:
     return status;
 }

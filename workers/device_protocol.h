@@ -132,4 +132,10 @@ typedef struct mr__device_pair {
     uint64_t value;                 /* combined already: a count to add, ... */
 } mr__device_pair;
 
+/* Of a pair with a key of `key` bytes. */
+static inline uint64_t mr__device_pair_bytes(uint64_t key)
+{
+    return sizeof(mr__device_pair) + (key + 7) / 8 * 8;
+}
+
 #endif

@@ -133,7 +133,7 @@ static uint64_t map_text(const mr__device_segment *segment, uint8_t *result, uin
         const mr__device_pair pair = {.size = (uint32_t)(end - at), .value = 1};
         memcpy(result + used, &pair, sizeof pair);
         memcpy(result + used + sizeof pair, bytes + at, pair.size);
-        used += sizeof pair + ((pair.size + 7u) & ~7u);
+        used += mr__device_pair_bytes(pair.size);
         ++*pairs;
     }
     free(bytes);
