@@ -211,3 +211,12 @@ double lab_run(const lab_program *program, const lab_argument *arguments, size_t
     }
     return seconds;
 }
+
+bool lab_ready(bool *simulated)
+{
+    size_t count;
+    *simulated = getenv("MILLRACE_TEST_SIMULATED") != NULL;
+    if (lab_devices(&count), count == 0)
+        puts("skipped: no OpenCL device; run tools/opencl.sh");
+    return count > 0;
+}

@@ -98,11 +98,5 @@ static void tiles_give_the_product(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(tiles_give_the_product)};
-    size_t count;
-    simulated = getenv("MILLRACE_TEST_SIMULATED") != NULL;
-    if (lab_devices(&count), count == 0) {
-        puts("skipped: no OpenCL device; run tools/opencl.sh");
-        return 77;
-    }
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return lab_ready(&simulated) ? cmocka_run_group_tests(tests, NULL, NULL) : 77;
 }

@@ -328,11 +328,5 @@ int main(void)
         cmocka_unit_test(counts_by_key_are_the_same),
         cmocka_unit_test(a_key_out_of_range_is_reported),
     };
-    size_t count;
-    simulated = getenv("MILLRACE_TEST_SIMULATED") != NULL;
-    if (lab_devices(&count), count == 0) {
-        puts("skipped: no OpenCL device; run tools/opencl.sh");
-        return 77;
-    }
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return lab_ready(&simulated) ? cmocka_run_group_tests(tests, NULL, NULL) : 77;
 }

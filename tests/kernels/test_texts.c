@@ -444,11 +444,5 @@ int main(void)
         cmocka_unit_test(a_word_too_long_to_combine_is_an_array_pair),
         cmocka_unit_test(lines_with_patterns_are_counted_once_for_each),
     };
-    size_t count;
-    simulated = getenv("MILLRACE_TEST_SIMULATED") != NULL;
-    if (lab_devices(&count), count == 0) {
-        puts("skipped: no OpenCL device; run tools/opencl.sh");
-        return 77;
-    }
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return lab_ready(&simulated) ? cmocka_run_group_tests(tests, NULL, NULL) : 77;
 }
