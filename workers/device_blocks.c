@@ -249,7 +249,7 @@ done:
 static void release(mr__device_slot *slot, struct part *part, mr_status status)
 {
     if (status != MR_OK)
-        clFinish(slot->queue);          /* nothing may still write to the result memory */
+        mr__cl_finish(slot->queue);
     for (uint32_t r = 0; r < part->count; r++) {
         mr__cl_event_release(&part->runs[r].launched);
         mr__cl_event_release(&part->runs[r].back);

@@ -117,9 +117,7 @@ static mr_status try_lanes(mr__device_run *run, char *log, mr__error *error)
             best = ns;
             lanes = run->lanes;
         }
-        if (run->program != NULL)
-            clReleaseProgram(run->program);
-        run->program = NULL;
+        mr__cl_program_release(&run->program);
         if (ns == UINT64_MAX)           /* nothing to try it on */
             break;
     }
@@ -127,12 +125,9 @@ static mr_status try_lanes(mr__device_run *run, char *log, mr__error *error)
     run->lanes = lanes;
     kept = NULL;
 done:
-    if (status != MR_OK && run->program != NULL) {
-        clReleaseProgram(run->program);
-        run->program = NULL;
-    }
-    if (kept != NULL)
-        clReleaseProgram(kept);
+    if (status != MR_OK)
+        mr__cl_program_release(&run->program);
+    mr__cl_program_release(&kept);
     return status;
 }
 

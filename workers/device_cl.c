@@ -474,18 +474,41 @@ mr_status mr__cl_part(const mr__cl *cl, cl_mem whole, size_t at, size_t size, cl
     return failed(&cl->device, MR__CL_PART, code, error);
 }
 
+#define RELEASE(handle, release)                                                                                       \
+    do {                                                                                                               \
+        if (*(handle) != NULL)                                                                                         \
+            release(*(handle));                                                                                        \
+        *(handle) = NULL;                                                                                              \
+    } while (0)
+
 void mr__cl_release(cl_mem *buffer)
 {
-    if (*buffer != NULL)
-        clReleaseMemObject(*buffer);
-    *buffer = NULL;
+    RELEASE(buffer, clReleaseMemObject);
 }
 
 void mr__cl_event_release(cl_event *event)
 {
-    if (*event != NULL)
-        clReleaseEvent(*event);
-    *event = NULL;
+    RELEASE(event, clReleaseEvent);
+}
+
+void mr__cl_kernel_release(cl_kernel *kernel)
+{
+    RELEASE(kernel, clReleaseKernel);
+}
+
+void mr__cl_program_release(cl_program *program)
+{
+    RELEASE(program, clReleaseProgram);
+}
+
+void mr__cl_queue_release(cl_command_queue *queue)
+{
+    RELEASE(queue, clReleaseCommandQueue);
+}
+
+void mr__cl_finish(cl_command_queue queue)
+{
+    clFinish(queue);
 }
 
 mr_status mr__cl_map(const mr__cl *cl, cl_command_queue queue, cl_mem buffer, cl_map_flags flags, size_t size,

@@ -93,8 +93,13 @@ mr_status mr__cl_argument(const mr__cl *cl, cl_kernel kernel, uint32_t index, si
 mr_status mr__cl_buffer(const mr__cl *cl, cl_mem_flags flags, size_t size, void *host, cl_mem *buffer,
                         mr__error *error);
 mr_status mr__cl_part(const mr__cl *cl, cl_mem whole, size_t at, size_t size, cl_mem *part, mr__error *error);
-void mr__cl_release(cl_mem *buffer);                /* takes NULL inside; leaves NULL */
+
+/* Each takes NULL inside, and leaves NULL. */
+void mr__cl_release(cl_mem *buffer);
 void mr__cl_event_release(cl_event *event);
+void mr__cl_kernel_release(cl_kernel *kernel);
+void mr__cl_program_release(cl_program *program);
+void mr__cl_queue_release(cl_command_queue *queue);
 
 /* Blocks until the memory can be written. */
 mr_status mr__cl_map(const mr__cl *cl, cl_command_queue queue, cl_mem buffer, cl_map_flags flags, size_t size,
@@ -111,6 +116,8 @@ mr_status mr__cl_clear(const mr__cl *cl, cl_command_queue queue, cl_mem buffer, 
 mr_status mr__cl_launch(const mr__cl *cl, cl_command_queue queue, cl_kernel kernel, uint32_t dimensions,
                         const size_t *global, const size_t *local, cl_event *event, mr__error *error);
 mr_status mr__cl_flush(const mr__cl *cl, cl_command_queue queue, mr__error *error);
+/* After a failure: nothing of the queue may still write to the host's memory. */
+void mr__cl_finish(cl_command_queue queue);
 mr_status mr__cl_wait(const mr__cl *cl, uint32_t count, const cl_event *events, mr__error *error);
 /* On the device's clock; false if it has none. */
 bool mr__cl_times(cl_event event, uint64_t *begin_ns, uint64_t *end_ns);

@@ -233,13 +233,10 @@ void mr__probe_close(mr__probe *probe)
     if (probe == NULL)
         return;
     for (uint32_t k = 0; k < KERNELS; k++)
-        if (probe->kernel[k] != NULL)
-            clReleaseKernel(probe->kernel[k]);
+        mr__cl_kernel_release(&probe->kernel[k]);
     mr__cl_release(&probe->out);
-    if (probe->program != NULL)
-        clReleaseProgram(probe->program);
-    if (probe->queue != NULL)
-        clReleaseCommandQueue(probe->queue);
+    mr__cl_program_release(&probe->program);
+    mr__cl_queue_release(&probe->queue);
     mr__free(probe);
 }
 

@@ -34,8 +34,7 @@ static mr_status ask_tile(mr__device_slot *slot, mr__error *error)
 done:
     mr__cl_event_release(&event);
     mr__cl_release(&out);
-    if (kernel != NULL)
-        clReleaseKernel(kernel);
+    mr__cl_kernel_release(&kernel);
     return status;
 }
 

@@ -30,10 +30,8 @@ void mr__device_slot_close(mr__device_slot *slot)
     mr__device_input_close(&slot->input);
     mr__cl_release(&slot->out);
     mr__cl_release(&slot->fault);
-    if (slot->kernel != NULL)
-        clReleaseKernel(slot->kernel);
-    if (slot->queue != NULL)
-        clReleaseCommandQueue(slot->queue);
+    mr__cl_kernel_release(&slot->kernel);
+    mr__cl_queue_release(&slot->queue);
     *slot = (mr__device_slot){.input.fd = -1};
 }
 

@@ -265,7 +265,7 @@ static mr_status run_kernel(struct launch *l, enum mode mode, const struct back 
     l->pairs->folded = slot->fault_words[3] != 0;
 done:
     if (status != MR_OK)
-        clFinish(slot->queue);          /* nothing may still write to host memory */
+        mr__cl_finish(slot->queue);
     for (uint32_t i = 0; i < MR__COUNT(events); i++)
         mr__cl_event_release(&events[i]);
     return status;
