@@ -134,7 +134,7 @@ done:
 /* ---- test -------------------------------------------------------------------------------------------------------- */
 
 /* What millrace-device --test printed; a program that died printed nothing of worth. Always an object. */
-static json_t *test_result(const char *id, const mr__device_answer *answer)
+static json_t *test_result(const char *id, const mr__device_reply *answer)
 {
     json_t *result = json_loadb(answer->text, answer->size, 0, NULL);
     const json_t *passed = json_object_get(result, "passed");
@@ -167,7 +167,7 @@ static mr_status test_one(const char *program, const char *id, const settings *c
                           mr__error *error)
 {
     mr_status status = MR_OK;
-    mr__device_answer answer = {.size = 0};
+    mr__device_reply answer = {.size = 0};
     char seconds[SECONDS_SIZE];
     snprintf(seconds, sizeof seconds, "%llu", (unsigned long long)chosen->stress);
     const char *const arguments[] = {"--test", id, chosen->stress > 0 ? "--stress" : NULL, seconds, NULL};
@@ -178,7 +178,7 @@ static mr_status test_one(const char *program, const char *id, const settings *c
         print_result(id, result);
     json_array_append_new(results, result);
 done:
-    mr__device_answer_free(&answer);
+    mr__device_reply_free(&answer);
     return status;
 }
 

@@ -138,7 +138,7 @@ static int reap(pid_t pid, uint64_t deadline)
     return -1;
 }
 
-static void explain(mr__device_answer *answer, const asked *ask, const char *mode, int how, uint32_t seconds)
+static void explain(mr__device_reply *answer, const asked *ask, const char *mode, int how, uint32_t seconds)
 {
     const size_t room = sizeof answer->why;
     const int said = (int)strcspn(ask->said, "\n");
@@ -155,11 +155,11 @@ static void explain(mr__device_answer *answer, const asked *ask, const char *mod
                  said, ask->said);
 }
 
-mr_status mr__device_ask(const char *program, const char *const arguments[], uint32_t seconds, mr__device_answer *out,
+mr_status mr__device_ask(const char *program, const char *const arguments[], uint32_t seconds, mr__device_reply *out,
                          mr__error *error)
 {
     mr_status status = MR_OK;
-    mr__device_answer answer = {.exit = -1};
+    mr__device_reply answer = {.exit = -1};
     asked ask = {.out = -1, .words = -1, .answer = mr__alloc(ANSWER_SIZE)};
     MR_CHECK(ask.answer != NULL, MR_NO_MEMORY, "no memory to run millrace-device");
     const uint64_t deadline = mr__now_ns() + seconds * second;
@@ -183,8 +183,8 @@ done:
     return status;
 }
 
-void mr__device_answer_free(mr__device_answer *answer)
+void mr__device_reply_free(mr__device_reply *answer)
 {
     mr__free(answer->text);
-    *answer = (mr__device_answer){.size = 0};
+    *answer = (mr__device_reply){.size = 0};
 }

@@ -12,16 +12,16 @@
 #include "check.h"
 #include "token.h"
 
-typedef struct mr__device_answer {
+typedef struct mr__device_reply {
     char *text;                     /* what it printed; not terminated */
     size_t size;
     int exit;                       /* its exit status; -1: it did not end by itself */
     char why[MR__DEVICE_WHY];       /* "": it ended with status 0; else what happened, in one line */
-} mr__device_answer;
+} mr__device_reply;
 
 /* arguments: up to four, then NULL. */
-mr_status mr__device_ask(const char *program, const char *const arguments[], uint32_t seconds, mr__device_answer *out,
+mr_status mr__device_ask(const char *program, const char *const arguments[], uint32_t seconds, mr__device_reply *out,
                          mr__error *error);
-void mr__device_answer_free(mr__device_answer *answer);     /* what ask() filled, or zeros */
+void mr__device_reply_free(mr__device_reply *answer);     /* what ask() filled, or zeros */
 
 #endif

@@ -242,7 +242,7 @@ static uint32_t patience_seconds(void)
 }
 
 /* What the answer says: a list, or a note why there is none. *kept: it is worth keeping. */
-static mr_status read_answer(const mr__device_answer *answer, mr__device_list *list, bool *kept, mr__error *error)
+static mr_status read_answer(const mr__device_reply *answer, mr__device_list *list, bool *kept, mr__error *error)
 {
     char text[MR__DEVICE_WHY + sizeof "no devices: "];
     mr__error problem = {.code = MR_OK};
@@ -266,7 +266,7 @@ mr_status mr__device_find(bool fresh, mr__device_list *out, mr__error *error)
     mr_status status = MR_OK;
     mr__error reason = {.code = MR_OK};
     mr__device_list list = {.count = 0};
-    mr__device_answer answer = {.size = 0};
+    mr__device_reply answer = {.size = 0};
     const char *const arguments[] = {"--list", NULL};
     char program[MR__PATH_MAX], path[MR__PATH_MAX], *now = NULL;
     bool kept = false;
@@ -290,7 +290,7 @@ mr_status mr__device_find(bool fresh, mr__device_list *out, mr__error *error)
     *out = list;
     list.device = NULL;
 done:
-    mr__device_answer_free(&answer);
+    mr__device_reply_free(&answer);
     mr__free(now);
     mr__device_list_free(&list);
     return status;
