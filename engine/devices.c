@@ -349,6 +349,12 @@ void mr__devices_next_round(mr__job *job)
     atomic_fetch_add(&devices->round, 1);
 }
 
+void mr__devices_wake(const mr__job *job)
+{
+    for (uint32_t i = 0; i < job->devices.count; i++)
+        mr__device_link_wake(job->devices.item[i].link);
+}
+
 bool mr__devices_stopping(mr__worker *worker)
 {
     mr__job *job = ((mr__lane *)worker->engine)->job;

@@ -55,6 +55,8 @@ void mr__devices_keep_speeds(const struct mr__job *job);
 /* For a device that takes no tasks, on its thread. MR_DEVICE_LOST: that ends the job, since it was asked for and the kernel
  * does not compile. */
 mr_status mr__devices_give_up(const struct mr__job *job, const mr__worker *worker, mr__error *error);
+/* Has the workers of devices look at the schedule again. Any thread. */
+void mr__devices_wake(const struct mr__job *job);
 /* What became of each device, for the record; job->devices.count of them. */
 void mr__devices_tell(const struct mr__job *job, struct mr__record_device *told);
 /* Why each device that was lost was lost, for the sentence of a job that has no worker left. */

@@ -83,6 +83,13 @@ void mr__schedule_fini(mr__schedule *schedule)
     schedule->job = NULL;
 }
 
+/* CPU workers wait in pull, devices in poll. */
+static void wake_all(mr__schedule *schedule)
+{
+    pthread_cond_broadcast(&schedule->changed);
+    mr__devices_wake(schedule->job);
+}
+
 static void enter(mr__schedule *schedule, enum mr__stage stage)
 {
     const uint64_t now = mr__now_ns();
@@ -92,7 +99,7 @@ static void enter(mr__schedule *schedule, enum mr__stage stage)
     if (schedule->started_ns[stage] == 0)
         schedule->started_ns[stage] = now;
     schedule->next_part = 0;
-    pthread_cond_broadcast(&schedule->changed);
+    wake_all(schedule);
 }
 
 void mr__schedule_begin(mr__schedule *schedule, uint64_t total, uint64_t smallest, uint64_t largest)
@@ -126,7 +133,7 @@ void mr__schedule_fail(mr__schedule *schedule, mr_status status, const mr__error
         schedule->status = status;
         schedule->error = *error;
     }
-    pthread_cond_broadcast(&schedule->changed);
+    wake_all(schedule);
     pthread_mutex_unlock(&schedule->mutex);
 }
 
@@ -373,7 +380,7 @@ enum mr__pull mr__schedule_pull(void *context, mr__worker *worker, uint32_t in_f
         if (mr__cancelled(schedule->job) && schedule->status == MR_OK)
             schedule->status = mr__fail(&schedule->error, MR_CANCELLED, "the job was cancelled; nothing was written");
         if (schedule->status != MR_OK) {
-            pthread_cond_broadcast(&schedule->changed);
+            wake_all(schedule);
             break;
         }
         *task = (mr__task){.job = schedule->job, .index = schedule->task_number};
@@ -420,10 +427,11 @@ void mr__schedule_done(void *context, mr__worker *worker, const mr__done *done)
         note_rate(schedule, worker, done);
     if (given_back) {
         schedule->returned[schedule->returned_count++] = done->task;
-        pthread_cond_broadcast(&schedule->changed);
+        schedule->tasks[MR__STAGE_MAP]--;       /* whoever runs it counts it */
+        wake_all(schedule);
     }
     if (schedule->in_flight == 0 || schedule->status != MR_OK)
-        pthread_cond_broadcast(&schedule->changed);
+        wake_all(schedule);
     pthread_mutex_unlock(&schedule->mutex);
 }
 
@@ -438,7 +446,7 @@ bool mr__schedule_over(void *context, mr__worker *worker)
     if (!schedule->away[worker->index]) {       /* the others' shares grow, also of those that wait */
         schedule->away[worker->index] = true;
         schedule->cpu_workers -= !is_device(worker);
-        pthread_cond_broadcast(&schedule->changed);
+        wake_all(schedule);
     }
     const bool over = schedule->status != MR_OK || schedule->stage == MR__STAGE_END || mr__cancelled(schedule->job);
     pthread_mutex_unlock(&schedule->mutex);

@@ -21,12 +21,16 @@
  * D4  A token without a flight is kept for the next submit only, and not by an idle worker. */
 #include "worker_device.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "clock.h"
 #include "device_channel.h"
+#include "fault.h"
 #include "memory.h"
 #include "parse.h"
 #include "token.h"
@@ -51,6 +55,7 @@ struct mr__device_link {
     bool probing;               /* the right to probe is ours: say how it went */
     bool ready, probed;
     mr__device_channel channel;
+    int bell;                   /* eventfd: poll() need not wait any longer */
     struct flight flight[MR__DEVICE_SLOTS];
     uint32_t in_flight;
     bool has_token;             /* for the next submit */
@@ -85,6 +90,9 @@ mr_status mr__device_link_create(const mr__device_config *config, mr__device_lin
     MR_CHECK(link != NULL, MR_NO_MEMORY, "no memory for device %s", config->device.id);
     link->config = config;
     link->channel = (mr__device_channel){.socket = -1, .memory = -1};
+    link->bell = mr__fault(MR__FAULT_OPEN) ? (errno = EMFILE, -1) : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    MR_CHECK(link->bell >= 0, MR_NO_WORKER, "no bell for the worker of device %s: %s", config->device.id,
+             strerror(errno));
     MR_CHECK(text == NULL || (mr__parse_u64(text, &limit_ms) == MR__PARSED && limit_ms >= 1 && limit_ms <= UINT32_MAX),
              MR_BAD_USAGE, "MILLRACE_DEVICE_TIMEOUT_MS is '%.40s'; it can be a number of milliseconds, 1 or more",
              text);
@@ -129,6 +137,8 @@ void mr__device_link_destroy(mr__device_link *link)
         return;
     land(link);
     mr__token_pool_close(link->pool);
+    if (link->bell >= 0)
+        close(link->bell);
     mr__free(link);
 }
 
@@ -456,13 +466,30 @@ static bool is_late(const mr__device_link *link)
     return link->in_flight > 0 && now > since && (double)(now - since) > limit;
 }
 
-static void sleep_until(uint64_t wake_ns, uint64_t timeout_ns)
+void mr__device_link_wake(mr__device_link *link)
+{
+    const uint64_t once = 1;
+    const ssize_t rung = write(link->bell, &once, sizeof once);
+    (void)rung;         /* it fails only when the bell has been rung 2^64 - 2 times and not been heard */
+}
+
+/* Until the process says something, the bell rings, or the time is over. */
+static void rest(mr__device_link *link, uint64_t timeout_ns)
+{
+    struct pollfd ends[] = {{.fd = link->bell, .events = POLLIN}, {.fd = link->channel.socket, .events = POLLIN}};
+    const struct timespec timeout = {(time_t)(timeout_ns / 1000000000), (long)(timeout_ns % 1000000000)};
+    uint64_t rings;
+    if (timeout_ns > 0 && ppoll(ends, MR__COUNT(ends), &timeout, NULL) > 0 && ends[0].revents != 0) {
+        const ssize_t heard = read(link->bell, &rings, sizeof rings);
+        (void)heard;    /* how often does not matter */
+    }
+}
+
+static void rest_until(mr__device_link *link, uint64_t wake_ns, uint64_t timeout_ns)
 {
     const uint64_t now = mr__now_ns();
-    uint64_t wait = wake_ns > now ? wake_ns - now : 0;
-    if (wait > timeout_ns)
-        wait = timeout_ns;
-    nanosleep(&(struct timespec){(time_t)(wait / 1000000000), (long)(wait % 1000000000)}, NULL);
+    const uint64_t wait = wake_ns > now ? wake_ns - now : 0;
+    rest(link, wait < timeout_ns ? wait : timeout_ns);
 }
 
 static uint32_t poll_well(mr__device_link *link, mr__worker *worker, uint64_t timeout_ns, mr__done *done)
@@ -477,7 +504,8 @@ static uint32_t poll_well(mr__device_link *link, mr__worker *worker, uint64_t ti
     }
     if (link->in_flight == 0)
         drop_token(link);
-    if (mr__device_receive(&link->channel, timeout_ns, &link->answer, &got, &why) != MR_OK) {
+    rest(link, timeout_ns);
+    if (mr__device_receive(&link->channel, 0, &link->answer, &got, &why) != MR_OK) {
         lose(link, why.text);
         return 0;
     }
@@ -509,12 +537,13 @@ static uint32_t device_poll(mr__worker *worker, uint64_t timeout_ns, mr__done *d
         return give_back(link, done, max);
     switch (link->state) {
     case WAITING:
-        sleep_until(link->wake_ns, timeout_ns);
+        rest_until(link, link->wake_ns, timeout_ns);
         if (mr__now_ns() >= link->wake_ns)
             ask_again(link);
         break;
     case STARTING:
-        if (mr__device_receive(&link->channel, timeout_ns, &link->answer, &got, &why) != MR_OK)
+        rest(link, timeout_ns);
+        if (mr__device_receive(&link->channel, 0, &link->answer, &got, &why) != MR_OK)
             lose(link, why.text);
         else if (got)
             take_start(link);

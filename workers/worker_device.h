@@ -5,7 +5,7 @@
  *           returns.
  * Owner     A link is one device of one job, kept from round to round: create and destroy. It is the worker's config;
  *           its own config must outlive it.
- * Threads   The worker's own. mr__device_link_story() after the team has ended.
+ * Threads   The worker's own; wake() any. mr__device_link_story() after the team has ended.
  * Cost      One message each way and a token for a task; the process is started by the first start().
  * Failure   start(): MR_DEVICE_LOST when the device is drained; everything later is met by restarting the process, and
  *           costs the device's tasks a second run elsewhere. */
@@ -60,6 +60,8 @@ typedef struct mr__device_story {
 
 mr_status mr__device_link_create(const mr__device_config *config, mr__device_link **out, mr__error *error);
 void mr__device_link_destroy(mr__device_link *link);        /* takes NULL; ends the process */
+/* A poll() that waits returns, and if none waits the next one does: there may be something to pull, or no more. */
+void mr__device_link_wake(mr__device_link *link);
 const mr__device_story *mr__device_link_story(const mr__device_link *link);
 /* The rules at the head of worker_device.c. */
 mr_status mr__device_link_check(const mr__device_link *link, mr__error *error);
