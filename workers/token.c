@@ -36,7 +36,7 @@
 #include "memory.h"
 #include "token_shared.h"
 
-enum { LOOK_NS = 20000000 };
+enum { LOOK_NS = 20000000, GLANCE_NS = 1000000 };
 
 /* What one look at the pool shows. */
 typedef struct view {
@@ -200,7 +200,8 @@ mr_status mr__token_acquire(mr__token_pool *pool, uint64_t timeout_ns, mr__token
 {
     const uint64_t begin = mr__now_ns();
     for (;;) {
-        mr_status status = mr__token_lock(pool, error);
+        /* who has it may be stopped; who only asks does not wait for that */
+        mr_status status = timeout_ns > 0 ? mr__token_lock(pool, error) : mr__token_lock_for(pool, GLANCE_NS, error);
         if (status != MR_OK)
             return status;
         status = attempt(pool, out, error);

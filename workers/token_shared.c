@@ -271,20 +271,32 @@ static void tell_tsan_locked(pthread_mutex_t *mutex)
 #endif
 }
 
+static struct timespec after(uint64_t ns)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_REALTIME, &time);
+    ns += (uint64_t)time.tv_nsec;
+    return (struct timespec){time.tv_sec + (time_t)(ns / 1000000000), (long)(ns % 1000000000)};
+}
+
 mr_status mr__token_lock(mr__token_pool *pool, mr__error *error)
+{
+    const mr_status status = mr__token_lock_for(pool, PATIENCE_S * 1000000000ull, error);
+    return status == MR_TIMEOUT ? MR_IO_FAILED : status;
+}
+
+mr_status mr__token_lock_for(mr__token_pool *pool, uint64_t patience_ns, mr__error *error)
 {
     mr_status status = MR_OK;
     struct stat about;
-    struct timespec deadline;
-    clock_gettime(CLOCK_REALTIME, &deadline);
-    deadline.tv_sec += PATIENCE_S;
+    const struct timespec deadline = after(patience_ns);
     const int number = pthread_mutex_timedlock(&pool->shared->mutex, &deadline);
     if (number == EOWNERDEAD) {
         tell_tsan_locked(&pool->shared->mutex);
         pthread_mutex_consistent(&pool->shared->mutex);
         mr__token_settle(pool);
     }
-    MR_CHECK(number == 0 || number == EOWNERDEAD, MR_IO_FAILED,
+    MR_CHECK(number == 0 || number == EOWNERDEAD, number == ETIMEDOUT ? MR_TIMEOUT : MR_IO_FAILED,
              "could not lock the token pool %s: %s\n  hint: is a job stopped? if none runs, remove the file",
              pool->path, strerror(number));
     if (fstat(pool->fd, &about) != 0 || about.st_nlink == 0) {

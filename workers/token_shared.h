@@ -76,6 +76,8 @@ mr_status mr__token_attach(mr__token_pool *pool, const char *device, mr__error *
 void mr__token_detach(mr__token_pool *pool);
 
 mr_status mr__token_lock(mr__token_pool *pool, mr__error *error);
+/* The same with less patience: MR_TIMEOUT when somebody else had it all the time. */
+mr_status mr__token_lock_for(mr__token_pool *pool, uint64_t patience_ns, mr__error *error);
 void mr__token_unlock(mr__token_pool *pool);
 /* Wakes who waits for the bell; the mutex is held. */
 void mr__token_ring(mr__token_pool *pool);

@@ -16,6 +16,7 @@
 #include "clock.h"
 #include "fault.h"
 #include "token_fixture.h"
+#include "token_shared.h"
 
 enum { THREADS = 4, ROUNDS = 300, NOBODY = 65534, STRANGER = 54321 };
 
@@ -354,6 +355,22 @@ static void test_damage_and_removal_under_a_running_job_get_a_sentence(void **st
     mr__token_pool_close(pool);
 }
 
+static void test_a_stopped_process_with_the_mutex_does_not_hold_up_who_only_asks(void **state)
+{
+    mr__error error = {.code = MR_OK};
+    mr__token token;
+    mr__token_pool *pool = open_pool("stopped"), *other = open_pool("stopped");
+    assert_int_equal(mr__token_lock(other, &error), MR_OK);
+    const uint64_t begin = mr__now_ns();
+    assert_int_equal(mr__token_acquire(pool, 0, &token, &error), MR_TIMEOUT);
+    assert_true(mr__now_ns() - begin < 5000000000);     /* the full patience is 10 s */
+    mr__token_unlock(other);
+    token = acquire(pool);
+    mr__token_release(pool, token);
+    mr__token_pool_close(pool);
+    mr__token_pool_close(other);
+}
+
 /* ---- other users ------------------------------------------------------------------------------------------------- */
 
 static mr_status open_in(const char *folder, mr__error *error)
@@ -494,6 +511,7 @@ int main(void)
         cmocka_unit_test(test_flipped_bytes_break_no_rule),
         cmocka_unit_test(test_tokens_that_are_out_count_in_a_file_built_anew),
         cmocka_unit_test(test_damage_and_removal_under_a_running_job_get_a_sentence),
+        cmocka_unit_test(test_a_stopped_process_with_the_mutex_does_not_hold_up_who_only_asks),
         cmocka_unit_test(test_a_folder_that_others_may_use_is_refused),
         cmocka_unit_test(test_another_user_can_not_take_our_tokens),
         cmocka_unit_test(test_another_user_can_not_block_our_tokens),
