@@ -1,7 +1,7 @@
 /* devices.h: the devices of a job: which take part, what they are told, and what became of them.
  * Promise   A job without devices pays nothing: no process, no file. What a device computes is taken in only when it is
- *           whole and possible; the first task of every device is computed on the CPU as well, as far as it can be
- *           compared, and a device that disagrees has failed.
+ *           whole and possible; of the first task of every device process, and with row kernels of every round, a part
+ *           is computed on the CPU as well, as far as it can be compared, and a device that disagrees has failed.
  * Owner     The job. choose -> (plan) -> fit -> prepare -> add workers -> fini.
  * Threads   choose, fit, prepare, story and fini: the job's. pack and unpack: each device's worker.
  * Failure   MR_BAD_USAGE: a device was asked for by name that does not exist, or there is nobody to run the job.
@@ -18,10 +18,15 @@ struct mr__job;
 struct mr__lane;
 struct mr__record_device;
 
+/* When a result was compared with the CPU's: after so many starts of the process, in this round. */
+typedef struct mr__device_check {
+    uint32_t starts, round;
+} mr__device_check;
+
 typedef struct mr__job_device {
     mr__device_config config;
     mr__device_link *link;
-    uint32_t verified;          /* starts of its process whose first task agreed with the CPU */
+    mr__device_check verified;  /* the last that agreed; starts 0: none */
     double expected;            /* units a second on an earlier run; 0: not known */
 } mr__job_device;
 
@@ -50,13 +55,13 @@ mr_status mr__devices_fit(struct mr__job *job, mr__error *error);
 mr_status mr__devices_prepare(struct mr__job *job, mr__error *error);
 /* The params have changed; no task is in flight. */
 void mr__devices_next_round(struct mr__job *job);
+/* Has the workers of devices look at the schedule again. Any thread. */
+void mr__devices_wake(const struct mr__job *job);
 /* Keeps what was measured for later jobs. */
 void mr__devices_keep_speeds(const struct mr__job *job);
 /* For a device that takes no tasks, on its thread. MR_DEVICE_LOST: that ends the job, since it was asked for and the kernel
  * does not compile. */
 mr_status mr__devices_give_up(const struct mr__job *job, const mr__worker *worker, mr__error *error);
-/* Has the workers of devices look at the schedule again. Any thread. */
-void mr__devices_wake(const struct mr__job *job);
 /* What became of each device, for the record; job->devices.count of them. */
 void mr__devices_tell(const struct mr__job *job, struct mr__record_device *told);
 /* Why each device that was lost was lost, for the sentence of a job that has no worker left. */

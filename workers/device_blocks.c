@@ -13,7 +13,8 @@
 
 #include "clock.h"
 
-enum { MAP_BYTES = 256 << 10 };         /* shorter runs are read: a mapping of its own costs more */
+enum { MAP_BYTES = 256 << 10,           /* shorter runs are read: a mapping of its own costs more */
+       MARK_BYTES = 2 * sizeof(uint32_t) };
 
 struct run {
     const mr__device_segment *segment;
@@ -199,6 +200,24 @@ done:
     return status;
 }
 
+static uint8_t *result_of(const mr__device_slot *slot, const struct run *run)
+{
+    return mr__device_job_slot(slot->run->view, slot->number) + run->result_at;
+}
+
+/* Where what was read back ends the nonce stands before: it is gone once the copy is there. */
+static void mark(const mr__device_slot *slot, const struct run *run)
+{
+    if (run->out_bytes >= MARK_BYTES)
+        memcpy(result_of(slot, run) + run->out_bytes - MARK_BYTES, slot->nonce + MR__FAULT_NONCE, MARK_BYTES);
+}
+
+static bool is_marked(const mr__device_slot *slot, const struct run *run)
+{
+    return run->out_bytes >= MARK_BYTES && memcmp(result_of(slot, run) + run->out_bytes - MARK_BYTES,
+                                                  slot->nonce + MR__FAULT_NONCE, MARK_BYTES) == 0;
+}
+
 static mr_status launch_run(mr__device_slot *slot, struct run *run, mr__device_launch launch, mr__error *error)
 {
     mr_status status = MR_OK;
@@ -217,8 +236,8 @@ static mr_status launch_run(mr__device_slot *slot, struct run *run, mr__device_l
     MR_TRY(mr__cl_argument(cl, slot->kernel, 5, sizeof slot->fault, &slot->fault, error));
     MR_TRY(launch(slot, run->rows, &run->launched, error));
     MR_TRY(mr__cl_wait(cl, 1, &run->launched, error));      /* as for mr__cl_clear: parts are not kept in order */
-    MR_TRY(mr__cl_read(cl, slot->queue, run->out, 0, run->out_bytes,
-                       mr__device_job_slot(slot->run->view, slot->number) + run->result_at, &run->back, error));
+    mark(slot, run);
+    MR_TRY(mr__cl_read(cl, slot->queue, run->out, 0, run->out_bytes, result_of(slot, run), &run->back, error));
 done:
     return status;
 }
@@ -273,6 +292,10 @@ static mr_status run_part(mr__device_slot *slot, struct part *part, mr__device_l
     MR_TRY(mr__cl_flush(slot->run->cl, slot->queue, error));
     MR_TRY(wait_for(slot, part, done, error));
     MR_TRY(mr__device_fault_check(slot, error));
+    for (uint32_t r = 0; r < part->count; r++)
+        MR_CHECK(!is_marked(slot, &part->runs[r]), MR_DEVICE_LOST, "device %s says that a result was copied back, and "
+                 "it was not: its answers are not to be trusted\n  hint: `millrace devices test %s`",
+                 slot->run->cl->device.id, slot->run->cl->device.id);
     if (part->mapped)
         MR_TRY(mr__device_unmapped(&slot->input, slot->run->view, error));
     MR_CHECK(slot->fault_words[0] == 0, MR_BAD_INPUT, "the kernel of %s made the key %" PRId64 ", and keys are 0 to %"

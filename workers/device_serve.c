@@ -229,13 +229,20 @@ done:
     return status;
 }
 
-static mr_status upload_params(struct server *server, mr__error *error)
+/* Each round has a buffer of its own, filled as it is made: slots have queues of their own, and what is written through
+ * one queue is not seen by the kernels of another on every driver, although the write was waited for. */
+static mr_status make_params(struct server *server, mr__error *error)
 {
+    mr_status status = MR_OK;
     const mr__device_job_view *view = server->run.view;
-    if (view->job.params.size == 0)
-        return MR_OK;
-    return mr__cl_write(server->cl, server->lanes[0].slot.queue, server->run.params, 0, (size_t)view->job.params.size,
-                        mr__device_job_params(view), NULL, error);
+    const size_t size = (size_t)view->job.params.size;
+    cl_mem params;
+    MR_TRY(mr__cl_buffer(server->cl, CL_MEM_READ_ONLY | (size > 0 ? CL_MEM_COPY_HOST_PTR : 0), size,
+                         size > 0 ? (void *)mr__device_job_params(view) : NULL, &params, error));
+    mr__cl_release(&server->run.params);
+    server->run.params = params;
+done:
+    return status;
 }
 
 static mr_status open_job(struct server *server, const char *id, const struct message *message, char *log,
@@ -255,10 +262,7 @@ static mr_status open_job(struct server *server, const char *id, const struct me
     MR_TRY(mr__probe_run(server->probe, (uint32_t)mr__now_ns(), error));
     server->run = (mr__device_run){.cl = server->cl, .view = view, .work = works[view->job.form],
                                    .shared = device.unified && view->job.zero_copy};
-    MR_TRY(mr__cl_buffer(server->cl, CL_MEM_READ_ONLY | (view->job.params.size > 0 ? CL_MEM_COPY_HOST_PTR : 0),
-                         (size_t)view->job.params.size,
-                         view->job.params.size > 0 ? (void *)mr__device_job_params(view) : NULL, &server->run.params,
-                         error));
+    MR_TRY(make_params(server, error));
     MR_TRY(mr__device_choose(&server->run, &server->cache, log, chosen, error));
     MR_TRY(start_lanes(server, error));
 done:
@@ -298,7 +302,7 @@ static void take_round(struct server *server)
 {
     mr__device_ready ready = {.bad_kernel = 0};
     mr__error error = {.text = ""};
-    if (upload_params(server, &error) != MR_OK) {
+    if (server->run.view->job.params.size > 0 && make_params(server, &error) != MR_OK) {
         atomic_store(&final_status, EXIT_DEVICE);
         answer(server, MR__DEVICE_FAILED, &ready, error.text);
         end_process(EXIT_DEVICE);
