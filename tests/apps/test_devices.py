@@ -19,7 +19,7 @@ from array import array
 import lib
 
 SHARED = tempfile.mkdtemp(prefix="millrace-devices-")
-KILLS = int(os.environ.get("MILLRACE_TEST_KILLS", "6"))
+KILLS = int(os.environ.get("MILLRACE_TEST_KILLS", "20"))
 os.environ.update(XDG_CACHE_HOME=os.path.join(SHARED, "cache"), MILLRACE_DEVICE_BACKOFF_MS="10",
                   MILLRACE_DEVICE_FORGET_MS="0")
 
@@ -154,7 +154,7 @@ class OnDevices(lib.AppTest):
     def test_devices_that_are_killed_cost_no_answer(self):
         points = self.numbers("points", "f", 3 * 1_000_000, 10)
         self.app = "kmeans"
-        params = ["k=9", "rounds=40"]
+        params = ["k=40", "rounds=40"]
         want = self.run_app([points], *params, flags=["--workers", "2"])
         rng = random.Random(11)
         killed = 0
@@ -163,7 +163,9 @@ class OnDevices(lib.AppTest):
             shutil.rmtree(self.path("tokens"), ignore_errors=True)      # three kills in a row drain a device
             job = subprocess.Popen([lib.MILLRACE, "run", "kmeans", points, "-o", self.path("out"), "--quiet",
                                     "--workers", workers, *params], stderr=subprocess.PIPE)
-            time.sleep(rng.uniform(0.02, 0.5))
+            while not device_processes() and job.poll() is None:
+                time.sleep(0.005)
+            time.sleep(rng.uniform(0, 0.4))
             for process in device_processes():
                 try:
                     os.kill(process, signal.SIGKILL)
