@@ -141,15 +141,20 @@ mr_status mr__device_choose(mr__device_run *run, mr__device_cache *cache, char *
     run->lanes = job->lanes > 0 ? job->lanes : 1;
     run->group = job->group > 0 ? job->group : usual_group(run);
     MR_TRY(mr__device_text_make(run->view, &run->cl->device, is_open(run) ? 0 : run->lanes, run->group, &text, error));
-    const mr__cache_key key = mr__device_key(&run->cl->device, text);
-    MR_TRY(mr__device_load(run->cl, cache, key, &run->program, &run->lanes, &run->group, error));
+    chosen->kept = (mr__device_kept){.key = mr__device_key(&run->cl->device, text)};
+    MR_TRY(mr__device_load(run->cl, cache, &chosen->kept, &run->program, error));
     chosen->cached = run->program != NULL;
-    if (!chosen->cached) {
+    if (chosen->cached) {
+        run->lanes = chosen->kept.lanes;
+        run->group = chosen->kept.group;
+    } else {
         if (is_open(run))
             MR_TRY(try_lanes(run, log, error));
         else
             MR_TRY(build(run, run->lanes, run->group, log, &run->program, error));
-        mr__device_keep(run->cl, cache, key, run->program, run->lanes, run->group);
+        chosen->kept.lanes = run->lanes;
+        chosen->kept.group = run->group;
+        mr__device_keep(run->cl, cache, &chosen->kept, run->program);
     }
     chosen->build_ns = mr__now_ns() - begin;
 done:

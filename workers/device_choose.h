@@ -11,6 +11,7 @@
 
 typedef struct mr__device_chosen {
     bool cached;
+    mr__device_kept kept;
     uint64_t build_ns;
 } mr__device_chosen;
 

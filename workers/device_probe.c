@@ -196,18 +196,15 @@ done:
 mr_status mr__probe_open(const mr__cl *cl, mr__device_cache *cache, mr__probe **out, mr__error *error)
 {
     mr_status status = MR_OK;
-    uint32_t ignored;
-    bool cached = true;
+    mr__device_kept kept = {.key = mr__device_key(&cl->device, source), .lanes = 1, .group = GROUP};
     char *log = NULL;
     mr__probe *probe = mr__alloc_zero(1, sizeof *probe);
     MR_CHECK(probe != NULL, MR_NO_MEMORY, "no memory to probe device %s", cl->device.id);
     probe->cl = cl;
-    const mr__cache_key key = mr__device_key(&cl->device, source);
     MR_TRY(mr__cl_queue(cl, &probe->queue, error));
     MR_TRY(mr__cl_buffer(cl, CL_MEM_READ_WRITE, sizeof probe->got, NULL, &probe->out, error));
-    MR_TRY(mr__device_load(cl, cache, key, &probe->program, &ignored, &ignored, error));
+    MR_TRY(mr__device_load(cl, cache, &kept, &probe->program, error));
     if (probe->program == NULL) {
-        cached = false;
         log = mr__alloc(MR__CL_LOG_BYTES);
         MR_CHECK(log != NULL, MR_NO_MEMORY, "no memory to probe device %s", cl->device.id);
         status = mr__device_build(cl, source, log, &probe->program, error);
@@ -216,9 +213,9 @@ mr_status mr__probe_open(const mr__cl *cl, mr__device_cache *cache, mr__probe **
                  "the known-answer kernels do not compile for %s: %.300s", cl->device.id, log);
     }
     MR_TRY(make_kernels(probe, error));
-    if (!cached) {
+    if (kept.size == 0) {
         MR_TRY(mr__probe_run(probe, 1, error));
-        mr__device_keep(cl, cache, key, probe->program, 1, GROUP);
+        mr__device_keep(cl, cache, &kept, probe->program);
     }
     *out = probe;
     probe = NULL;
@@ -240,18 +237,28 @@ void mr__probe_close(mr__probe *probe)
     mr__free(probe);
 }
 
-static mr_status run_kernel(mr__probe *probe, uint32_t k, uint32_t seed, mr__error *error)
+static mr_status run_into(mr__probe *probe, cl_mem out, uint32_t k, uint32_t seed, mr__error *error)
 {
     mr_status status = MR_OK;
     const mr__cl *cl = probe->cl;
     const size_t group = GROUP;
     const cl_uint from = seed;
     cl_event event = NULL;
-    MR_TRY(mr__cl_clear(cl, probe->queue, probe->out, sizeof probe->got, error));
     MR_TRY(mr__cl_argument(cl, probe->kernel[k], 0, sizeof from, &from, error));
-    MR_TRY(mr__cl_argument(cl, probe->kernel[k], 1, sizeof probe->out, &probe->out, error));
+    MR_TRY(mr__cl_argument(cl, probe->kernel[k], 1, sizeof out, &out, error));
     MR_TRY(mr__cl_launch(cl, probe->queue, probe->kernel[k], 1, &kernels[k].items, &group, &event, error));
     MR_TRY(mr__cl_wait(cl, 1, &event, error));
+done:
+    mr__cl_event_release(&event);
+    return status;
+}
+
+static mr_status run_kernel(mr__probe *probe, uint32_t k, uint32_t seed, mr__error *error)
+{
+    mr_status status = MR_OK;
+    const mr__cl *cl = probe->cl;
+    MR_TRY(mr__cl_clear(cl, probe->queue, probe->out, sizeof probe->got, error));
+    MR_TRY(run_into(probe, probe->out, k, seed, error));
     MR_TRY(mr__cl_read(cl, probe->queue, probe->out, 0, kernels[k].words * 8, probe->got, NULL, error));
     kernels[k].expect(seed, probe->expected);
     for (size_t i = 0; i < kernels[k].words; i++)
@@ -261,8 +268,33 @@ static mr_status run_kernel(mr__probe *probe, uint32_t k, uint32_t seed, mr__err
                  "`millrace devices drain %s`", cl->device.id, cl->device.name, i, kernels[k].name, probe->got[i],
                  probe->expected[i], cl->device.id);
 done:
-    mr__cl_event_release(&event);
     return status;
+}
+
+/* The memory is full of what "integers" left when the host clears it; "atomics" adds to what it finds. */
+bool mr__probe_direct(mr__probe *probe, uint32_t seed)
+{
+    enum { INTEGERS = 0, ATOMICS = KERNELS - 1 };
+    mr__error ignored = {.text = ""};
+    cl_mem out = NULL;
+    bool direct = false;
+    uint64_t *const memory = mr__pages_alloc(sizeof probe->got);
+    if (memory == NULL)
+        return false;
+    if (mr__cl_buffer(probe->cl, CL_MEM_READ_WRITE | CL_MEM_USE_HOST_PTR, sizeof probe->got, memory, &out,
+                      &ignored) == MR_OK &&
+        run_into(probe, out, INTEGERS, seed, &ignored) == MR_OK) {
+        kernels[INTEGERS].expect(seed, probe->expected);
+        direct = memcmp(memory, probe->expected, kernels[INTEGERS].words * 8) == 0;
+        memset(memory, 0, sizeof probe->got);
+        direct = direct && run_into(probe, out, ATOMICS, seed, &ignored) == MR_OK;
+        kernels[ATOMICS].expect(seed, probe->expected);
+        direct = direct && memcmp(memory, probe->expected, kernels[ATOMICS].words * 8) == 0;
+    }
+    mr__cl_finish(probe->queue);        /* after a failure a kernel may still write */
+    mr__cl_release(&out);
+    mr__pages_free(memory, sizeof probe->got);
+    return direct;
 }
 
 mr_status mr__probe_run(mr__probe *probe, uint32_t seed, mr__error *error)

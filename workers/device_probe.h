@@ -16,6 +16,8 @@ mr_status mr__probe_open(const mr__cl *cl, mr__device_cache *cache, mr__probe **
 void mr__probe_close(mr__probe *probe);     /* takes NULL */
 /* seed: other numbers, another answer. */
 mr_status mr__probe_run(mr__probe *probe, uint32_t seed, mr__error *error);
+/* Do kernels and the host see what the other one wrote to memory of the host, without a command of a queue? */
+bool mr__probe_direct(mr__probe *probe, uint32_t seed);
 /* The kernels' names, and how many there are. */
 extern const char *const mr__probe_names[];
 extern const uint32_t mr__probe_count;

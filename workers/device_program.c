@@ -209,31 +209,31 @@ mr_status mr__device_build(const mr__cl *cl, const char *text, char *log, cl_pro
     return mr__cl_program_build(cl, text, options_of(&cl->device), log, program, error);
 }
 
-mr_status mr__device_load(const mr__cl *cl, mr__device_cache *cache, mr__cache_key key, cl_program *program,
-                          uint32_t *lanes, uint32_t *group, mr__error *error)
+mr_status mr__device_load(const mr__cl *cl, mr__device_cache *cache, mr__device_kept *kept, cl_program *program,
+                          mr__error *error)
 {
     mr_status status = MR_OK;
     mr__cache_entry entry;
     mr__error refused = {.text = ""};
     *program = NULL;
-    if (!mr__device_cache_load(cache, key, &entry))
+    kept->size = 0;
+    if (!mr__device_cache_load(cache, kept->key, &entry))
         return MR_OK;
     status = mr__cl_program_load(cl, entry.binary, entry.size, options_of(&cl->device), program, &refused);
     mr__free(entry.binary);
-    *lanes = entry.lanes;
-    *group = entry.group;
     if (status != MR_OK) {
-        mr__device_cache_remove(cache, key);
+        mr__device_cache_remove(cache, kept->key);
         snprintf(cache->note, sizeof cache->note, "a compiled kernel was refused and is built again: %.400s",
                  refused.text);
+        return MR_OK;
     }
+    *kept = (mr__device_kept){.key = kept->key, .size = entry.size, .lanes = entry.lanes, .group = entry.group};
     return MR_OK;
 }
 
-void mr__device_keep(const mr__cl *cl, mr__device_cache *cache, mr__cache_key key, cl_program program, uint32_t lanes,
-                     uint32_t group)
+void mr__device_keep(const mr__cl *cl, mr__device_cache *cache, mr__device_kept *kept, cl_program program)
 {
-    mr__cache_entry entry = {.lanes = lanes, .group = group};
+    mr__cache_entry entry = {.lanes = kept->lanes, .group = kept->group};
     mr__error error = {.text = ""};
     if (cache->directory[0] == '\0')
         return;
@@ -241,6 +241,8 @@ void mr__device_keep(const mr__cl *cl, mr__device_cache *cache, mr__cache_key ke
         snprintf(cache->note, sizeof cache->note, "a compiled kernel was not kept: %.400s", error.text);
         return;
     }
-    mr__device_cache_store(cache, key, &entry);
+    if (entry.size != kept->size)
+        mr__device_cache_store(cache, kept->key, &entry);
+    kept->size = entry.size;
     mr__free(entry.binary);
 }

@@ -35,6 +35,7 @@ enum { EXIT_DEVICE = 5, EXIT_PROTOCOL = 7, FDS_MAX = 4 };
 enum { MESSAGE_MAX = sizeof(mr__device_task) + MR__DEVICE_SEGMENTS * sizeof(mr__device_segment) };
 
 struct lane {                       /* a slot and its thread */
+    struct server *server;
     mr__device_slot slot;
     pthread_t thread;
     pthread_mutex_t mutex;
@@ -50,6 +51,8 @@ struct server {
     mr__cl *cl;
     mr__device_cache cache;
     mr__device_run run;
+    mr__device_chosen chosen;
+    atomic_flag ran;                /* a task has ended, and the program was kept again */
     mr__probe *probe;
     struct lane *lanes;
     uint32_t lane_count;            /* that have a thread */
@@ -169,6 +172,9 @@ static void run_task(struct lane *lane)
     lane->busy = false;             /* before DONE: the next task may come at once */
     pthread_mutex_unlock(&lane->mutex);
     send_message(&done, sizeof done);
+    struct server *server = lane->server;
+    if (status == MR_OK && !atomic_flag_test_and_set(&server->ran))
+        mr__device_keep(server->cl, &server->cache, &server->chosen.kept, server->run.program);
 }
 
 static void *run_tasks(void *context)
@@ -217,6 +223,7 @@ static mr_status start_lanes(struct server *server, mr__error *error)
     MR_CHECK(server->lanes != NULL, MR_NO_MEMORY, "no memory for %u tasks in flight", count);
     for (uint32_t i = 0; i < count; i++) {
         struct lane *lane = &server->lanes[i];
+        lane->server = server;
         MR_TRY(mr__device_slot_open(&lane->slot, &server->run, i, error));
         pthread_mutex_init(&lane->mutex, NULL);
         pthread_cond_init(&lane->changed, NULL);
@@ -246,7 +253,7 @@ done:
 }
 
 static mr_status open_job(struct server *server, const char *id, const struct message *message, char *log,
-                          mr__device_chosen *chosen, mr__error *error)
+                          mr__error *error)
 {
     static const mr__device_work *const works[] = {&mr__device_rows, &mr__device_texts, &mr__device_records};
     mr_status status = MR_OK;
@@ -262,8 +269,11 @@ static mr_status open_job(struct server *server, const char *id, const struct me
     MR_TRY(mr__probe_run(server->probe, (uint32_t)mr__now_ns(), error));
     server->run = (mr__device_run){.cl = server->cl, .view = view, .work = works[view->job.form],
                                    .shared = device.unified && view->job.zero_copy};
+    server->run.direct = server->run.shared && view->job.form != MR__DEVICE_TEXTS &&
+                         strcmp(device.type, "cpu") == 0 &&
+                         mr__probe_direct(server->probe, (uint32_t)mr__now_ns());
     MR_TRY(make_params(server, error));
-    MR_TRY(mr__device_choose(&server->run, &server->cache, log, chosen, error));
+    MR_TRY(mr__device_choose(&server->run, &server->cache, log, &server->chosen, error));
     MR_TRY(start_lanes(server, error));
 done:
     return status;     /* after a failure the process ends; what was opened goes with it */
@@ -272,20 +282,19 @@ done:
 static void take_job(struct server *server, const char *id, struct message *message)
 {
     mr__device_ready ready = {.bad_kernel = 0};
-    mr__device_chosen chosen = {.cached = false};
     mr__error error = {.text = ""};
     char *log = mr__alloc_zero(1, MR__CL_LOG_BYTES);
     mr_status status = log != NULL ? MR_OK : mr__fail(&error, MR_NO_MEMORY, "no memory for a compiler's log");
     if (status == MR_OK)
-        status = open_job(server, id, message, log, &chosen, &error);
+        status = open_job(server, id, message, log, &error);
     if (status != MR_OK) {
         ready.bad_kernel = status == MR_BAD_APP;
         atomic_store(&final_status, status == MR_INTERNAL ? EXIT_PROTOCOL : EXIT_DEVICE);
         answer(NULL, MR__DEVICE_FAILED, &ready, status == MR_BAD_APP && log[0] != '\0' ? log : error.text);
         end_process(atomic_load(&final_status));
     }
-    ready.cached = chosen.cached;
-    ready.build_ns = chosen.build_ns;
+    ready.cached = server->chosen.cached;
+    ready.build_ns = server->chosen.build_ns;
     answer(server, MR__DEVICE_READY, &ready, server->cache.note);
     mr__free(log);
 }
@@ -311,7 +320,7 @@ static void take_round(struct server *server)
 
 int mr__device_serve(const char *id)
 {
-    static struct server server;
+    static struct server server = {.ran = ATOMIC_FLAG_INIT};
     static struct message message;
     pthread_t watcher;
     int type = 0;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "memory.h"
 
 mr_status mr__device_slot_open(mr__device_slot *slot, mr__device_run *run, uint32_t number, mr__error *error)
 {
@@ -14,7 +15,9 @@ mr_status mr__device_slot_open(mr__device_slot *slot, mr__device_run *run, uint3
     *slot = (mr__device_slot){.run = run, .number = number, .clock = INT64_MAX, .input.fd = -1};
     MR_TRY(mr__cl_queue(run->cl, &slot->queue, error));
     MR_TRY(mr__cl_kernel(run->cl, run->program, run->work->kernel, &slot->kernel, error));
-    MR_TRY(mr__cl_buffer(run->cl, CL_MEM_READ_WRITE, sizeof slot->fault_words, NULL, &slot->fault, error));
+    uint8_t *words;
+    MR_TRY(mr__device_buffer_open(run, sizeof slot->fault_words, &slot->fault, &words, error));
+    slot->fault_memory = (uint32_t *)words;
     MR_TRY(run->work->open(slot, error));
 done:
     if (status != MR_OK)
@@ -28,11 +31,37 @@ void mr__device_slot_close(mr__device_slot *slot)
         return;
     slot->run->work->close(slot);
     mr__device_input_close(&slot->input);
-    mr__cl_release(&slot->out);
-    mr__cl_release(&slot->fault);
+    mr__device_buffer_close(&slot->out, &slot->out_memory, slot->out_room);
+    uint8_t *words = (uint8_t *)slot->fault_memory;
+    mr__device_buffer_close(&slot->fault, &words, sizeof slot->fault_words);
     mr__cl_kernel_release(&slot->kernel);
     mr__cl_queue_release(&slot->queue);
     *slot = (mr__device_slot){.input.fd = -1};
+}
+
+mr_status mr__device_buffer_open(const mr__device_run *run, size_t size, cl_mem *buffer, uint8_t **memory,
+                                 mr__error *error)
+{
+    mr_status status = MR_OK;
+    cl_mem_flags flags = CL_MEM_READ_WRITE;
+    *memory = NULL;
+    if (run->direct) {
+        *memory = mr__pages_alloc(size);
+        MR_CHECK(*memory != NULL, MR_NO_MEMORY, "no memory for %zu bytes of results", size);
+        flags |= CL_MEM_USE_HOST_PTR;
+    }
+    MR_TRY(mr__cl_buffer(run->cl, flags, size, *memory, buffer, error));
+done:
+    if (status != MR_OK)
+        mr__device_buffer_close(buffer, memory, size);
+    return status;
+}
+
+void mr__device_buffer_close(cl_mem *buffer, uint8_t **memory, size_t size)
+{
+    mr__cl_release(buffer);
+    mr__pages_free(*memory, size);
+    *memory = NULL;
 }
 
 mr_status mr__device_fault_clear(mr__device_slot *slot, mr__error *error)
@@ -44,6 +73,10 @@ mr_status mr__device_fault_clear(mr__device_slot *slot, mr__error *error)
         slot->nonce[i] = (uint32_t)(seed >> 32);
     }
     cl_event ignored = NULL;
+    if (slot->fault_memory != NULL) {
+        memcpy(slot->fault_memory, slot->nonce, sizeof slot->nonce);
+        return MR_OK;
+    }
     const mr_status status =
         mr__cl_write(slot->run->cl, slot->queue, slot->fault, 0, sizeof slot->nonce, slot->nonce, &ignored, error);
     mr__cl_event_release(&ignored);
@@ -52,13 +85,18 @@ mr_status mr__device_fault_clear(mr__device_slot *slot, mr__error *error)
 
 mr_status mr__device_fault_read(mr__device_slot *slot, cl_event *event, mr__error *error)
 {
+    *event = NULL;
+    if (slot->fault_memory != NULL)
+        return MR_OK;
     return mr__cl_read(slot->run->cl, slot->queue, slot->fault, 0, sizeof slot->fault_words, slot->fault_words, event,
                        error);
 }
 
-mr_status mr__device_fault_check(const mr__device_slot *slot, mr__error *error)
+mr_status mr__device_fault_check(mr__device_slot *slot, mr__error *error)
 {
     mr_status status = MR_OK;
+    if (slot->fault_memory != NULL)
+        memcpy(slot->fault_words, slot->fault_memory, sizeof slot->fault_words);
     const uint32_t *words = slot->fault_words;
     const size_t at = MR__FAULT_NONCE;
     const bool same = memcmp(words + at, slot->nonce + at, (MR__FAULT_WORDS - at) * sizeof *words) == 0;

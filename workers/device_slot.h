@@ -13,9 +13,9 @@
 #include "device_job.h"
 #include "device_transfer.h"
 
-/* fault[0], as millrace/device_opencl.h numbers it */
+/* fault[0] and the others, as millrace/device_opencl.h numbers them */
 enum { MR__FAULT_KEY = 1, MR__FAULT_OVERFLOW = 2, MR__FAULT_LONG_KEY = 3, MR__FAULT_KINDS = 3 };
-enum { MR__FAULT_WORDS = 16, MR__FAULT_NONCE = 8, MR__DEVICE_RUNS = 64 };
+enum { MR__FAULT_GROUPS = 4, MR__FAULT_WORDS = 16, MR__FAULT_NONCE = 8, MR__DEVICE_RUNS = 64 };
 
 struct mr__device_work;
 
@@ -28,6 +28,8 @@ typedef struct mr__device_run {
     cl_mem params;
     uint32_t lanes, group;
     bool shared;                    /* the device reads the host's memory, and may */
+    bool direct;                    /* ROWS, RECORDS: results and fault words lie in the host's memory, and no command
+                                     * is needed to see what the other side wrote */
     /* TEXTS, AUTO: what the tasks so far showed */
     _Atomic uint64_t pairs, keys;
     _Atomic uint32_t table_slots;
@@ -41,9 +43,11 @@ typedef struct mr__device_slot {
     mr__device_input input;
     cl_mem out;                     /* ROWS: tables; RECORDS: values; TEXTS: entries */
     size_t out_room;
+    uint8_t *out_memory;            /* direct: of out */
     uint64_t block_rows;            /* ROWS, RECORDS: rows that the buffers hold: whole blocks */
     bool reads;                     /* mapping files did not work: read them */
     cl_mem fault;
+    uint32_t *fault_memory;         /* direct: of fault */
     uint32_t fault_words[MR__FAULT_WORDS];      /* read back */
     uint32_t nonce[MR__FAULT_WORDS];            /* what was written */
     int64_t clock;                  /* CLOCK_MONOTONIC less the device's clock; INT64_MAX: unknown */
@@ -65,11 +69,17 @@ extern const mr__device_work mr__device_rows, mr__device_texts, mr__device_recor
 mr_status mr__device_slot_open(mr__device_slot *slot, mr__device_run *run, uint32_t number, mr__error *error);
 void mr__device_slot_close(mr__device_slot *slot);
 
+/* A buffer for kernels and the host: *memory is NULL unless the run is direct. */
+mr_status mr__device_buffer_open(const mr__device_run *run, size_t size, cl_mem *buffer, uint8_t **memory,
+                                 mr__error *error);
+void mr__device_buffer_close(cl_mem *buffer, uint8_t **memory, size_t size);
+
 /* Clears the fault words and gives them a new nonce; the next kernel of the slot sees them. */
 mr_status mr__device_fault_clear(mr__device_slot *slot, mr__error *error);
+/* *event: NULL when there is nothing to wait for but the kernel. */
 mr_status mr__device_fault_read(mr__device_slot *slot, cl_event *event, mr__error *error);
-/* After the read: MR_DEVICE_LOST when what came back is not what a kernel can have left. */
-mr_status mr__device_fault_check(const mr__device_slot *slot, mr__error *error);
+/* After the read, or the kernel: MR_DEVICE_LOST when what came back is not what a kernel can have left. */
+mr_status mr__device_fault_check(mr__device_slot *slot, mr__error *error);
 
 /* Extends a step's span; events are turned into CLOCK_MONOTONIC. Events may be NULL. */
 void mr__device_span(uint64_t span[2], uint64_t begin_ns, uint64_t end_ns);

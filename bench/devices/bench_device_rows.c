@@ -101,7 +101,7 @@ static void row_kernel(const lab_device *device, const kernel_case *c, void *rec
     printf("  %-18s lanes x items:", c->name);
     const size_t blocks = (rows + BLOCK_ROWS - 1) / BLOCK_ROWS, table = blocks * c->keys * c->width * 8;
     uint64_t *tables = calloc(1, table), first_row = 0, row_count = rows;
-    uint32_t fault[4] = {0};
+    uint32_t fault[8] = {0};
     for (unsigned lanes = 1; lanes <= 16; lanes *= 4)
         for (int many = 0; many < 2; many++) {
             const size_t local = many ? 64 / lanes : 1;

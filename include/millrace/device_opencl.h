@@ -44,7 +44,8 @@ typedef long int64_t;
 typedef ulong uint64_t;
 
 /* What fault[0] says; 0: nothing happened. LONG_KEY: too long to be combined; a CPU maps the task. fault[1], fault[2]:
- * the key, its low and its high half. fault[3] is set to 1 by a text kernel whose keys are folded to lower case. */
+ * the key, its low and its high half. fault[3] is set to 1 by a text kernel whose keys are folded to lower case; in
+ * fault[4] the work-groups of a row kernel are counted that came to their end. */
 enum { MR__FAULT_KEY = 1, MR__FAULT_OVERFLOW = 2, MR__FAULT_LONG_KEY = 3 };
 
 static inline void mr__fault(__global uint *fault, uint kind, ulong key)

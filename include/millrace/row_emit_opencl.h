@@ -448,6 +448,8 @@ MR_ROW_FUNCTION void mr__row_end(mr_row_out *out)
         MR__ROW_LOOP(name)                                                                                             \
         mr__row_end(&out);                                                                                             \
         MR__ROW_COPY(block_table)                                                                                      \
+        if (get_local_id(0) == 0)                                                                                      \
+            atomic_inc(&fault[4]);                                                                                     \
     }                                                                                                                  \
     MR_ROW_FUNCTION void name##_row(mr_row row, mr_row_out *out, __global const params_type *params)
 

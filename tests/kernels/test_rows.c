@@ -24,7 +24,7 @@ MR_ROW_TABLE(words_keys);
 MR_ROW_TABLE(words_count);
 
 enum { COLUMNS_MAX = 8, BLOCK_ROWS = 1000, ROWS_MAX = 3 * BLOCK_ROWS + 77, FIRST_ROW = 12345678 };
-enum { TABLE_MAX = 4 * 400, BAD_KEY_FAULT = 1 };
+enum { TABLE_MAX = 4 * 400, FAULT_WORDS = 8, FAULT_GROUPS = 4, BAD_KEY_FAULT = 1 };
 
 /* Oclgrind is a simulator: one small size shows a race as well as many. */
 static bool simulated;
@@ -116,7 +116,7 @@ static void run_device(const row_case *c, const lab_program *program, size_t row
         {LAB_IN, records, rows * record_size(c)},
         {LAB_IN, c->params != NULL ? (void *)c->params : &no_params, c->params != NULL ? c->params_size : 8},
         {LAB_NUMBER, &first_row, 8}, {LAB_NUMBER, &row_count, 8},
-        {LAB_OUT, tables, blocks * c->keys * c->width * 8}, {LAB_OUT, fault, 16},
+        {LAB_OUT, tables, blocks * c->keys * c->width * 8}, {LAB_OUT, fault, FAULT_WORDS * sizeof *fault},
     };
     lab_run(program, arguments, MR__COUNT(arguments), 1, &global, &local);
 }
@@ -132,13 +132,14 @@ static void check_program(const row_case *c, const lab_program *program)
     const size_t *counts = simulated ? simulated_row_counts : row_counts;
     for (size_t r = 0; r < (simulated ? MR__COUNT(simulated_row_counts) : MR__COUNT(row_counts)); r++) {
         const size_t blocks = (counts[r] + BLOCK_ROWS - 1) / BLOCK_ROWS, bytes = blocks * c->keys * c->width * 8;
-        uint32_t fault[4] = {0};
+        uint32_t fault[FAULT_WORDS] = {0};
         assert_true(bytes <= sizeof want);
         memset(want, 0, sizeof want);
         memset(got, 0, sizeof got);
         assert_int_equal(run_level(c, c->kernel->scalar, counts[r], want), MR_OK);
         run_device(c, program, counts[r], got, fault);
         assert_int_equal(fault[0], 0);
+        assert_int_equal(fault[FAULT_GROUPS], blocks);
         if (memcmp(got, want, bytes) != 0)
             fail_msg("%s on %s, %u lanes, groups of %u, %zu rows: other bits than the scalar level", c->kernel->name,
                      program->device->name, program->job.lanes, program->job.group, counts[r]);
@@ -302,7 +303,7 @@ static void a_key_out_of_range_is_reported(void **state)
             for (int many = 0; many < 2; many++)
                 for (int32_t bad = -5; bad <= 30; bad += 35) {
                     static uint64_t tables[TABLE_MAX];
-                    uint32_t fault[4] = {0};
+                    uint32_t fault[FAULT_WORDS] = {0};
                     draw_records(&c);
                     memcpy(records + 66 * record_size(&c), &bad, sizeof bad);
                     lab_program program = build(&c, &devices[d], lanes, many ? 64 / lanes : 1);

@@ -158,10 +158,10 @@ static void every_call_of_a_text_task_may_fail_once(void **state)
 
 static void memory_that_runs_out_makes_smaller_parts(void **state)
 {
-    /* of the first slot: its input, its results (copied: with a transfer buffer between them); then parts, and
-     * commands */
-    static const char *const faults[] = {"315:4=memory", "315:5=memory", "316:1=memory", "316:2=memory", "322:6=memory",
-                                         "324:6=memory"};
+    /* of the first slot: its input, its results; then parts, and commands. Every second one without copies: there a
+     * buffer and two kernels come before, which try the host's memory */
+    static const char *const faults[] = {"315:4=memory", "315:6=memory", "316:1=memory", "316:2=memory", "322:6=memory",
+                                         "324:8=memory"};
     char text[MR__DEVICE_TEXT];
     skip_without_device();
     for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
@@ -186,7 +186,7 @@ static void a_driver_that_crashes_takes_only_its_process(void **state)
     char text[MR__DEVICE_TEXT];
     skip_without_device();
     assert_int_equal(run_job("303:1=segv", false, text, sizeof text), DIED);
-    assert_int_equal(run_job("322:6=segv", false, text, sizeof text), DIED);
+    assert_int_equal(run_job("322:8=segv", false, text, sizeof text), DIED);
 }
 
 static void a_driver_that_lies_is_found_out(void **state)
@@ -197,13 +197,18 @@ static void a_driver_that_lies_is_found_out(void **state)
     assert_non_null(strstr(text, "computes wrongly"));
     assert_int_equal(run_job("322:3=garbage", false, text, sizeof text), REFUSED);
     assert_non_null(strstr(text, "computes wrongly"));
-    assert_int_equal(run_job("320:6+=garbage", false, text, sizeof text), WRONG);
+    assert_int_equal(run_job("320:6+=garbage", true, text, sizeof text), WRONG);
     assert_non_null(strstr(text, "not to be trusted"));
+    /* a launch that does nothing: with copies, and in the host's memory */
+    assert_int_equal(run_job("322:6+=garbage", true, text, sizeof text), WRONG);
+    assert_non_null(strstr(text, "ran 0 of"));
+    assert_int_equal(run_job("322:8+=garbage", false, text, sizeof text), WRONG);
+    assert_non_null(strstr(text, "ran 0 of"));
 }
 
 static void a_driver_that_hangs_ends_with_the_channel(void **state)
 {
-    static const char *const faults[] = {"MILLRACE_CL_FAULT=301:1=hang", "MILLRACE_CL_FAULT=322:6=hang"};
+    static const char *const faults[] = {"MILLRACE_CL_FAULT=301:1=hang", "MILLRACE_CL_FAULT=322:8=hang"};
     skip_without_device();
     const char *const files[] = {weigh_file()};
     const struct device_job job = weigh_job(files, 1, &params);
