@@ -110,9 +110,9 @@ static mr_status run(const void *given, const cli_operands *operands, mr__error 
     MR_TRY(find_generator(operands, &generator, error));
     MR_TRY(check_fits(chosen, generator, error));
     if (chosen->output != NULL) {
-        MR_TRY(mr__newfile_create(chosen->output, 0666, &file, error));
-        signal(SIGINT, on_signal);
+        signal(SIGINT, on_signal);      /* before there is something to leave behind */
         signal(SIGTERM, on_signal);
+        MR_TRY(mr__newfile_create(chosen->output, 0666, &file, error));
     }
     MR_TRY(generator->open(chosen, &state, error));
     const size_t row = generator->row(chosen);

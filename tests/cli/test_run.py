@@ -204,12 +204,20 @@ class Run(CliTest):
         self.assertEqual((got["status"], got["exit"]), ("MR_BAD_INPUT", 3))
         self.assertIn("missing", got["error"])
 
+    @staticmethod
+    def catches(process, number):
+        with open(f"/proc/{process}/status", encoding="ascii") as file:
+            caught = next(line for line in file if line.startswith("SigCgt:"))
+        return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
+
     def long_run(self, **how):
         """A job that would take minutes, when it has begun."""
         run = subprocess.Popen([MILLRACE, "run", "pi", "terms=1e12", "-o", "out"], env=self.environment,
                                cwd=self.folder, **how)
         self.addCleanup(run.kill)
-        time.sleep(0.5)
+        while run.poll() is None and not self.catches(run.pid, signal.SIGINT):
+            time.sleep(0.01)
+        time.sleep(0.3)
         self.assertIsNone(run.poll(), "the long run ended")
         return run
 
