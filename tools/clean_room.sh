@@ -48,6 +48,10 @@ printf '%s\n' "$sources" >"$room/etc/apt/sources.list"
 cat /etc/resolv.conf >"$room/etc/resolv.conf"
 cat /etc/hosts >"$room/etc/hosts"
 apt-config dump | grep -i '^Acquire::.*proxy' >"$room/etc/apt/apt.conf.d/90proxy" || true
+if [ -n "${PIP_CERT:-}" ]; then     # the authority that this network's mirror of PyPI is signed by
+    cat "$PIP_CERT" >"$room/etc/pip-authority.crt"
+    printf '[global]\ncert = /etc/pip-authority.crt\n' >"$room/etc/pip.conf"
+fi
 
 mount -t proc proc "$room/proc"
 mount -t sysfs -o ro sysfs "$room/sys"

@@ -1,0 +1,83 @@
+/* test_device_link.c: who waits for a device can be woken. The device process is `sleep`, which never becomes ready. */
+#include "cmocka_all.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "worker_device.h"
+
+static const uint64_t LONG_NS = 60000000000, SHORT_NS = 20000000000;
+
+static _Atomic uint32_t first_round;
+
+static void *ring(void *link)
+{
+    usleep(50000);
+    mr__device_link_wake(link);
+    return NULL;
+}
+
+static char folder[] = "/tmp/millrace-test-link-XXXXXX";
+
+static void make_sleeper(void)
+{
+    char path[128];
+    assert_non_null(mkdtemp(folder));
+    setenv("MILLRACE_TOKENS", folder, 1);
+    snprintf(path, sizeof path, "%s/sleeper", folder);
+    FILE *script = fopen(path, "w");
+    assert_non_null(script);
+    fputs("#!/bin/sh\nexec sleep 100 <&3\n", script);
+    assert_int_equal(fclose(script), 0);
+    assert_int_equal(chmod(path, 0700), 0);
+    setenv("MILLRACE_DEVICE_PROGRAM", path, 1);
+}
+
+static void remove_sleeper(void)
+{
+    char command[160];
+    snprintf(command, sizeof command, "rm -r '%s'", folder);
+    assert_int_equal(system(command), 0);
+}
+
+static void test_a_poll_that_waits_for_a_device_is_woken(void **state)
+{
+    mr__error error = {.text = ""};
+    mr__device_link *link = NULL;
+    mr__done done[1];
+    pthread_t thread;
+    make_sleeper();
+    const mr__device_config config = {.device = {.id = "slow-0"}, .depth = 1, .slot_bytes = 4096, .job = -1,
+                                      .round = &first_round};
+    assert_int_equal(mr__device_link_create(&config, &link, &error), MR_OK);
+    mr__worker worker = {.ops = &mr__worker_device_ops, .config = link};
+    assert_int_equal(worker.ops->start(&worker, &error), MR_OK);
+    assert_int_equal(worker.ops->poll(&worker, 0, done, 1), 0);         /* starts the process */
+    assert_int_equal(worker.ops->room(&worker), MR__FULL);
+    assert_int_equal(mr__device_link_check(link, &error), MR_OK);
+    uint64_t begin = mr__now_ns();
+    assert_int_equal(pthread_create(&thread, NULL, ring, link), 0);
+    assert_int_equal(worker.ops->poll(&worker, LONG_NS, done, 1), 0);
+    assert_true(mr__now_ns() - begin < SHORT_NS);
+    pthread_join(thread, NULL);
+    mr__device_link_wake(link);         /* nobody waits: the next poll does not */
+    begin = mr__now_ns();
+    assert_int_equal(worker.ops->poll(&worker, LONG_NS, done, 1), 0);
+    assert_true(mr__now_ns() - begin < SHORT_NS);
+    begin = mr__now_ns();               /* and the one after it does */
+    assert_int_equal(worker.ops->poll(&worker, 30000000, done, 1), 0);
+    assert_true(mr__now_ns() - begin >= 30000000);
+    worker.ops->stop(&worker);
+    mr__device_link_destroy(link);
+    remove_sleeper();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_a_poll_that_waits_for_a_device_is_woken)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
