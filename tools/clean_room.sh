@@ -17,6 +17,7 @@ tools/setup.sh tools
 room=${CLEAN_ROOM:-$(mktemp -d /var/tmp/millrace-clean-room.XXXXXX)}
 log=${CLEAN_ROOM_LOG:-build/clean_room.log}
 mkdir -p "$room" "$(dirname "$log")"
+chmod 755 "$room"                   # it is / there, for every user
 : >"$log"
 
 leave() {
