@@ -8,6 +8,7 @@
  *   values    one per row; the key is the row's number */
 #include "internal.h"
 
+#include "clock.h"
 #include "memory.h"
 
 /* ---- there ------------------------------------------------------------------------------------------------------- */
@@ -171,12 +172,15 @@ mr_status mr__device_unpack(const mr__task *task, mr__worker *worker, const mr__
     if (device->verified.starts != check.starts || device->verified.round != check.round)
         MR_TRY(mr__device_verify(task, lane, done, result, error));
     device->verified = check;
+    const uint64_t begin_ns = mr__thread_ns();
     if (job->dense)
         MR_TRY(take_tables(job, lane, task, result, done, error));
     else if (job->devices.form == MR__DEVICE_TEXTS)
         MR_TRY(take_pairs(lane, result, done, error));
     else
         MR_TRY(take_values(job, lane, task, result, done, error));
+    device->taken_ns += mr__thread_ns() - begin_ns;
+    device->taken += task->end - task->begin;
     lane->rows += rows;
     atomic_fetch_add_explicit(&job->mapped, task->end - task->begin, memory_order_relaxed);
 done:

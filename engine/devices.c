@@ -373,6 +373,23 @@ double mr__devices_expected(const mr__job *job, uint32_t device)
     return job->devices.item[device].expected / units_to_rows(job);
 }
 
+double mr__devices_take_in(const mr__job *job, uint32_t device)
+{
+    const mr__job_device *item = &job->devices.item[device];
+    return item->taken > 0 ? (double)item->taken_ns * 1e-9 / (double)item->taken : 0;
+}
+
+void mr__devices_say_burdens(mr__job *job)
+{
+    mr__devices *devices = &job->devices;
+    for (uint32_t i = 0; i < devices->count; i++) {
+        const double burden = mr__schedule_burden(&job->schedule, job->cpu_workers + i);
+        if (burden >= 1)
+            note(devices, "%s got no more tasks: to take its results in costs a CPU worker %.1f times what mapping "
+                 "itself does, and every core has one", devices->item[i].config.device.id, burden);
+    }
+}
+
 void mr__devices_keep_speeds(const mr__job *job)
 {
     const mr__devices *devices = &job->devices;

@@ -27,6 +27,7 @@ typedef struct mr__job_device {
     mr__device_config config;
     mr__device_link *link;
     mr__device_check verified;  /* the last that agreed; starts 0: none */
+    uint64_t taken_ns, taken;   /* that its worker's thread ran to take results in; units of those */
     double expected;            /* units a second on an earlier run; 0: not known */
 } mr__job_device;
 
@@ -57,10 +58,15 @@ mr_status mr__devices_prepare(struct mr__job *job, mr__error *error);
 void mr__devices_next_round(struct mr__job *job);
 /* Has the workers of devices look at the schedule again. Any thread. */
 void mr__devices_wake(const struct mr__job *job);
+/* Seconds of its worker's thread that a device's results cost a unit; 0: not known yet. On that thread, or when all
+ * have ended. */
+double mr__devices_take_in(const struct mr__job *job, uint32_t device);
+/* Notes which of them got no more work, after the last round. */
+void mr__devices_say_burdens(struct mr__job *job);
 /* Keeps what was measured for later jobs. */
 void mr__devices_keep_speeds(const struct mr__job *job);
-/* For a device that takes no tasks, on its thread. MR_DEVICE_LOST: that ends the job, since it was asked for and the kernel
- * does not compile. */
+/* For a device that takes no tasks, on its thread. MR_DEVICE_LOST: that ends the job, since it was asked for and the
+ * kernel does not compile. */
 mr_status mr__devices_give_up(const struct mr__job *job, const mr__worker *worker, mr__error *error);
 /* What became of each device, for the record; job->devices.count of them. */
 void mr__devices_tell(const struct mr__job *job, struct mr__record_device *told);

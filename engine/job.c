@@ -293,6 +293,7 @@ mr_status mr_run(mr_session *session, const mr_job *request, mr_result **result)
     MR_TRY(run_rounds(&job, error));
     if (result != NULL)
         MR_TRY(mr__result_create(&job, &made, error));
+    mr__devices_say_burdens(&job);
     mr__devices_keep_speeds(&job);
     fill_stats(&job);
     MR_TRY(commit(&job, error));

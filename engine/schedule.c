@@ -11,7 +11,8 @@
  * holds a large piece at the end.
  *
  * A worker's share of what is left follows from its measured speed, so a device takes as much as it can use, and one
- * that would still be busy when all others are done takes nothing more. Devices only map; while there are CPU workers,
+ * that would still be busy when all others are done takes nothing more; neither does one whose results cost the CPU
+ * workers more than mapping themselves. Devices only map; while there are CPU workers,
  * those do the rest. What a device gives back (it was lost, or the task does not fit it) goes to whoever pulls next; a
  * task that does not fit devices, to a CPU worker.
  *
@@ -47,8 +48,8 @@ mr_status mr__schedule_init(mr__schedule *schedule, struct mr__job *job, uint32_
                             uint32_t depth, mr__error *error)
 {
     mr_status status = MR_OK;
-    *schedule = (mr__schedule){.job = job, .workers = workers, .cpu_workers = cpu_workers, .device_depth = depth,
-                               .stage = MR__STAGE_END};
+    *schedule = (mr__schedule){.job = job, .workers = workers, .cpu_workers = cpu_workers,
+                               .first_device = cpu_workers, .device_depth = depth, .stage = MR__STAGE_END};
     if (workers > cpu_workers)
         schedule->returned_room = (workers - cpu_workers) * depth + RETURNED_SPARE;
     pthread_mutex_init(&schedule->mutex, NULL);
@@ -56,6 +57,8 @@ mr_status mr__schedule_init(mr__schedule *schedule, struct mr__job *job, uint32_
     schedule->dirty = mr__alloc_zero(workers, sizeof *schedule->dirty);
     schedule->merges = mr__alloc_zero(job->partitions, sizeof *schedule->merges);
     schedule->rate = mr__alloc_zero(workers, sizeof *schedule->rate);
+    if (job->session->topology.count > cpu_workers)
+        schedule->spare_cores = job->session->topology.count - cpu_workers;
     schedule->last_done_ns = mr__alloc_zero(workers, sizeof *schedule->last_done_ns);
     schedule->away = mr__alloc_zero(workers, sizeof *schedule->away);
     MR_CHECK(schedule->dirty != NULL && schedule->merges != NULL && schedule->rate != NULL && schedule->away != NULL &&
@@ -183,6 +186,21 @@ static void note_rate(mr__schedule *schedule, const mr__worker *worker, const mr
     *rate = *rate > 0 ? (*rate + now) / 2 : now;
 }
 
+/* Pairs of a text are put into a table one by one, wherever they come from. When every core has a CPU worker, the
+ * thread that takes a device's results in runs in place of one, and may need longer than that would for the text. */
+double mr__schedule_burden(const mr__schedule *schedule, uint32_t worker)
+{
+    double sum = 0;
+    uint32_t known = 0;
+    for (uint32_t w = 0; w < schedule->first_device; w++) {
+        known += schedule->rate[w] > 0;
+        sum += schedule->rate[w];
+    }
+    if (known == 0 || schedule->spare_cores > 0)
+        return 0;
+    return mr__devices_take_in(schedule->job, worker - schedule->first_device) * sum / known;
+}
+
 /* Would the smallest task keep this device busy when all others are done? Never true for the fastest of the present. */
 static bool comes_too_late(const mr__schedule *schedule, const mr__worker *worker, uint32_t in_flight)
 {
@@ -194,7 +212,7 @@ static bool comes_too_late(const mr__schedule *schedule, const mr__worker *worke
 static bool holds_off(const mr__schedule *schedule, const mr__worker *worker, uint32_t in_flight)
 {
     return schedule->returned_count + schedule->on_devices >= schedule->returned_room ||
-           comes_too_late(schedule, worker, in_flight);
+           comes_too_late(schedule, worker, in_flight) || mr__schedule_burden(schedule, worker->index) >= 1;
 }
 
 /* ---- cutting the input ------------------------------------------------------------------------------------------- */

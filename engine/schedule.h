@@ -24,7 +24,7 @@ typedef struct mr__schedule {
     pthread_mutex_t mutex;
     pthread_cond_t changed;
     enum mr__stage stage;
-    uint32_t workers;
+    uint32_t workers, first_device;     /* CPU workers come first */
     /* map: a cursor over the input; the unit is bytes (text, files), blocks (records, ranges) */
     uint64_t cursor, total;
     uint64_t smallest, largest;     /* bounds of a task */
@@ -35,6 +35,7 @@ typedef struct mr__schedule {
     uint32_t returned_count, returned_room;
     uint32_t on_devices;            /* map tasks that devices have, and may give back */
     double *rate;                   /* [workers]: units a second, measured; 0: not known yet */
+    uint32_t spare_cores;           /* that no CPU worker has */
     bool *away;                     /* [workers]: takes no task now, or never again */
     uint64_t *last_done_ns;         /* [workers]: when its last map task ended */
     uint32_t cpu_workers;           /* less those that could not start */
@@ -59,6 +60,9 @@ void mr__schedule_fini(mr__schedule *schedule);
 void mr__schedule_begin(mr__schedule *schedule, uint64_t total, uint64_t smallest, uint64_t largest);
 /* Asks for a merge of this partition; idempotent until the merge begins. */
 void mr__schedule_merge(mr__schedule *schedule, uint32_t partition);
+/* How many times what a CPU worker needs for a unit this device's results cost it; 0: not known, or there are cores to
+ * spare. From 1 on the device takes nothing more. */
+double mr__schedule_burden(const mr__schedule *schedule, uint32_t worker);
 /* What a worker did on an earlier run, units a second: until its first task is done its share follows from that. */
 void mr__schedule_expect(mr__schedule *schedule, uint32_t worker, double rate);
 void mr__schedule_fail(mr__schedule *schedule, mr_status status, const mr__error *error);

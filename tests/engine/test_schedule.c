@@ -1,0 +1,79 @@
+/* test_schedule.c: who takes what, asked of the schedule itself: no job runs. */
+#include "cmocka_all.h"
+
+#include "internal.h"
+
+enum { CPU_WORKERS = 2, WORKERS = 3, DEPTH = 2, DEVICE = CPU_WORKERS };
+
+static mr_session session;
+static mr_app app = {.input = MR_INPUT_RANGE};
+static mr__job_device device;
+static mr__partition partition;
+static mr__job job = {.partition = &partition, .session = &session, .app = &app, .partitions = 1, .devices = {.item = &device}};
+static mr__worker cpu = {.ops = &mr__worker_cpu_ops, .index = 0}, accelerator = {.ops = &mr__worker_device_ops,
+                                                                                .index = DEVICE};
+
+/* Two CPU workers of a million units a second, and a device of the same speed that needs so long to take 1000 units
+ * in. */
+static void begin(uint32_t cores, uint64_t taken_ns)
+{
+    mr__error error = {.text = ""};
+    session.topology.count = cores;
+    device = (mr__job_device){.taken_ns = taken_ns, .taken = 1000};
+    assert_int_equal(mr__schedule_init(&job.schedule, &job, WORKERS, CPU_WORKERS, DEPTH, &error), MR_OK);
+    job.schedule.device_largest = 1000;
+    for (uint32_t w = 0; w < WORKERS; w++)
+        mr__schedule_expect(&job.schedule, w, 1e6);
+    mr__schedule_begin(&job.schedule, 1000000, 10, 1000);
+}
+
+static enum mr__pull pull(mr__worker *worker)
+{
+    mr__error error = {.text = ""};
+    mr__task task;
+    const enum mr__pull pulled = mr__schedule_pull(&job.schedule, worker, 0, &task);
+    assert_int_equal(mr__schedule_check(&job.schedule, &error), MR_OK);
+    return pulled;
+}
+
+static void test_a_device_whose_results_cost_more_than_mapping_gets_nothing(void **state)
+{
+    static const struct {
+        uint32_t cores;
+        uint64_t taken_ns;
+        enum mr__pull pulled;
+    } cases[] = {
+        {2, 0, MR__PULLED},             /* nothing taken in yet */
+        {2, 900000, MR__PULLED},        /* 0.9 us a unit; a CPU worker needs 1 us */
+        {2, 1100000, MR__WAIT},
+        {3, 1100000, MR__PULLED},       /* the device's thread has a core of its own */
+    };
+    for (size_t i = 0; i < MR__COUNT(cases); i++) {
+        begin(cases[i].cores, cases[i].taken_ns);
+        assert_int_equal(pull(&accelerator), cases[i].pulled);
+        assert_int_equal(pull(&cpu), MR__PULLED);
+        mr__schedule_fini(&job.schedule);
+    }
+    begin(2, 1100000);
+    const double burden = mr__schedule_burden(&job.schedule, DEVICE);
+    assert_true(burden > 1.09 && burden < 1.11);
+    mr__schedule_fini(&job.schedule);
+}
+
+static void test_a_slow_device_takes_nothing_that_others_would_wait_for(void **state)
+{
+    begin(2, 0);
+    mr__schedule_expect(&job.schedule, DEVICE, 10);     /* the smallest task would take it a second, as all the rest */
+    assert_int_equal(pull(&accelerator), MR__WAIT);
+    assert_int_equal(pull(&cpu), MR__PULLED);
+    mr__schedule_fini(&job.schedule);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_device_whose_results_cost_more_than_mapping_gets_nothing),
+        cmocka_unit_test(test_a_slow_device_takes_nothing_that_others_would_wait_for),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
