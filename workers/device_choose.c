@@ -147,17 +147,18 @@ mr_status mr__device_choose(mr__device_run *run, mr__device_cache *cache, char *
     if (chosen->cached) {
         run->lanes = chosen->kept.lanes;
         run->group = chosen->kept.group;
-    } else {
-        if (is_open(run))
-            MR_TRY(try_lanes(run, log, error));
-        else
-            MR_TRY(build(run, run->lanes, run->group, log, &run->program, error));
-        chosen->kept.lanes = run->lanes;
-        chosen->kept.group = run->group;
-        mr__device_keep(run->cl, cache, &chosen->kept, run->program);
+        goto done;
     }
-    chosen->build_ns = mr__now_ns() - begin;
+    if (is_open(run))
+        MR_TRY(try_lanes(run, log, error));
+    else
+        MR_TRY(build(run, run->lanes, run->group, log, &run->program, error));
+    chosen->kept.lanes = run->lanes;
+    chosen->kept.group = run->group;
+    if (is_open(run))
+        mr__device_keep(run->cl, cache, &chosen->kept, run->program);
 done:
+    chosen->build_ns = mr__now_ns() - begin;
     mr__free(text);
     return status;
 }

@@ -52,7 +52,10 @@ struct server {
     mr__device_cache cache;
     mr__device_run run;
     mr__device_chosen chosen;
-    atomic_flag ran;                /* a task has ended, and the program was kept again */
+    bool keeps;                     /* the program is not in the cache, and is kept when its first task has ended */
+    atomic_flag ran;                /* that is so */
+    pthread_rwlock_t running;       /* read: by tasks; written: to take the program out, with no kernel at work (pocl
+                                     * aborts) */
     mr__probe *probe;
     struct lane *lanes;
     uint32_t lane_count;            /* that have a thread */
@@ -155,12 +158,24 @@ static enum mr__device_outcome outcome_of(mr_status status)
     }
 }
 
+static void keep_program(struct server *server)
+{
+    pthread_rwlock_wrlock(&server->running);
+    mr__device_keep(server->cl, &server->cache, &server->chosen.kept, server->run.program);
+    pthread_rwlock_unlock(&server->running);
+}
+
 static void run_task(struct lane *lane)
 {
     mr__error error = {.text = ""};
     mr__device_done done = {.head = {MR__DEVICE_DONE, sizeof done}, .id = lane->task.id, .slot = lane->task.slot};
+    struct server *server = lane->server;
+    pthread_rwlock_rdlock(&server->running);
     const mr_status status =
         lane->slot.run->work->task(&lane->slot, lane->segments, lane->task.segments, &done, &error);
+    pthread_rwlock_unlock(&server->running);
+    if (status == MR_OK && server->keeps && !atomic_flag_test_and_set(&server->ran))
+        keep_program(server);       /* before DONE: the engine may need no more, and end the process */
     done.outcome = outcome_of(status);
     if (status != MR_OK) {
         done.bytes = done.pairs = done.rows = 0;
@@ -172,9 +187,6 @@ static void run_task(struct lane *lane)
     lane->busy = false;             /* before DONE: the next task may come at once */
     pthread_mutex_unlock(&lane->mutex);
     send_message(&done, sizeof done);
-    struct server *server = lane->server;
-    if (status == MR_OK && !atomic_flag_test_and_set(&server->ran))
-        mr__device_keep(server->cl, &server->cache, &server->chosen.kept, server->run.program);
 }
 
 static void *run_tasks(void *context)
@@ -274,6 +286,7 @@ static mr_status open_job(struct server *server, const char *id, const struct me
                          mr__probe_direct(server->probe, (uint32_t)mr__now_ns());
     MR_TRY(make_params(server, error));
     MR_TRY(mr__device_choose(&server->run, &server->cache, log, &server->chosen, error));
+    server->keeps = server->chosen.kept.size == 0;
     MR_TRY(start_lanes(server, error));
 done:
     return status;     /* after a failure the process ends; what was opened goes with it */
@@ -320,7 +333,8 @@ static void take_round(struct server *server)
 
 int mr__device_serve(const char *id)
 {
-    static struct server server = {.ran = ATOMIC_FLAG_INIT};
+    static struct server server = {.ran = ATOMIC_FLAG_INIT,
+                                   .running = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP};
     static struct message message;
     pthread_t watcher;
     int type = 0;
