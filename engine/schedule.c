@@ -12,9 +12,9 @@
  *
  * A worker's share of what is left follows from its measured speed, so a device takes as much as it can use, and one
  * that would still be busy when all others are done takes nothing more; neither does one whose results cost the CPU
- * workers more than mapping themselves. Devices only map; while there are CPU workers,
- * those do the rest. What a device gives back (it was lost, or the task does not fit it) goes to whoever pulls next; a
- * task that does not fit devices, to a CPU worker.
+ * workers more than mapping themselves. Devices only map; while there are CPU workers, those do the rest.
+ * What a device gives back (it was lost, or the task does not fit it) goes to whoever pulls next; a task that does not
+ * fit devices, to a CPU worker.
  *
  * Why FLUSH is a task: a worker's combine buffer is its own, only its thread may empty it. Whoever finds no map task
  * flushes at once (it will not map again) and then merges what came so far, as long as somebody else maps: a file that
