@@ -30,13 +30,15 @@ def devices():
     return [device["id"] for device in json.loads(run.stdout)["devices"]] if run.returncode == 0 else []
 
 
-def device_processes():
-    """Numbers of this test's device processes: those with its folder of tokens in their environment."""
+def device_processes(serving=False):
+    """Numbers of this test's device processes: those with its folder of tokens in their environment. serving: not those
+    that only list the devices, without which a job cannot begin."""
     found = []
     for name in os.listdir("/proc"):
         try:
             if (os.path.basename(os.readlink(f"/proc/{name}/exe")).startswith("millrace-device") and
-                    os.environ["MILLRACE_TOKENS"].encode() in lib.read(f"/proc/{name}/environ")):
+                    os.environ["MILLRACE_TOKENS"].encode() in lib.read(f"/proc/{name}/environ") and
+                    (not serving or b"--serve" in lib.read(f"/proc/{name}/cmdline"))):
                 found.append(int(name))
         except (OSError, ValueError):
             continue
@@ -163,10 +165,10 @@ class OnDevices(lib.AppTest):
             shutil.rmtree(self.path("tokens"), ignore_errors=True)      # three kills in a row drain a device
             job = subprocess.Popen([lib.MILLRACE, "run", "kmeans", points, "-o", self.path("out"), "--quiet",
                                     "--workers", workers, *params], stderr=subprocess.PIPE)
-            while not device_processes() and job.poll() is None:
+            while not device_processes(serving=True) and job.poll() is None:
                 time.sleep(0.005)
             time.sleep(rng.uniform(0, 0.4))
-            for process in device_processes():
+            for process in device_processes(serving=True):
                 try:
                     os.kill(process, signal.SIGKILL)
                     killed += 1
