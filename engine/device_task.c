@@ -168,7 +168,7 @@ mr_status mr__device_unpack(const mr__task *task, mr__worker *worker, const mr__
     if (!job->dense && job->devices.form == MR__DEVICE_TEXTS)
         MR_TRY(check_pairs(job, result, done, error));
     const mr__device_check check = {mr__device_link_story(device->link)->starts,
-                                 job->devices.form == MR__DEVICE_ROWS ? job->stats.rounds : 0};
+                                    job->devices.form == MR__DEVICE_ROWS ? job->stats.rounds : 0};
     if (device->verified.starts != check.starts || device->verified.round != check.round)
         MR_TRY(mr__device_verify(task, lane, done, result, error));
     device->verified = check;

@@ -48,8 +48,8 @@ mr_status mr__schedule_init(mr__schedule *schedule, struct mr__job *job, uint32_
                             uint32_t depth, mr__error *error)
 {
     mr_status status = MR_OK;
-    *schedule = (mr__schedule){.job = job, .workers = workers, .cpu_workers = cpu_workers,
-                               .first_device = cpu_workers, .device_depth = depth, .stage = MR__STAGE_END};
+    *schedule = (mr__schedule){.job = job, .workers = workers, .cpu_workers = cpu_workers, .first_device = cpu_workers,
+                               .device_depth = depth, .stage = MR__STAGE_END};
     if (workers > cpu_workers)
         schedule->returned_room = (workers - cpu_workers) * depth + RETURNED_SPARE;
     pthread_mutex_init(&schedule->mutex, NULL);
@@ -57,8 +57,6 @@ mr_status mr__schedule_init(mr__schedule *schedule, struct mr__job *job, uint32_
     schedule->dirty = mr__alloc_zero(workers, sizeof *schedule->dirty);
     schedule->merges = mr__alloc_zero(job->partitions, sizeof *schedule->merges);
     schedule->rate = mr__alloc_zero(workers, sizeof *schedule->rate);
-    if (job->session->topology.count > cpu_workers)
-        schedule->spare_cores = job->session->topology.count - cpu_workers;
     schedule->last_done_ns = mr__alloc_zero(workers, sizeof *schedule->last_done_ns);
     schedule->away = mr__alloc_zero(workers, sizeof *schedule->away);
     MR_CHECK(schedule->dirty != NULL && schedule->merges != NULL && schedule->rate != NULL && schedule->away != NULL &&
@@ -196,7 +194,7 @@ double mr__schedule_burden(const mr__schedule *schedule, uint32_t worker)
         known += schedule->rate[w] > 0;
         sum += schedule->rate[w];
     }
-    if (known == 0 || schedule->spare_cores > 0)
+    if (known == 0 || schedule->job->session->topology.count > schedule->first_device)
         return 0;
     return mr__devices_take_in(schedule->job, worker - schedule->first_device) * sum / known;
 }

@@ -184,15 +184,10 @@ static mr_status say_how_it_ended(mr__device_channel *channel, mr__error *error)
     return mr__fail(error, MR_DEVICE_LOST, "the device process closed its socket");
 }
 
-mr_status mr__device_receive(mr__device_channel *channel, uint64_t timeout_ns, mr__device_answer *answer, bool *got,
-                             mr__error *error)
+mr_status mr__device_receive(mr__device_channel *channel, mr__device_answer *answer, bool *got, mr__error *error)
 {
     mr_status status = MR_OK;
-    struct pollfd wait = {.fd = channel->socket, .events = POLLIN};
-    const struct timespec timeout = {(time_t)(timeout_ns / 1000000000), (long)(timeout_ns % 1000000000)};
     *got = false;
-    if (ppoll(&wait, 1, &timeout, NULL) <= 0)
-        return MR_OK;
     ssize_t size = recv(channel->socket, answer, sizeof *answer, MSG_DONTWAIT);
     if (size < 0 && errno == ECONNRESET)    /* it ended before it read all: said once, and before its last message */
         size = recv(channel->socket, answer, sizeof *answer, MSG_DONTWAIT);

@@ -37,8 +37,7 @@ void mr__device_channel_close(mr__device_channel *channel);
 /* fds: up to two that travel along; -1: none. message->size bytes go out at once or not at all. */
 mr_status mr__device_send(mr__device_channel *channel, const mr__device_message *message, int fd, int second_fd,
                           mr__error *error);
-/* *got: false when the time is over without a message. */
-mr_status mr__device_receive(mr__device_channel *channel, uint64_t timeout_ns, mr__device_answer *answer, bool *got,
-                             mr__error *error);
+/* Does not wait. *got: false when there is no message now. */
+mr_status mr__device_receive(mr__device_channel *channel, mr__device_answer *answer, bool *got, mr__error *error);
 
 #endif

@@ -213,7 +213,7 @@ mr_status mr__probe_open(const mr__cl *cl, mr__device_cache *cache, mr__probe **
                  "the known-answer kernels do not compile for %s: %.300s", cl->device.id, log);
     }
     MR_TRY(make_kernels(probe, error));
-    if (kept.size == 0) {
+    if (!kept.there) {
         MR_TRY(mr__probe_run(probe, 1, error));
         mr__device_keep(cl, cache, &kept, probe->program);
     }

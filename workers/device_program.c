@@ -216,7 +216,7 @@ mr_status mr__device_load(const mr__cl *cl, mr__device_cache *cache, mr__device_
     mr__cache_entry entry;
     mr__error refused = {.text = ""};
     *program = NULL;
-    kept->size = 0;
+    kept->there = false;
     if (!mr__device_cache_load(cache, kept->key, &entry))
         return MR_OK;
     status = mr__cl_program_load(cl, entry.binary, entry.size, options_of(&cl->device), program, &refused);
@@ -227,7 +227,7 @@ mr_status mr__device_load(const mr__cl *cl, mr__device_cache *cache, mr__device_
                  refused.text);
         return MR_OK;
     }
-    *kept = (mr__device_kept){.key = kept->key, .size = entry.size, .lanes = entry.lanes, .group = entry.group};
+    *kept = (mr__device_kept){.key = kept->key, .there = true, .lanes = entry.lanes, .group = entry.group};
     return MR_OK;
 }
 
@@ -241,8 +241,7 @@ void mr__device_keep(const mr__cl *cl, mr__device_cache *cache, mr__device_kept 
         snprintf(cache->note, sizeof cache->note, "a compiled kernel was not kept: %.400s", error.text);
         return;
     }
-    if (entry.size != kept->size)
-        mr__device_cache_store(cache, kept->key, &entry);
-    kept->size = entry.size;
+    mr__device_cache_store(cache, kept->key, &entry);
+    kept->there = true;
     mr__free(entry.binary);
 }

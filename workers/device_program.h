@@ -30,14 +30,14 @@ mr_status mr__device_build(const mr__cl *cl, const char *text, char *log, cl_pro
 /* A program in the cache, and how it is launched. */
 typedef struct mr__device_kept {
     mr__cache_key key;
-    size_t size;                    /* of its binary; 0: it is not there yet */
+    bool there;                     /* else it is still to be kept */
     uint32_t lanes, group;
 } mr__device_kept;
 
 /* A binary from the cache; one that the driver refuses is removed, and *program is NULL: build it. */
 mr_status mr__device_load(const mr__cl *cl, mr__device_cache *cache, mr__device_kept *kept, cl_program *program,
                           mr__error *error);
-/* Keeps it if it can, unless it is there already; a program that cannot be taken out is a note. Only once its kernel has
+/* Keeps it if it can; a program that cannot be taken out is a note. Only once its kernel has
  * run: pocl compiles for the size of the work-group at the first launch, and what it gives out first it gives out
  * again. */
 void mr__device_keep(const mr__cl *cl, mr__device_cache *cache, mr__device_kept *kept, cl_program program);

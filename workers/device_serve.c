@@ -52,8 +52,7 @@ struct server {
     mr__device_cache cache;
     mr__device_run run;
     mr__device_chosen chosen;
-    bool keeps;                     /* the program is not in the cache, and is kept when its first task has ended */
-    atomic_flag ran;                /* that is so */
+    atomic_bool keeps;              /* the program is still to be kept: who first ends a task does */
     pthread_rwlock_t running;       /* read: by tasks; written: to take the program out, with no kernel at work (pocl
                                      * aborts) */
     mr__probe *probe;
@@ -174,7 +173,7 @@ static void run_task(struct lane *lane)
     const mr_status status =
         lane->slot.run->work->task(&lane->slot, lane->segments, lane->task.segments, &done, &error);
     pthread_rwlock_unlock(&server->running);
-    if (status == MR_OK && server->keeps && !atomic_flag_test_and_set(&server->ran))
+    if (status == MR_OK && atomic_exchange(&server->keeps, false))
         keep_program(server);       /* before DONE: the engine may need no more, and end the process */
     done.outcome = outcome_of(status);
     if (status != MR_OK) {
@@ -287,7 +286,7 @@ static mr_status open_job(struct server *server, const char *id, const struct me
                          mr__probe_direct(server->probe, (uint32_t)mr__now_ns());
     MR_TRY(make_params(server, error));
     MR_TRY(mr__device_choose(&server->run, &server->cache, log, &server->chosen, error));
-    server->keeps = server->chosen.kept.size == 0;
+    atomic_store(&server->keeps, !server->chosen.kept.there);
     MR_TRY(start_lanes(server, error));
 done:
     return status;     /* after a failure the process ends; what was opened goes with it */
@@ -334,8 +333,7 @@ static void take_round(struct server *server)
 
 int mr__device_serve(const char *id)
 {
-    static struct server server = {.ran = ATOMIC_FLAG_INIT,
-                                   .running = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP};
+    static struct server server = {.running = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP};
     static struct message message;
     pthread_t watcher;
     int type = 0;

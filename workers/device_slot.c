@@ -15,9 +15,7 @@ mr_status mr__device_slot_open(mr__device_slot *slot, mr__device_run *run, uint3
     *slot = (mr__device_slot){.run = run, .number = number, .clock = INT64_MAX, .input.fd = -1};
     MR_TRY(mr__cl_queue(run->cl, &slot->queue, error));
     MR_TRY(mr__cl_kernel(run->cl, run->program, run->work->kernel, &slot->kernel, error));
-    uint8_t *words;
-    MR_TRY(mr__device_buffer_open(run, sizeof slot->fault_words, &slot->fault, &words, error));
-    slot->fault_memory = (uint32_t *)words;
+    MR_TRY(mr__device_buffer_open(run, sizeof slot->fault_words, &slot->fault, &slot->fault_memory, error));
     MR_TRY(run->work->open(slot, error));
 done:
     if (status != MR_OK)
@@ -32,8 +30,7 @@ void mr__device_slot_close(mr__device_slot *slot)
     slot->run->work->close(slot);
     mr__device_input_close(&slot->input);
     mr__device_buffer_close(&slot->out, &slot->out_memory, slot->out_room);
-    uint8_t *words = (uint8_t *)slot->fault_memory;
-    mr__device_buffer_close(&slot->fault, &words, sizeof slot->fault_words);
+    mr__device_buffer_close(&slot->fault, &slot->fault_memory, sizeof slot->fault_words);
     mr__cl_kernel_release(&slot->kernel);
     mr__cl_queue_release(&slot->queue);
     *slot = (mr__device_slot){.input.fd = -1};

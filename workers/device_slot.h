@@ -47,7 +47,7 @@ typedef struct mr__device_slot {
     uint64_t block_rows;            /* ROWS, RECORDS: rows that the buffers hold: whole blocks */
     bool reads;                     /* mapping files did not work: read them */
     cl_mem fault;
-    uint32_t *fault_memory;         /* direct: of fault */
+    uint8_t *fault_memory;          /* direct: of fault */
     uint32_t fault_words[MR__FAULT_WORDS];      /* read back */
     uint32_t nonce[MR__FAULT_WORDS];            /* what was written */
     int64_t clock;                  /* CLOCK_MONOTONIC less the device's clock; INT64_MAX: unknown */

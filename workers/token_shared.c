@@ -271,14 +271,6 @@ static void tell_tsan_locked(pthread_mutex_t *mutex)
 #endif
 }
 
-static struct timespec after(uint64_t ns)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_REALTIME, &time);
-    ns += (uint64_t)time.tv_nsec;
-    return (struct timespec){time.tv_sec + (time_t)(ns / 1000000000), (long)(ns % 1000000000)};
-}
-
 mr_status mr__token_lock(mr__token_pool *pool, mr__error *error)
 {
     const mr_status status = mr__token_lock_for(pool, PATIENCE_S * 1000000000ull, error);
@@ -289,7 +281,7 @@ mr_status mr__token_lock_for(mr__token_pool *pool, uint64_t patience_ns, mr__err
 {
     mr_status status = MR_OK;
     struct stat about;
-    const struct timespec deadline = after(patience_ns);
+    const struct timespec deadline = mr__timespec(mr__clock_ns(CLOCK_REALTIME) + patience_ns);
     const int number = pthread_mutex_timedlock(&pool->shared->mutex, &deadline);
     if (number == EOWNERDEAD) {
         tell_tsan_locked(&pool->shared->mutex);

@@ -477,7 +477,7 @@ void mr__device_link_wake(mr__device_link *link)
 static void rest(mr__device_link *link, uint64_t timeout_ns)
 {
     struct pollfd ends[] = {{.fd = link->bell, .events = POLLIN}, {.fd = link->channel.socket, .events = POLLIN}};
-    const struct timespec timeout = {(time_t)(timeout_ns / 1000000000), (long)(timeout_ns % 1000000000)};
+    const struct timespec timeout = mr__timespec(timeout_ns);
     uint64_t rings;
     if (timeout_ns > 0 && ppoll(ends, MR__COUNT(ends), &timeout, NULL) > 0 && ends[0].revents != 0) {
         const ssize_t heard = read(link->bell, &rings, sizeof rings);
@@ -505,7 +505,7 @@ static uint32_t poll_well(mr__device_link *link, mr__worker *worker, uint64_t ti
     if (link->in_flight == 0)
         drop_token(link);
     rest(link, timeout_ns);
-    if (mr__device_receive(&link->channel, 0, &link->answer, &got, &why) != MR_OK) {
+    if (mr__device_receive(&link->channel, &link->answer, &got, &why) != MR_OK) {
         lose(link, why.text);
         return 0;
     }
@@ -543,7 +543,7 @@ static uint32_t device_poll(mr__worker *worker, uint64_t timeout_ns, mr__done *d
         break;
     case STARTING:
         rest(link, timeout_ns);
-        if (mr__device_receive(&link->channel, 0, &link->answer, &got, &why) != MR_OK)
+        if (mr__device_receive(&link->channel, &link->answer, &got, &why) != MR_OK)
             lose(link, why.text);
         else if (got)
             take_start(link);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "token_fixture.h"
 #include "worker_device.h"
 
 static const uint64_t LONG_NS = 60000000000, SHORT_NS = 20000000000;
@@ -21,27 +22,16 @@ static void *ring(void *link)
     return NULL;
 }
 
-static char folder[] = "/tmp/millrace-test-link-XXXXXX";
-
 static void make_sleeper(void)
 {
     char path[128];
-    assert_non_null(mkdtemp(folder));
-    setenv("MILLRACE_TOKENS", folder, 1);
-    snprintf(path, sizeof path, "%s/sleeper", folder);
+    snprintf(path, sizeof path, "%s/sleeper", token_folder);
     FILE *script = fopen(path, "w");
     assert_non_null(script);
     fputs("#!/bin/sh\nexec sleep 100 <&3\n", script);
     assert_int_equal(fclose(script), 0);
     assert_int_equal(chmod(path, 0700), 0);
     setenv("MILLRACE_DEVICE_PROGRAM", path, 1);
-}
-
-static void remove_sleeper(void)
-{
-    char command[160];
-    snprintf(command, sizeof command, "rm -r '%s'", folder);
-    assert_int_equal(system(command), 0);
 }
 
 static void test_a_poll_that_waits_for_a_device_is_woken(void **state)
@@ -73,11 +63,10 @@ static void test_a_poll_that_waits_for_a_device_is_woken(void **state)
     assert_true(mr__now_ns() - begin >= 30000000);
     worker.ops->stop(&worker);
     mr__device_link_destroy(link);
-    remove_sleeper();
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_a_poll_that_waits_for_a_device_is_woken)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, token_fixture_make, token_fixture_remove);
 }
