@@ -9,122 +9,22 @@
 #include "device_cl.h"
 
 #include <fcntl.h>
-#include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "device_cl_fault.h"
 #include "memory.h"
-
-/* ---- spoiling calls ---------------------------------------------------------------------------------------------- */
-
-enum how { FAIL, MEMORY, SEGV, HANG, GARBAGE };
-
-static struct {
-    bool armed, onwards;
-    uint32_t point;             /* 0: any */
-    uint64_t nth;
-    enum how how;
-    char file[512];             /* "": none */
-    _Atomic bool removed;
-    _Atomic uint64_t calls;     /* at the point */
-} fault;
-
-bool mr__cl_fault_arm(const char *serving)
-{
-    static const char *const hows[] = {"fail", "memory", "segv", "hang", "garbage"};
-    const char *text = getenv("MILLRACE_CL_FAULT");
-    if (text == NULL || *text == '\0')
-        return true;
-    const size_t id = strspn(text, "abcdefghijklmnopqrstuvwxyz") > 0 ? strcspn(text, ":") : 0;
-    if (id > 0) {
-        if (text[id] != ':')
-            return false;
-        if (serving == NULL || strlen(serving) != id || memcmp(serving, text, id) != 0)
-            return true;
-        text += id + 1;
-    }
-    char *end;
-    fault.nth = strtoull(text, &end, 10);
-    if (end != text && *end == ':') {
-        fault.point = (uint32_t)fault.nth;
-        text = end + 1;
-        fault.nth = strtoull(text, &end, 10);
-    }
-    if (end == text || fault.nth == 0)
-        return false;
-    if ((fault.onwards = *end == '+'))
-        end++;
-    if (*end == '=') {
-        const size_t size = strcspn(++end, "@");
-        uint32_t how = 0;
-        while (how < MR__COUNT(hows) && (strlen(hows[how]) != size || memcmp(hows[how], end, size) != 0))
-            how++;
-        if (how == MR__COUNT(hows))
-            return false;
-        fault.how = (enum how)how;
-        end += size;
-    }
-    if (*end == '@')
-        snprintf(fault.file, sizeof fault.file, "%s", end + 1);
-    else if (*end != '\0')
-        return false;
-    fault.armed = true;
-    return true;
-}
-
-static bool spoiled(enum mr__cl_point point)
-{
-    if (__builtin_expect(!fault.armed, 1) || (fault.point != 0 && fault.point != point))
-        return false;
-    const uint64_t call = atomic_fetch_add(&fault.calls, 1) + 1;
-    if (call < fault.nth || (call > fault.nth && !fault.onwards))
-        return false;
-    if (fault.file[0] != '\0' && !atomic_load(&fault.removed)) {
-        if (unlink(fault.file) != 0)
-            return false;
-        atomic_store(&fault.removed, true);
-    }
-    return true;
-}
-
-/* CL_SUCCESS: make the call. *garbage: the caller can pretend. */
-static cl_int trip(enum mr__cl_point point, bool *garbage)
-{
-    if (!spoiled(point))
-        return CL_SUCCESS;
-    switch (fault.how) {
-    case SEGV:
-        signal(SIGSEGV, SIG_DFL);       /* drivers install handlers */
-        raise(SIGSEGV);
-        return CL_OUT_OF_RESOURCES;
-    case HANG:
-        for (;;)
-            pause();
-    case MEMORY:
-        return CL_MEM_OBJECT_ALLOCATION_FAILURE;
-    case GARBAGE:
-        if (garbage != NULL) {
-            *garbage = true;
-            return CL_SUCCESS;
-        }
-        return CL_OUT_OF_RESOURCES;
-    default:
-        return CL_OUT_OF_RESOURCES;
-    }
-}
 
 #define CALL(point, call)                                                                                              \
     __extension__({                                                                                                    \
-        cl_int code_ = trip((point), NULL);                                                                            \
+        cl_int code_ = mr__cl_trip((point), NULL);                                                                     \
         code_ == CL_SUCCESS ? (call) : code_;                                                                          \
     })
 /* For calls that return a handle and put the code into `code`. */
 #define CREATE(point, code, call)                                                                                      \
     __extension__({                                                                                                    \
-        code = trip((point), NULL);                                                                                    \
+        code = mr__cl_trip((point), NULL);                                                                             \
         code == CL_SUCCESS ? (call) : NULL;                                                                            \
     })
 
@@ -543,7 +443,7 @@ mr_status mr__cl_read(const mr__cl *cl, cl_command_queue queue, cl_mem buffer, s
                       cl_event *event, mr__error *error)
 {
     bool garbage = false;
-    cl_int code = trip(MR__CL_READ, &garbage);
+    cl_int code = mr__cl_trip(MR__CL_READ, &garbage);
     if (code == CL_SUCCESS)
         code = clEnqueueReadBuffer(queue, buffer, event == NULL || garbage ? CL_TRUE : CL_FALSE, at, size, to, 0, NULL,
                                    event);
@@ -570,7 +470,7 @@ mr_status mr__cl_launch(const mr__cl *cl, cl_command_queue queue, cl_kernel kern
                         const size_t *global, const size_t *local, cl_event *event, mr__error *error)
 {
     bool garbage = false;
-    cl_int code = trip(MR__CL_LAUNCH, &garbage);
+    cl_int code = mr__cl_trip(MR__CL_LAUNCH, &garbage);
     if (code == CL_SUCCESS)
         code = garbage ? clEnqueueMarkerWithWaitList(queue, 0, NULL, event)
                        : clEnqueueNDRangeKernel(queue, kernel, dimensions, NULL, global, local, 0, NULL, event);
