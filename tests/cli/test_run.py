@@ -235,9 +235,9 @@ class Run(CliTest):
         ours, theirs = pty.openpty()
         run = self.long_run(stdout=subprocess.DEVNULL, stderr=theirs)
         os.close(theirs)
-        text = b""
-        while b"map" not in text and select.select([ours], [], [], 20)[0]:
-            text += os.read(ours, 4096)
+        text, deadline = b"", time.monotonic() + 60
+        while b"rows/s" not in text and time.monotonic() < deadline and select.select([ours], [], [], 20)[0]:
+            text += os.read(ours, 4096)                     # the rate is known when the first task has ended
         run.send_signal(signal.SIGINT)
         try:
             while select.select([ours], [], [], 20)[0]:
