@@ -30,22 +30,48 @@ static void plan_column(struct mr__permutation *plan, uint32_t record_size, size
     }
 }
 
+/* windows <= MR__TILE_WINDOWS. With a constant number the permutation stays in registers. */
+static inline __attribute__((always_inline)) size_t permute_windows(const struct mr__permutation *plan, size_t windows,
+                                                                    const uint8_t *from, size_t rows, size_t group,
+                                                                    size_t record_size, uint8_t *out)
+{
+    const size_t step = group * record_size;
+    __m512i index[MR__TILE_WINDOWS];
+    __mmask64 mask[MR__TILE_WINDOWS];
+    for (size_t w = 0; w < windows; w++) {
+        index[w] = _mm512_load_si512(plan->index[w]);
+        mask[w] = plan->mask[w];
+    }
+    size_t row = 0;
+    for (; row + group <= rows; row += group, from += step, out += 64) {
+        __m512i vector = _mm512_maskz_permutexvar_epi8(mask[0], index[0], _mm512_loadu_si512(from));
+        for (size_t w = 1; w < windows; w++)
+            vector = _mm512_mask_permutexvar_epi8(vector, mask[w], index[w], _mm512_loadu_si512(from + w * 64));
+        _mm512_store_si512(out, vector);
+    }
+    return row;
+}
+
 /* readable: bytes behind `records`. Returns how many rows were done, a multiple of the group. */
 static size_t permute_column(const struct mr__permutation *plan, const uint8_t *records, size_t rows, size_t readable,
                              uint32_t record_size, const mr_column *column, void *out)
 {
-    const size_t width = mr__column_width(column->type), group = 64 / width;
-    const size_t reach = column->offset + plan->windows * 64;
-    size_t row = 0;
-    for (; row + group <= rows && row * record_size + reach <= readable; row += group) {
-        const uint8_t *from = records + row * record_size + column->offset;
-        __m512i vector = _mm512_setzero_si512();
-        for (size_t w = 0; w < plan->windows; w++)
-            vector = _mm512_mask_permutexvar_epi8(vector, plan->mask[w], _mm512_load_si512(plan->index[w]),
-                                                  _mm512_loadu_si512(from + w * 64));
-        _mm512_store_si512((uint8_t *)out + row * width, vector);
+    const size_t group = 64 / mr__column_width(column->type), reach = column->offset + plan->windows * 64;
+    const size_t within = readable < reach ? 0 : (readable - reach) / record_size + 1;     /* rows that may be first */
+    const uint8_t *from = records + column->offset;
+    const size_t most = within == 0 ? 0 : (within - 1) / group * group + group;
+    if (rows > most)
+        rows = most;
+    switch (plan->windows) {
+    case 1:
+        return permute_windows(plan, 1, from, rows, group, record_size, out);
+    case 2:
+        return permute_windows(plan, 2, from, rows, group, record_size, out);
+    case 3:
+        return permute_windows(plan, 3, from, rows, group, record_size, out);
+    default:
+        return permute_windows(plan, plan->windows, from, rows, group, record_size, out);
     }
-    return row;
 }
 
 void mr__plan_tiles_avx512(mr__transposition *plan, const uint8_t *records, size_t rows, uint32_t record_size,
