@@ -127,7 +127,7 @@ static bool can_tile(const mr__job *job)
 static mr_status prepare_tiles(struct tiled *tiled, mr__job *job, mr__lane *lane, const mr_block *block,
                                mr__error *error)
 {
-    enum { TILE_BYTES = 4096 };         /* of records: with their columns, a fraction of an L1 cache */
+    enum { TILE_BYTES = 8192 };         /* of records: with their columns, a fraction of an L1 cache */
     mr_status status = MR_OK;
     const size_t fitting = TILE_BYTES / job->plan.record_size / MR_ROW_PADDING * MR_ROW_PADDING;
     uint8_t *memory = NULL;

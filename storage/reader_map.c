@@ -1,4 +1,4 @@
-/* reader_map.c: windows of a mapping, a stretch of 8 MiB at a time.
+/* reader_map.c: windows of a mapping, a stretch of 16 MiB at a time.
  *
  *   file:   ......[ stretch: populated ... | not yet ]......
  *   memory:       [ file pages                       ][ page of zeros: the padding behind the last byte ]
@@ -24,7 +24,7 @@
 #define MADV_POPULATE_READ 22
 #endif
 
-enum { PAGE = 4096, HUGE_PAGE = 2 << 20, STEP = 1 << 20, STRETCH = 8 << 20 };
+enum { PAGE = 4096, HUGE_PAGE = 2 << 20, STEP = 1 << 20, STRETCH = 16 << 20 };
 
 struct mr__map {
     mr__guard *guard;
