@@ -3,13 +3,17 @@
  *   mr_emit -> staged[512] --full--> hash all -> combine buffer --at its cap--> array buffer
  *                                             -> array buffer (no combine: by hash, or by range for a total order)
  *                                             -> samples (while the engine looks for the splitters of a total order)
+ *   mr_emit_reserve -> a chunk of its own -> mr_emit_commit -> shuffle
  *
  * Nothing here is shared with another worker: no lock, no atomic, no allocation per pair. */
 #include "internal.h"
 
 #include "memory.h"
 
-enum { VALUE_BYTES = 1 << 20 };     /* of a staging batch, unless one value alone is larger */
+enum {
+    VALUE_BYTES = 1 << 20,      /* of a staging batch, unless one value alone is larger */
+    RESERVED_SHARE = 8          /* of what a reduce task may hold: it takes in whole chunks */
+};
 
 mr_status mr__lane_begin(mr__worker *worker, mr__error *error)
 {
@@ -61,6 +65,8 @@ void mr__lane_fini(mr__lane *lane)
     mr__free(lane->hashes);
     mr__combine_buffer_fini(&lane->combine);
     mr__combine_buffer_fini(&lane->table);
+    if (lane->reserved.chunk != NULL)
+        mr__chunk_release(&lane->job->pool, lane->reserved.chunk);
     mr__array_buffer_fini(&lane->array);
     mr__reader_destroy(lane->reader);
     mr__spill_writer_destroy(lane->spill_writer);
@@ -211,6 +217,60 @@ mr_status mr__emit_bad_dense(mr_emitter *out, uint64_t key)
                                      (unsigned long long)key, (unsigned long long)out->dense_keys - 1);
     }
     return out->status;
+}
+
+/* ---- values that are computed in place --------------------------------------------------------------------------- */
+
+static uint32_t range_of_key(const mr__job *job, uint64_t key)
+{
+    return mr__range_partition(job, &(mr__pair){(const uint8_t *)&key, (const uint8_t *)"", sizeof key, 0});
+}
+
+void *mr_emit_reserve(mr_emitter *out, uint64_t first, size_t count, size_t *stride)
+{
+    mr__lane *lane = (mr__lane *)out;
+    mr__job *job = lane->job;
+    const size_t pair = mr__pair_bytes(&job->layout, sizeof first, job->layout.value_size);
+    const uint64_t most = job->reduce_cap / RESERVED_SHARE;
+    mr__chunk_release(&job->pool, lane->reserved.chunk);
+    lane->reserved.chunk = NULL;
+    if (out->status != MR_OK || !job->by_range || job->app->key != MR_U64 || lane->sampling ||
+        lane->fingerprint != NULL)
+        return NULL;
+    if (count > (most < INT32_MAX ? most : INT32_MAX) / pair || count * pair < job->pool.capacity)
+        return NULL;
+    const uint32_t partition = range_of_key(job, first);
+    if (first + count - 1 < first || range_of_key(job, first + count - 1) != partition)
+        return NULL;
+    mr__chunk *chunk = mr__chunk_acquire(&job->pool, partition, count * pair);
+    if (chunk == NULL)
+        return NULL;
+    chunk->size = (uint32_t)(count * pair);
+    chunk->pairs = (uint32_t)count;
+    lane->reserved = (struct mr__reserved){chunk, first};
+    *stride = pair;
+    return chunk->data + sizeof first;
+}
+
+mr_status mr_emit_commit(mr_emitter *out)
+{
+    mr_status status = out->status;
+    mr__lane *lane = (mr__lane *)out;
+    mr__error *error = &lane->error;
+    mr__chunk *chunk = lane->reserved.chunk;
+    if (status != MR_OK)
+        return status;
+    MR_CHECK(chunk != NULL, MR_APP_FAILED, "the app commits pairs, but reserved no memory for any");
+    lane->reserved.chunk = NULL;
+    for (uint32_t i = 0; i < chunk->pairs; i++) {
+        const uint64_t key = lane->reserved.first_key + i;
+        memcpy(chunk->data + chunk->size / chunk->pairs * i, &key, sizeof key);
+    }
+    lane->pairs += chunk->pairs;
+    MR_TRY(lane->array.full(lane->array.context, chunk, error));
+done:
+    out->status = status;
+    return status;
 }
 
 void *mr_scratch(mr_emitter *out, size_t size)

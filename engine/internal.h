@@ -115,6 +115,10 @@ typedef struct mr__lane {
     size_t scratch_size;
     uint8_t *columns;           /* of the block being mapped */
     size_t columns_size;
+    struct mr__reserved {       /* by mr_emit_reserve(), not committed; chunk NULL: nothing */
+        mr__chunk *chunk;
+        uint64_t first_key;
+    } reserved;
     mr__arena dense_blocks;     /* f64 results of single blocks, until they are folded in order */
     uint64_t pairs, rows;
     bool ready, sampling;

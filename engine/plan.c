@@ -366,6 +366,8 @@ static mr_status share_memory(mr__job *job, mr__error *error)
     uint64_t least_partitions = PARTITIONS;
     if (job->by_range)
         least_partitions = power_of_two_above(volume / BYTES_PER_RANGE);
+    while (job->by_range && job->plan.key_range > 0 && job->blocks > 0 && least_partitions > job->blocks)
+        least_partitions /= 2;      /* keys are rows: a block's results belong together */
     if (least_partitions > PARTITIONS)
         least_partitions = PARTITIONS;
     if (partitions < least_partitions)

@@ -96,15 +96,19 @@ done:
     return status;
 }
 
-/* The app knows its keys: every partition gets an equal share of the range. */
+/* The app knows its keys: every partition gets an equal share of the range; whole blocks of it, if there are enough,
+ * because where the keys are the rows, a block's results then belong together. */
 static mr_status splitters_from_range(mr__job *job, mr__error *error)
 {
     mr_status status = MR_OK;
     mr__pair *shares = mr__arena_alloc(&job->arena, job->partitions * sizeof *shares, 8);
     uint64_t *keys = mr__arena_alloc(&job->arena, job->partitions * sizeof *keys, 8);
     MR_CHECK(shares != NULL && keys != NULL, MR_NO_MEMORY, "no memory for the splitters");
+    const uint64_t range = job->plan.key_range, share = range / job->partitions;
+    const uint64_t unit = job->block_rows > 0 && job->block_rows <= share ? job->block_rows : 1;
     for (uint32_t i = 0; i < job->partitions; i++) {
-        keys[i] = (uint64_t)((unsigned __int128)job->plan.key_range * i / job->partitions);
+        keys[i] = (uint64_t)((unsigned __int128)range * i / job->partitions);
+        keys[i] -= keys[i] % unit;
         shares[i] = (mr__pair){.key = (uint8_t *)&keys[i], .key_size = sizeof keys[i], .value = (uint8_t *)""};
     }
     MR_TRY(mr__splitters_from(job, &job->order, shares, job->partitions, job->partitions, error));

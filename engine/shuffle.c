@@ -24,6 +24,9 @@
 #include "memory.h"
 
 enum { MERGE_AT_CHUNKS = 2, MERGE_AT_SHARE = 16, TABLE_LEAST = 1 << 20, SORT_AT_CHUNKS = 2, SORTED_SHARE = 2 };
+/* From this value size on a sort costs nothing beside the copy that brings pairs into their order: reduce makes that
+ * copy in any case, so it is not worth one more. */
+enum { LARGE_VALUE = 4096 };
 
 mr_status mr__lane_spill_writer(mr__lane *lane, mr__spill_writer **writer, mr__error *error)
 {
@@ -40,7 +43,7 @@ done:
 static bool worth_merging(const mr__job *job, uint64_t waiting)
 {
     if (job->ordered)
-        return waiting >= (uint64_t)job->pool.capacity * SORT_AT_CHUNKS;
+        return job->layout.value_size < LARGE_VALUE && waiting >= (uint64_t)job->pool.capacity * SORT_AT_CHUNKS;
     return job->combines && job->table_cap >= TABLE_LEAST &&
            !atomic_load_explicit(&job->tables_full, memory_order_relaxed) &&
            waiting >= (uint64_t)job->pool.capacity * MERGE_AT_CHUNKS &&

@@ -49,21 +49,33 @@ static mr_status matmul_plan(mr_plan *plan)
     return MR_OK;
 }
 
+/* C = A B for a block of rows; the rows of C begin `stride` elements apart. */
+static void multiply(const struct matmul_params *p, const mr_block *block, void *c, size_t stride)
+{
+    const void *b = (const uint8_t *)p + B_OFFSET;
+    const int m = (int)block->rows, n = (int)p->n, columns = (int)p->p;
+    if (p->type == MATMUL_F32)
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, m, columns, n, 1.0f, (const float *)block->data, n,
+                    b, columns, 0.0f, c, (int)stride);
+    else
+        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, m, columns, n, 1.0, (const double *)block->data, n,
+                    b, columns, 0.0, c, (int)stride);
+}
+
 static mr_status matmul_map(const mr_block *block, mr_emitter *out, const void *params)
 {
     const struct matmul_params *p = params;
-    const void *b = (const uint8_t *)params + B_OFFSET;
-    const size_t row = p->p * (p->type == MATMUL_F32 ? sizeof(float) : sizeof(double));
-    const int m = (int)block->rows, n = (int)p->n, columns = (int)p->p;
-    uint8_t *c = mr_scratch(out, block->rows * row);
+    const size_t element = p->type == MATMUL_F32 ? sizeof(float) : sizeof(double), row = p->p * element;
+    size_t stride;
+    uint8_t *c = mr_emit_reserve(out, block->first_row, block->rows, &stride);
+    if (c != NULL) {        /* a key has 8 bytes: the stride is a number of elements, too */
+        multiply(p, block, c, stride / element);
+        return mr_emit_commit(out);
+    }
+    c = mr_scratch(out, block->rows * row);
     if (c == NULL)
         return out->status;
-    if (p->type == MATMUL_F32)
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, m, columns, n, 1.0f, (const float *)block->data, n,
-                    b, columns, 0.0f, (float *)c, columns);
-    else
-        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, m, columns, n, 1.0, (const double *)block->data, n,
-                    b, columns, 0.0, (double *)c, columns);
+    multiply(p, block, c, p->p);
     for (size_t i = 0; i < block->rows; i++)
         mr_emit_u64(out, block->first_row + i, c + i * row);
     return MR_OK;

@@ -1,7 +1,8 @@
 /* emit.h: how a map hands on its pairs.
  *
  * mr_emit() appends to a small staging batch; a full batch goes through one call that hashes, prefetches and probes all
- * of it, so memory latency overlaps and the layout of the tables stays private. Keys and values are copied.
+ * of it, so memory latency overlaps and the layout of the tables stays private. Keys and values are copied; or large
+ * values are computed where they will lie (mr_emit_reserve()).
  * Dense keys (a declared range 0..n-1) skip the batch: they go straight into an array container.
  *
  * Thread safety: an emitter belongs to the worker that runs map. Errors are sticky: after a failed emit the following
@@ -146,6 +147,20 @@ static inline mr_status mr_add_dense_f64(mr_emitter *out, uint64_t key, uint32_t
     ((double *)out->dense)[key * out->dense_width + slot] += amount;
     return MR_OK;
 }
+
+/* Memory in which `count` values will lie, those of the keys first, first + 1, ...: for a map that computes values so
+ * large that a copy would count. Value i begins i * *stride bytes (8 more than the job's value size) behind the address
+ * returned; the bytes between two values are the engine's. A value is aligned to 8 bytes, or to the largest power of
+ * two that divides the value size if that is less. The memory is not initialised, belongs to the engine, and ends with
+ * the next mr_emit_reserve(), with mr_emit_commit() and with map. Nothing is emitted before mr_emit_commit(), which
+ * emits all `count` pairs.
+ * NULL, with *stride as it was, says that there is no such place, and is no error: copy with mr_emit_u64() then. There
+ * is one if the job has u64 keys in order and no combine, the keys belong to one part of the result, and the values
+ * together have some hundred KiB and fit the memory limit with ease. Results must not depend on it.
+ * Cost: an allocation; mr_emit_commit() stores the keys. Thread safety: that of the emitter. */
+MR_API void *mr_emit_reserve(mr_emitter *out, uint64_t first, size_t count, size_t *stride);
+/* Emits what was reserved. Errors (sticky): MR_APP_FAILED when that is nothing. */
+MR_API mr_status mr_emit_commit(mr_emitter *out);
 
 /* Scratch memory of the worker, at least `size` bytes (+ MR_BLOCK_PADDING), 64-byte aligned, valid until map returns;
  * a second call in the same map may move it and keeps nothing. NULL (and a sticky MR_NO_MEMORY) when memory ran out. */

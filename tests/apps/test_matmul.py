@@ -19,10 +19,10 @@ class Matmul(lib.AppTest):
         kind = {"f": "f32", "d": "f64"}[a.typecode]
         return run(inputs, "b=" + self.file("b", b.tobytes()), f"n={n}", f"type={kind}")
 
-    def test_integers_are_multiplied_exactly(self):
+    def test_integers_are_multiplied_exactly(self):  # of the last shape, rows are computed in place
         rng = random.Random(91)
         for code in "fd":
-            for m, n, p in ((1, 1, 1), (3, 5, 2), (600, 40, 33), (257, 64, 64)):
+            for m, n, p in ((1, 1, 1), (3, 5, 2), (600, 40, 33), (257, 64, 64), (1100, 6, 300)):
                 with self.subTest(type=code, m=m, n=n, p=p):
                     a = array(code, rng.choices(range(-30, 31), k=m * n))
                     b = array(code, rng.choices(range(-30, 31), k=n * p))
