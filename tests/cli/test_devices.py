@@ -167,6 +167,7 @@ class Devices(CliTest):
             os.makedirs(self.path("prefix", folder))
         os.rename(self.path("program"), self.path("prefix", "libexec", "millrace", "millrace-device"))
         command = shutil.copy(MILLRACE, self.path("prefix", "bin", "millrace"))
+        os.symlink(os.path.join(os.path.dirname(MILLRACE), "..", "lib"), self.path("prefix", "lib"))
         environment = dict(self.environment)
         del environment["MILLRACE_DEVICE_PROGRAM"]
         for name, folder in ((command, "/"), ("bin/millrace", self.path("prefix")),
