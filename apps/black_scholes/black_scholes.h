@@ -2,7 +2,7 @@
 #ifndef BLACK_SCHOLES_H
 #define BLACK_SCHOLES_H
 
-enum { SUM_OPTIONS, SUM_CALLS, SUM_PUTS, SUMS };
+enum { SUM_CALLS, SUM_PUTS, SUMS };
 
 struct black_scholes_params {
     double rate, volatility;

@@ -1,5 +1,5 @@
 /* linear_regression.c: the straight line y = slope * x + intercept that fits points best (least squares), and r2, the
- * share of y's variance that it explains. One pass: the row kernel adds up six sums, finish() solves for the line.
+ * share of y's variance that it explains. One pass: the row kernel adds up five sums, finish() solves for the line.
  *
  *     slope = (n xy - x y) / (n xx - x x)      intercept = (y - slope x) / n
  *     r2 = (n xy - x y)^2 / ((n xx - x x) (n yy - y y))
@@ -18,13 +18,13 @@ MR_ROW_TABLE(regression_sums);
 static mr_status regression_finish(const mr_round *round, mr_writer *out)
 {
     const double *sum = round->dense;
-    const long double n = sum[SUM_N], x = sum[SUM_X], y = sum[SUM_Y];
+    const long double n = (long double)round->rows, x = sum[SUM_X], y = sum[SUM_Y];
     const long double xx = n * sum[SUM_XX] - x * x, yy = n * sum[SUM_YY] - y * y, xy = n * sum[SUM_XY] - x * y;
     const long double slope = xy / xx;          /* no two different x: not a number, as there is no such line */
     mr_writef(out, "slope\t%.17g\n", (double)slope);
     mr_writef(out, "intercept\t%.17g\n", (double)((y - slope * x) / n));
     mr_writef(out, "r2\t%.17g\n", (double)(xy * xy / (xx * yy)));
-    return mr_writef(out, "n\t%.17g\n", (double)n);
+    return mr_writef(out, "n\t%llu\n", (unsigned long long)round->rows);
 }
 
 MR_APP(linear_regression) {

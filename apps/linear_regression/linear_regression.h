@@ -1,7 +1,7 @@
-/* linear_regression.h: the six sums that a straight line through points needs. */
+/* linear_regression.h: the five sums that a straight line through points needs. */
 #ifndef LINEAR_REGRESSION_H
 #define LINEAR_REGRESSION_H
 
-enum { SUM_N, SUM_X, SUM_Y, SUM_XX, SUM_YY, SUM_XY, SUMS };
+enum { SUM_X, SUM_Y, SUM_XX, SUM_YY, SUM_XY, SUMS };
 
 #endif

@@ -1,4 +1,4 @@
-/* linear_regression_row.c: what one point adds to the six sums. A product of two float32 is exact in float64. */
+/* linear_regression_row.c: what one point adds to the five sums. A product of two float32 is exact in float64. */
 #define MR_ROW_BITS 64
 #include <millrace/row.h>
 
@@ -8,7 +8,6 @@ MR_ROW_KERNEL(regression_sums, void)
 {
     mr_f64 x = mr_f64_from_f32(mr_column_f32(row, 0));
     mr_f64 y = mr_f64_from_f32(mr_column_f32(row, 1));
-    mr_sum_f64(out, SUM_N, mr_splat_f64(1.0));
     mr_sum_f64(out, SUM_X, x);
     mr_sum_f64(out, SUM_Y, y);
     mr_sum_f64(out, SUM_XX, x * x);
