@@ -27,7 +27,7 @@
 #include "appender.h"
 #include "memory.h"
 
-enum { BUFFER = 512 << 10 };
+enum { BUFFER = 1 << 20 };      /* of 512 KiB, one write at a time: 1.4 GB/s where a disk takes 2.1 */
 
 /* Two buffers and a ring, used by one part after the other. */
 typedef struct desk {

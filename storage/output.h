@@ -23,7 +23,7 @@ enum { MR__PART_RESERVE = 64 << 10 };
 
 mr_status mr__output_open(const mr__namespace *names, const char *path, bool force, mr__output **output,
                           mr__error *error);
-/* part-NNNNN. Its buffers (1 MiB together) are written in the background; they are used again by the next part. */
+/* part-NNNNN. Its buffers (2 MiB together) are written in the background; they are used again by the next part. */
 mr_status mr__output_part(mr__output *output, uint32_t index, mr__part **part, mr__error *error);
 mr_status mr__part_write(mr__part *part, const void *bytes, size_t size, mr__error *error);
 /* `size` writable bytes inside the buffer (size <= MR__PART_RESERVE), for formatting in place; commit what was used
