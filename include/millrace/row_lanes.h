@@ -94,6 +94,26 @@ MR__LANE_MAP(MR__FROM_ALL)
 #undef MR__FROM_ALL
 #undef MR__FROM
 
+/* GCC converts a vector that grows in two halves and joins them; as the lower half of a larger vector that is thrown
+ * away it is one instruction. */
+#if (MR_LANES == 4 || MR_LANES == 8) && defined __has_builtin
+#if __has_builtin(__builtin_shufflevector)
+MR_ROW_FUNCTION mr_f64 mr__f64_from_f32(mr_f32 x)
+{
+    typedef double twice __attribute__((vector_size(2 * sizeof(mr_f64))));
+#if MR_LANES == 4
+    const twice wide = __builtin_convertvector(__builtin_shufflevector(x, x, 0, 1, 2, 3, -1, -1, -1, -1), twice);
+    return __builtin_shufflevector(wide, wide, 0, 1, 2, 3);
+#else
+    const twice wide = __builtin_convertvector(
+        __builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7, -1, -1, -1, -1, -1, -1, -1, -1), twice);
+    return __builtin_shufflevector(wide, wide, 0, 1, 2, 3, 4, 5, 6, 7);
+#endif
+}
+#define mr_f64_from_f32 mr__f64_from_f32
+#endif
+#endif
+
 #define MR__BITS(F, I)                                                                                                 \
     MR_ROW_FUNCTION mr_##I mr_bits_##F(mr_##F x)                                                                       \
     {                                                                                                                  \
