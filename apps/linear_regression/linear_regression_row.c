@@ -1,5 +1,6 @@
 /* linear_regression_row.c: what one point adds to the five sums. A product of two float32 is exact in float64. */
 #define MR_ROW_BITS 64
+#define MR_ROW_ONLY_SUMS
 #include <millrace/row.h>
 
 #include "linear_regression.h"

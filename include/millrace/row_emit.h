@@ -8,8 +8,14 @@
  *
  * Sums without a key: row i of the block always goes to partial sum i % MR__ROW_PHASES, whatever the lane count, and
  * the partial sums are folded in one order at the end of the block. That makes floating sums equal to the bit at every
- * level. Bytes as keys are counted by the library, which has kernels of its own for that: where they lie if they are a
- * column, else collected first. Include row.h. */
+ * level. With MR_ROW_ONLY_SUMS the groups of one partial sum come one after the other, so that it stays in a register:
+ *
+ *   run of 1024 rows   groups 0, 64 / lanes, 2 * 64 / lanes, ...   then 1, 1 + 64 / lanes, ...   and so on
+ *
+ * Each sum still sees its rows in their order.
+ *
+ * Bytes as keys are counted by the library, which has kernels of its own for that: where they lie if they are a column,
+ * else collected first. Include row.h. */
 #ifndef MILLRACE_ROW_EMIT_H
 #define MILLRACE_ROW_EMIT_H
 
@@ -17,6 +23,7 @@ enum {
     MR__ROW_PHASES = 64,    /* a multiple of every lane count */
     MR__ROW_SLOTS = 32,     /* slots that mr_sum_* may use */
     MR__ROW_BYTES = 16384,  /* keys of one byte that are collected before they are counted */
+    MR__ROW_RUN = 1024,     /* rows whose columns stay in the L1 cache; a multiple of the phases */
     MR__ROW_AHEAD = 16384   /* bytes between what is used and what is fetched */
 };
 
@@ -46,6 +53,11 @@ typedef struct mr_row_out {
     const uint8_t *ahead;   /* where the rows behind this group lie: fetched while bytes are counted */
     bool counted;           /* bytes and collected are in use */
     uint32_t counted_column;    /* 1 + the column whose bytes are counted at the end of the tile; 0: none */
+#ifdef MR_ROW_ONLY_SUMS
+    bool running;           /* the sums of `phase` are here */
+    mr_f64 running_f64[MR__ROW_SLOTS];
+    mr_u64 running_u64[MR__ROW_SLOTS];
+#endif
 } mr_row_out;
 
 MR_ROW_FUNCTION void mr__row_begin(mr_row_out *out, mr_emitter *emitter, mr__row_memory *memory)
@@ -119,6 +131,8 @@ MR_ROW_FUNCTION void mr__row_end(mr_row_out *out)
 }
 
 /* ---- sums by key, lane by lane in the order of the rows ---------------------------------------------------------- */
+
+#ifndef MR_ROW_ONLY_SUMS
 
 /* The index of the key's first value; *bad when the key or the last slot is out of range. */
 MR_ROW_FUNCTION size_t mr__row_place(mr_row_out *out, int32_t key, uint32_t slots, bool *bad)
@@ -286,7 +300,42 @@ MR_ROW_FUNCTION void mr_count_column_u8(mr_row_out *out, mr_row row, uint32_t co
         mr_count_u8(out, mr_column_u8(row, (int)column));
 }
 
+#endif
+
 /* ---- sums without a key: reproducible ---------------------------------------------------------------------------- */
+
+#ifdef MR_ROW_ONLY_SUMS
+#define MR__SUM_RUNNING(T)                                                                                             \
+    if (out->running) {                                                                                                \
+        out->running_##T[slot] += value;                                                                               \
+        return;                                                                                                        \
+    }
+
+/* Unrolled, so that the arrays become registers; what is loaded for slots that no sum uses is dropped. */
+MR_ROW_FUNCTION void mr__row_take_sums(mr_row_out *out, size_t phase)
+{
+    out->phase = (uint32_t)phase;
+    out->running = true;
+    _Pragma("GCC unroll 32")
+    for (int slot = 0; slot < MR__ROW_SLOTS; slot++) {
+        memcpy(&out->running_f64[slot], out->memory->sums[slot].f64 + phase, sizeof(mr_f64));
+        memcpy(&out->running_u64[slot], out->memory->sums[slot].u64 + phase, sizeof(mr_u64));
+    }
+}
+
+MR_ROW_FUNCTION void mr__row_put_sums(mr_row_out *out)
+{
+    out->running = false;
+    _Pragma("GCC unroll 32")
+    for (int slot = 0; slot < MR__ROW_SLOTS; slot++)
+        if (out->f64_used >> slot & 1)
+            memcpy(out->memory->sums[slot].f64 + out->phase, &out->running_f64[slot], sizeof(mr_f64));
+        else if (out->u64_used >> slot & 1)
+            memcpy(out->memory->sums[slot].u64 + out->phase, &out->running_u64[slot], sizeof(mr_u64));
+}
+#else
+#define MR__SUM_RUNNING(T)
+#endif
 
 #define MR__SUM(T, element)                                                                                            \
     MR_ROW_FUNCTION void mr_sum_##T(mr_row_out *out, uint32_t slot, mr_##T value)                                      \
@@ -295,8 +344,9 @@ MR_ROW_FUNCTION void mr_count_column_u8(mr_row_out *out, mr_row row, uint32_t co
             mr__emit_bad_dense(out->emitter, slot);                                                                    \
             return;                                                                                                    \
         }                                                                                                              \
-        element *sums = out->memory->sums[slot].T + out->phase;                                                        \
         out->T##_used |= 1u << slot;                                                                                   \
+        MR__SUM_RUNNING(T)                                                                                             \
+        element *sums = out->memory->sums[slot].T + out->phase;                                                        \
         mr_##T sum;                                                                                                    \
         memcpy(&sum, sums, sizeof sum);                                                                                \
         sum += value;                                                                                                  \
@@ -308,6 +358,7 @@ MR_ROW_FUNCTION void mr_count_column_u8(mr_row_out *out, mr_row row, uint32_t co
 MR__SUM(f64, double)
 MR__SUM(u64, uint64_t)
 #undef MR__SUM
+#undef MR__SUM_RUNNING
 
 MR_ROW_FUNCTION void mr_sum_f32(mr_row_out *out, uint32_t slot, mr_f32 value)
 {
@@ -320,6 +371,34 @@ MR_ROW_FUNCTION void mr_sum_i64(mr_row_out *out, uint32_t slot, mr_i64 value)
 }
 
 /* ---- the loop over a block --------------------------------------------------------------------------------------- */
+
+#define MR__ROW_GROUP(name, at)                                                                                        \
+    do {                                                                                                               \
+        mr__row_fetch(ahead, group_bytes);                                                                             \
+        ahead += group_bytes;                                                                                          \
+        if (MR_ROW_BITS == 8 && part.column_count > 0)                                                                 \
+            out.ahead = (const uint8_t *)part.columns[0] + (at) + MR_LANES;                                            \
+        name##_row((mr_row){&part, (at)}, &out, params);                                                               \
+    } while (0)
+
+#ifdef MR_ROW_ONLY_SUMS
+#define MR__ROW_WALK(name, whole)                                                                                      \
+    for (size_t run = 0, end; run < whole; run = end) {                                                                \
+        end = whole - run < MR__ROW_RUN ? whole : run + MR__ROW_RUN;                                                   \
+        for (size_t phase = 0; phase < MR__ROW_PHASES && run + phase < end; phase += MR_LANES) {                       \
+            mr__row_take_sums(&out, phase);                                                                            \
+            for (size_t at = run + phase; at < end; at += MR__ROW_PHASES)                                              \
+                MR__ROW_GROUP(name, at);                                                                               \
+            mr__row_put_sums(&out);                                                                                    \
+        }                                                                                                              \
+    }
+#else
+#define MR__ROW_WALK(name, whole)                                                                                      \
+    for (size_t at = 0; at < whole; at += MR_LANES) {                                                                  \
+        out.phase = at % MR__ROW_PHASES;                                                                               \
+        MR__ROW_GROUP(name, at);                                                                                       \
+    }
+#endif
 
 #define MR_ROW_KERNEL(name, params_type)                                                                               \
     MR_ROW_FUNCTION void name##_row(mr_row row, mr_row_out *out, const params_type *params);                           \
@@ -338,14 +417,7 @@ MR_ROW_FUNCTION void mr_sum_i64(mr_row_out *out, uint32_t slot, mr_i64 value)
                 mr__row_tile(&part, block, first);                                                                     \
             const size_t whole = part.rows / MR_LANES * MR_LANES;                                                      \
             out.active = MR_LANES;                                                                                     \
-            for (size_t at = 0; at < whole; at += MR_LANES) {                                                          \
-                out.phase = at % MR__ROW_PHASES;                                                                       \
-                mr__row_fetch(ahead, group_bytes);                                                                     \
-                ahead += group_bytes;                                                                                  \
-                if (MR_ROW_BITS == 8 && part.column_count > 0)                                                         \
-                    out.ahead = (const uint8_t *)part.columns[0] + at + MR_LANES;                                      \
-                name##_row((mr_row){&part, at}, &out, params);                                                         \
-            }                                                                                                          \
+            MR__ROW_WALK(name, whole)                                                                                  \
             out.active = (uint32_t)(part.rows - whole);                                                                \
             out.phase = whole % MR__ROW_PHASES;                                                                        \
             if (out.active > 0)                                                                                        \

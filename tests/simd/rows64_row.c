@@ -1,5 +1,6 @@
 /* rows64_row.c: a kernel of 64-bit elements: the sums of a linear regression. */
 #define MR_ROW_BITS 64
+#define MR_ROW_ONLY_SUMS
 #include <millrace/row.h>
 
 MR_ROW_KERNEL(rows_regression, void)
