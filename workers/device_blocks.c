@@ -298,8 +298,7 @@ static mr_status take_result(mr__device_slot *slot, const struct run *run, mr__e
         memcpy(result_of(slot, run), slot->out_memory + run->out_at, run->out_bytes);
     else
         MR_CHECK(!is_marked(slot, run), MR_DEVICE_LOST, "device %s says that a result was copied back, and it was not: "
-                 "its answers are not to be trusted\n  hint: `millrace devices test %s`", slot->run->cl->device.id,
-                 slot->run->cl->device.id);
+                 MR__DISTRUST, slot->run->cl->device.id, slot->run->cl->device.id);
 done:
     return status;
 }
@@ -315,8 +314,8 @@ static mr_status check_groups(const mr__device_slot *slot, const struct part *pa
     for (uint32_t r = 0; r < part->count; r++)
         groups += (part->runs[r].rows + job->block_rows - 1) / job->block_rows;
     MR_CHECK(slot->fault_words[MR__FAULT_GROUPS] == groups, MR_DEVICE_LOST, "device %s ran %u of %" PRIu64
-             " work-groups: its answers are not to be trusted\n  hint: `millrace devices test %s`",
-             slot->run->cl->device.id, slot->fault_words[MR__FAULT_GROUPS], groups, slot->run->cl->device.id);
+             " work-groups: " MR__DISTRUST, slot->run->cl->device.id, slot->fault_words[MR__FAULT_GROUPS], groups,
+             slot->run->cl->device.id);
 done:
     return status;
 }

@@ -9,8 +9,8 @@ static mr_status put(mr__device_pairs *pairs, const mr__device_text *text, uint3
     mr_status status = MR_OK;
     const uint32_t suffix = pairs->view->job.suffix_size, key = size + suffix;
     MR_CHECK(size > 0 && offset < text->size && size <= text->size - offset, MR_DEVICE_LOST,
-             "device %s returned a key of %u bytes at %u of a text of %u bytes: its answers are not to be trusted\n"
-             "  hint: `millrace devices test %s`", pairs->device, size, offset, text->size, pairs->device);
+             "device %s returned a key of %u bytes at %u of a text of %u bytes: " MR__DISTRUST, pairs->device, size,
+             offset, text->size, pairs->device);
     const size_t footprint = mr__device_pair_bytes(key);
     MR_CHECK(footprint <= pairs->room - pairs->used, MR_NO_SPACE, "the pairs of this task do not fit its slot");
     uint8_t *const at = pairs->memory + pairs->used;

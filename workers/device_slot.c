@@ -98,8 +98,8 @@ mr_status mr__device_fault_check(mr__device_slot *slot, mr__error *error)
     const size_t at = MR__FAULT_NONCE;
     const bool same = memcmp(words + at, slot->nonce + at, (MR__FAULT_WORDS - at) * sizeof *words) == 0;
     MR_CHECK(same && words[0] <= MR__FAULT_KINDS, MR_DEVICE_LOST, "device %s (%s) returned what its "
-             "kernel cannot have written: its answers are not to be trusted\n  hint: `millrace devices test %s`",
-             slot->run->cl->device.id, slot->run->cl->device.name, slot->run->cl->device.id);
+             "kernel cannot have written: " MR__DISTRUST, slot->run->cl->device.id, slot->run->cl->device.name,
+             slot->run->cl->device.id);
 done:
     return status;
 }

@@ -13,6 +13,9 @@
 #include "device_job.h"
 #include "device_transfer.h"
 
+/* The end of a sentence about a device that computes wrongly; the device's id goes with it. */
+#define MR__DISTRUST "its answers are not to be trusted\n  hint: `millrace devices test %s`"
+
 /* fault[0] and the others, as millrace/device_opencl.h numbers them */
 enum { MR__FAULT_KEY = 1, MR__FAULT_OVERFLOW = 2, MR__FAULT_LONG_KEY = 3, MR__FAULT_KINDS = 3 };
 enum { MR__FAULT_GROUPS = 4, MR__FAULT_WORDS = 16, MR__FAULT_NONCE = 8, MR__DEVICE_RUNS = 64 };

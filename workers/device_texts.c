@@ -309,9 +309,8 @@ static mr_status run_array(struct launch *l, mr__error *error)
     MR_TRY(mr__cl_write(slot->run->cl, slot->queue, b->counts, 0, counts, b->host_counts, NULL, error));
     MR_TRY(run_kernel(l, ARRAY, &(struct back){b->entries, (size_t)total * sizeof *b->host_entries, b->host_entries}, 1,
                       error));
-    MR_CHECK(slot->fault_words[0] == 0, MR_DEVICE_LOST, "device %s emits more pairs than it counted: its answers are "
-             "not to be trusted\n  hint: `millrace devices test %s`", slot->run->cl->device.id,
-             slot->run->cl->device.id);
+    MR_CHECK(slot->fault_words[0] == 0, MR_DEVICE_LOST, "device %s emits more pairs than it counted: " MR__DISTRUST,
+             slot->run->cl->device.id, slot->run->cl->device.id);
     MR_TRY(mr__device_pairs_entries(l->pairs, &l->text, b->host_entries, (size_t)total, error));
 done:
     return status;
