@@ -65,8 +65,7 @@ void mr__lane_fini(mr__lane *lane)
     mr__free(lane->hashes);
     mr__combine_buffer_fini(&lane->combine);
     mr__combine_buffer_fini(&lane->table);
-    if (lane->reserved.chunk != NULL)
-        mr__chunk_release(&lane->job->pool, lane->reserved.chunk);
+    mr__emit_unreserve(lane);
     mr__array_buffer_fini(&lane->array);
     mr__reader_destroy(lane->reader);
     mr__spill_writer_destroy(lane->spill_writer);
@@ -226,14 +225,20 @@ static uint32_t range_of_key(const mr__job *job, uint64_t key)
     return mr__range_partition(job, &(mr__pair){(const uint8_t *)&key, (const uint8_t *)"", sizeof key, 0});
 }
 
+void mr__emit_unreserve(mr__lane *lane)
+{
+    if (lane->reserved.chunk != NULL)
+        mr__chunk_release(&lane->job->pool, lane->reserved.chunk);
+    lane->reserved.chunk = NULL;
+}
+
 void *mr_emit_reserve(mr_emitter *out, uint64_t first, size_t count, size_t *stride)
 {
     mr__lane *lane = (mr__lane *)out;
     mr__job *job = lane->job;
     const size_t pair = mr__pair_bytes(&job->layout, sizeof first, job->layout.value_size);
     const uint64_t most = job->reduce_cap / RESERVED_SHARE;
-    mr__chunk_release(&job->pool, lane->reserved.chunk);
-    lane->reserved.chunk = NULL;
+    mr__emit_unreserve(lane);
     if (out->status != MR_OK || !job->by_range || job->app->key != MR_U64 || lane->sampling ||
         lane->fingerprint != NULL)
         return NULL;

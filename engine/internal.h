@@ -219,6 +219,8 @@ void mr__job_plan_fini(mr__job *job);
 /* emitter.c */
 mr_status mr__lane_begin(mr__worker *worker, mr__error *error);
 void mr__lane_fini(mr__lane *lane);
+/* Gives back what mr_emit_reserve() handed out, if it was not committed. */
+void mr__emit_unreserve(mr__lane *lane);
 mr_status mr__lane_flush_combine(mr__lane *lane, mr__error *error);
 /* Takes the first `count` pairs of the emitter's staging batch into the lane's buffers. values: NULL: each counts 1. */
 mr_status mr__lane_take(mr__lane *lane, const uint8_t *values, uint32_t value_size, uint32_t count, mr__error *error);

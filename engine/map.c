@@ -27,6 +27,7 @@ mr_status mr__map_block(mr__job *job, mr__lane *lane, const mr_block *block, mr_
             MR_CHECK(mapped == MR_OK, mapped, "map of app %s failed on %s at offset %llu: %s", job->app_name,
                      block->source_name != NULL ? block->source_name : "its range", (unsigned long long)block->offset,
                      mr_status_meaning(mapped));
+        mr__emit_unreserve(lane);
     }
     if (out->count > 0)
         mr__emit_flush(out);

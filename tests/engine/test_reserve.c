@@ -73,6 +73,15 @@ static mr_status second_map(const mr_block *block, mr_emitter *out, const void *
     return mr_emit_reserve(out, block->first_row, block->rows, &stride) != NULL ? MR_OK : MR_APP_FAILED;
 }
 
+/* Commits what the block before reserved. */
+static mr_status late_map(const mr_block *block, mr_emitter *out, const void *params)
+{
+    size_t stride;
+    if (block->first_row > 0)
+        return mr_emit_commit(out);
+    return mr_emit_reserve(out, block->first_row, block->rows, &stride) != NULL ? MR_OK : MR_APP_FAILED;
+}
+
 static mr_status nothing_map(const mr_block *block, mr_emitter *out, const void *params)
 {
     return mr_emit_commit(out);
@@ -92,6 +101,7 @@ static void add(void *into, const void *other, const void *params)
 ROWS_APP(rows, rows_map, MR_COMBINE_NONE);
 ROWS_APP(rows_combined, rows_map, MR_COMBINE_USER);
 ROWS_APP(second, second_map, MR_COMBINE_NONE);
+ROWS_APP(late, late_map, MR_COMBINE_NONE);
 ROWS_APP(nothing, nothing_map, MR_COMBINE_NONE);
 
 /* Runs it and takes the output away. half: of each block only the first half is there. */
@@ -183,8 +193,11 @@ static void what_is_not_committed_is_not_emitted(void **state)
     value_size = LARGE;
     range_known = true;
     assert_int_equal(run(session, &mr_app_second, true, NULL), MR_OK);
-    assert_int_equal(run(session, &mr_app_nothing, false, NULL), MR_APP_FAILED);
-    assert_non_null(strstr(mr_error(session), "reserved no memory"));
+    const mr_app_handle *const commit_nothing[] = {&mr_app_nothing, &mr_app_late};
+    for (size_t a = 0; a < MR__COUNT(commit_nothing); a++) {
+        assert_int_equal(run(session, commit_nothing[a], false, NULL), MR_APP_FAILED);
+        assert_non_null(strstr(mr_error(session), "reserved no memory"));
+    }
     mr_session_close(session);
 }
 
