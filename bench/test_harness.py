@@ -4,6 +4,7 @@ import random
 import sys
 import tempfile
 import unittest
+import unittest.mock
 
 BUILD = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
@@ -42,7 +43,7 @@ class Processes(unittest.TestCase):
 
 class Fixed:
     """A side whose runs take what a list says."""
-    only, shown, clean = "", lambda self: self.name, lambda self: None
+    only, shown, clean, inputs = "", lambda self: self.name, lambda self: None, ()
 
     def __init__(self, name, seconds, answer, log):
         self.name, self.seconds, self.result, self.log = name, list(seconds), answer, log
@@ -63,6 +64,12 @@ class Contests(unittest.TestCase):
         self.assertEqual("".join(self.log), "ABABAB")
         self.assertEqual((outcome.ratio.median, outcome.ratio.least, outcome.ratio.most), (3, 2, 10))
         self.assertTrue(outcome.same)
+
+    def test_inputs_are_read_before_each_run(self):
+        with unittest.mock.patch.object(contest, "warm", lambda path: self.log.append(path.name)), \
+                unittest.mock.patch.object(Fixed, "inputs", ["folder/i"]):
+            self.hold([1, 2], [3, 4])
+        self.assertEqual("".join(self.log), "iAiBiAiB")
 
     def test_a_wrong_answer_shows(self):
         self.assertFalse(self.hold([1], [9], ({"rows": 1}, {"rows": 2})).same)

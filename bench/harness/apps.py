@@ -54,7 +54,6 @@ class Context:
         self.scratch.mkdir(parents=True, exist_ok=True)
         self.sizes = QUICK if self.quick else FULL
         self.data = Data(self.cache / "data", self.millrace)
-        self.warmed = []
         process.measure = self.build / "bench/measure"
 
     # ---- sides ----------------------------------------------------------------------------------------------------
@@ -66,7 +65,7 @@ class Context:
         command += ["--memory", memory] if memory else []
         command += ["--sort", sort] if sort else []
         env = {"MILLRACE_BURST": str(self.scratch), "MILLRACE_RECORDS": str(self.scratch / "records"), **(env or {})}
-        return Command("millrace", [*command, *params], answer or self.lines, out, env, **more)
+        return Command("millrace", [*command, *params], answer or self.lines, out, env, inputs=list(inputs), **more)
 
     def peer(self, name, command, answer=None, out="peer", env=None, **more):
         return Command(name, command, answer or self.lines, self.scratch / out if out else None, env or {}, **more)
@@ -97,9 +96,8 @@ class Context:
     # ---- inputs ---------------------------------------------------------------------------------------------------
 
     def input(self, path):
-        if path not in self.warmed:
-            warm(path)
-            self.warmed.append(path)
+        """Comparisons read their inputs before each run; this is for what is run outside of one."""
+        warm(path)
         return path
 
     def text(self):

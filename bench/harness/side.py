@@ -51,6 +51,7 @@ class Command:
     out: pathlib.Path | None = None             # removed before each run
     env: dict = dataclasses.field(default_factory=dict)
     inner: bool = False                         # the command's own seconds count
+    inputs: list = dataclasses.field(default_factory=list)      # files and folders that it reads
     only: str = ""                              # why this peer does less or more work than the app, if so
 
     def shown(self):
@@ -83,6 +84,7 @@ class PerRound:
 
     name = property(lambda self: self.few.name)
     only = property(lambda self: self.few.only)
+    inputs = property(lambda self: self.few.inputs)
 
     def shown(self):
         return f"({self.many.shown()}) minus ({self.few.shown()}), by {self.rounds}"
