@@ -66,10 +66,12 @@ class Contests(unittest.TestCase):
         self.assertTrue(outcome.same)
 
     def test_inputs_are_read_before_each_run(self):
-        with unittest.mock.patch.object(contest, "warm", lambda path: self.log.append(path.name)), \
-                unittest.mock.patch.object(Fixed, "inputs", ["folder/i"]):
-            self.hold([1, 2], [3, 4])
-        self.assertEqual("".join(self.log), "iAiBiAiB")
+        log = []
+        ours, theirs = (side.Command(name, ["true"], answer=lambda *_, name=name: log.append(name) or {}, inputs=inputs)
+                        for name, inputs in (("A", ["i"]), ("B", [])))
+        with unittest.mock.patch.object(side, "warm", log.append):
+            contest.hold(contest.Contest("app", "data", 0, ours, theirs), 2, 60)
+        self.assertEqual("".join(log), "iAiBiAiB")
 
     def test_a_wrong_answer_shows(self):
         self.assertFalse(self.hold([1], [9], ({"rows": 1}, {"rows": 2})).same)

@@ -13,7 +13,7 @@ import shutil
 
 from harness import process
 from harness.contest import Contest
-from harness.data import Data, Missing, size_bytes, total_bytes, warm
+from harness.data import Data, Missing, size_bytes, total_bytes
 from harness.side import Command, PerRound
 
 FULL = {"text": "1G", "bytes": "4G", "pairs_of_floats": "4G", "options": "1G", "points": str(22_400_000 * 12),
@@ -58,14 +58,16 @@ class Context:
 
     # ---- sides ----------------------------------------------------------------------------------------------------
 
-    def ours(self, app, inputs, *params, answer=None, workers=None, memory=None, sort=None, env=None, **more):
+    def ours(self, app, inputs, *params, reads=(), answer=None, workers=None, memory=None, sort=None, env=None, **more):
+        """reads: files that a parameter names."""
         out = self.scratch / "ours"
         command = [self.millrace, "run", app, *inputs, "-o", out, "--force", "--quiet", "--json",
                    "--workers", str(workers or self.workers)]
         command += ["--memory", memory] if memory else []
         command += ["--sort", sort] if sort else []
         env = {"MILLRACE_BURST": str(self.scratch), "MILLRACE_RECORDS": str(self.scratch / "records"), **(env or {})}
-        return Command("millrace", [*command, *params], answer or self.lines, out, env, inputs=list(inputs), **more)
+        return Command("millrace", [*command, *params], answer or self.lines, out, env,
+                       inputs=[*inputs, *reads], **more)
 
     def peer(self, name, command, answer=None, out="peer", env=None, **more):
         return Command(name, command, answer or self.lines, self.scratch / out if out else None, env or {}, **more)
@@ -95,13 +97,8 @@ class Context:
 
     # ---- inputs ---------------------------------------------------------------------------------------------------
 
-    def input(self, path):
-        """Comparisons read their inputs before each run; this is for what is run outside of one."""
-        warm(path)
-        return path
-
     def text(self):
-        return self.input(self.data.generated("zipf", self.sizes["text"]))
+        return self.data.generated("zipf", self.sizes["text"])
 
     def options(self, size=None):
         """Rows of float32 spot, strike, years, in the ranges that option pricing benchmarks use. A block of a million
@@ -119,7 +116,7 @@ class Context:
                 for _ in range(max(1, size_bytes(size) // len(block.tobytes()))):
                     out.write(block.tobytes())
             temporary.rename(path)
-        return self.input(path)
+        return path
 
     # ---- what is missing here -------------------------------------------------------------------------------------
 
@@ -209,7 +206,7 @@ def top_k(context):
 
 def inverted_index(context):
     files, size = context.sizes["index"]
-    folder = context.input(context.data.folder("zipf", files, size))
+    folder = context.data.folder("zipf", files, size)
     contest = functools.partial(Contest, "inverted_index", f"{files} Zipf texts of {size}", total_bytes(folder),
                                 context.ours("inverted_index", [folder]))
     return [("duckdb", ["python:duckdb"], lambda: contest(
@@ -248,7 +245,7 @@ def against_limits(contest, context, path):
 
 
 def histogram(context):
-    path = context.input(context.data.generated("zipf", context.sizes["bytes"]))
+    path = context.data.generated("zipf", context.sizes["bytes"])
     contest = functools.partial(Contest, "histogram", f"bytes, {context.sizes['bytes']}", path.stat().st_size,
                                 context.ours("histogram", [path]))
     return [("numpy", ["python:numpy"], lambda: contest(context.python_peer("numpy", "histogram_numpy.py", path))),
@@ -256,7 +253,7 @@ def histogram(context):
 
 
 def linear_regression(context):
-    path = context.input(context.data.generated("points", context.sizes["pairs_of_floats"], "--dim", "2"))
+    path = context.data.generated("points", context.sizes["pairs_of_floats"], "--dim", "2")
     contest = functools.partial(
         Contest, "linear_regression", f"rows of 2 float32, {context.sizes['pairs_of_floats']}", path.stat().st_size,
         context.ours("linear_regression", [path], answer=named_numbers({"slope", "intercept", "n"})),
@@ -268,7 +265,7 @@ def linear_regression(context):
 
 def kmeans_rounds(context, **more):
     """Millrace's seconds a round: 2 rounds more against 2 rounds."""
-    path = context.input(context.data.generated("points", context.sizes["points"]))
+    path = context.data.generated("points", context.sizes["points"])
     make = functools.partial(context.ours, "kmeans", [path], "k=100", "dim=3", answer=centre_table, **more)
     few, many = 2, 2 + context.sizes["rounds"]
 
@@ -322,14 +319,15 @@ def matmul(context):
     n = context.sizes["matrix"]
     found = []
     for element in ("f32", "f64"):
-        a, b = (context.input(path) for path in context.data.matrices(n, element))
+        a, b = context.data.matrices(n, element)
         read = matrix_answer(element)
         # A product is a sum of n terms below 1/4 around zero: compare to its size, not to each number's.
         same = lambda ours, theirs: ours.keys() == theirs.keys() and all(
             abs(ours[name] - theirs[name]) < 1e-3 for name in ours)
         contest = functools.partial(
             Contest, "matmul", f"{n} x {n} {element}", a.stat().st_size + b.stat().st_size,
-            context.ours("matmul", [a], f"b={b}", f"n={n}", f"type={element}", answer=read, inner=True), same=same)
+            context.ours("matmul", [a], f"b={b}", f"n={n}", f"type={element}", reads=[b], answer=read, inner=True),
+            same=same)
         program = [context.build / "bench/gemm_openblas", element, n, context.workers]
         peer = context.peer(f"openblas-{element}", [*program, a, b, context.scratch / "peer"], answer=read, inner=True)
         found.append((peer.name, ["built:gemm_openblas"], functools.partial(contest, peer)))
@@ -337,7 +335,7 @@ def matmul(context):
 
 
 def sort(context, memory="1G"):
-    path = context.input(context.data.generated("records", context.sizes["records"]))
+    path = context.data.generated("records", context.sizes["records"])
     out = context.scratch / "peer"
     with open(path, "rb") as file:
         head = file.read(1000 * RECORD)

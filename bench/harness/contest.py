@@ -1,13 +1,12 @@
 """Two sides in turn, A B A B: a machine that gets slower or faster does so for both. The ratio is taken by pair."""
 import dataclasses
-import pathlib
 import statistics
 import sys
 import time
 from typing import Callable
 
 from harness import process
-from harness.data import Missing, warm
+from harness.data import Missing
 
 
 @dataclasses.dataclass
@@ -38,6 +37,10 @@ class Contest:
     peer: object
     unit: str = "s"                 # of the seconds: "s", "s a round"
     same: Callable = lambda ours, peer: ours == peer
+
+    def __post_init__(self):
+        if not self.peer.inputs:
+            self.peer.inputs = self.ours.inputs
 
 
 @dataclasses.dataclass
@@ -82,14 +85,6 @@ def say(*words):
     print(*words, file=sys.stderr, flush=True)
 
 
-def run_warm(side, contest):
-    """A run that finds the inputs in the page cache: a machine may give pages back at any time, and Millrace reads what
-    is not cached past the cache, so one cold run would make all later ones cold."""
-    for path in contest.ours.inputs:
-        warm(pathlib.Path(path))
-    return side.run()
-
-
 def hold(contest, pairs, budget):
     """Runs the pairs; stops early, after a whole pair, when they have taken `budget` seconds. Each answer is compared:
     ours with the peer's in the same pair, and ours with ours of the pair before."""
@@ -102,7 +97,7 @@ def hold(contest, pairs, budget):
             if pair and (time.monotonic() - begin) * (pair + 1) / pair > budget:
                 say(f"  stopped after {pair} of {pairs} pairs: {budget} s are used up")
                 break
-            ours, theirs = run_warm(contest.ours, contest), run_warm(contest.peer, contest)
+            ours, theirs = contest.ours.run(), contest.peer.run()
             same = contest.same(ours.answer, theirs.answer) and outcome.answer in ({}, ours.answer)
             outcome.same &= same
             outcome.answer = ours.answer

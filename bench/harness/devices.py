@@ -109,11 +109,11 @@ class Devices:
     def inputs(self, app):
         context, sizes = self.context, self.context.sizes
         if app == "kmeans":
-            return [context.input(context.data.generated("points", sizes["points"]))]
+            return [context.data.generated("points", sizes["points"])]
         if app == "black_scholes":
             return [context.options()]
         if app == "linear_regression":
-            return [context.input(context.data.generated("points", sizes["pairs_of_floats"], "--dim", "2"))]
+            return [context.data.generated("points", sizes["pairs_of_floats"], "--dim", "2")]
         return [context.text()]
 
     def job(self, app, workers, kind=MapStage, prefix=(), rounds=None, inputs=None, **env):
@@ -230,7 +230,7 @@ class Devices:
                           "<= 0.05 of the job", str(share), share.median <= 0.05)
 
     def small_points(self):
-        return [self.context.input(self.context.data.generated("points", "600K"))]
+        return [self.context.data.generated("points", "600K")]
 
     def start_up(self, device):
         job = self.job("kmeans", f"cpu=0,device={device}", inputs=self.small_points())

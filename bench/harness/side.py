@@ -11,6 +11,7 @@ import shutil
 from typing import Callable
 
 from harness import process
+from harness.data import warm
 
 
 @dataclasses.dataclass
@@ -51,16 +52,20 @@ class Command:
     out: pathlib.Path | None = None             # removed before each run
     env: dict = dataclasses.field(default_factory=dict)
     inner: bool = False                         # the command's own seconds count
-    inputs: list = dataclasses.field(default_factory=list)      # files and folders that it reads
+    inputs: list = dataclasses.field(default_factory=list)      # files and folders that it reads; a peer's: ours
     only: str = ""                              # why this peer does less or more work than the app, if so
 
     def shown(self):
         return process.shown(self.command, self.env)
 
     def run(self):
-        """One run; what lies in self.out afterwards stays there until the next."""
+        """One run; what lies in self.out afterwards stays there until the next. It finds its inputs in the page cache:
+        a machine may give pages back at any time, and Millrace reads what is not cached past the cache, so one cold
+        run would make all later ones cold."""
         if self.out:
             remove(self.out)
+        for path in self.inputs:
+            warm(path)
         os.sync()  # nobody writes back the bytes of the run before
         done = process.run(self.command, self.env)
         report = last_object(done.stdout)

@@ -67,7 +67,7 @@ def memory_limit(context):
     """x: --memory in MiB. The largest limit needs no spill."""
     limits = [64, 128, 256] if context.quick else [128, 192, 256, 384, 512, 768, 1024, 2048]
     text = context.text()
-    records = context.input(context.data.generated("records", "64M" if context.quick else "1G"))
+    records = context.data.generated("records", "64M" if context.quick else "1G")
     for app, path, answer in (("wordcount", text, None), ("sort", records, context.records)):
         make = functools.partial(context.ours, app, [path], answer=answer)
         yield _series(app, "MiB of --memory", [(limit, make(memory=f"{limit}M")) for limit in limits], context.pairs)
