@@ -267,9 +267,10 @@ mr_status mr_emit_commit(mr_emitter *out)
         return status;
     MR_CHECK(chunk != NULL, MR_APP_FAILED, "the app commits pairs, but reserved no memory for any");
     lane->reserved.chunk = NULL;
+    const size_t pair = chunk->size / chunk->pairs;
     for (uint32_t i = 0; i < chunk->pairs; i++) {
         const uint64_t key = lane->reserved.first_key + i;
-        memcpy(chunk->data + chunk->size / chunk->pairs * i, &key, sizeof key);
+        memcpy(chunk->data + i * pair, &key, sizeof key);
     }
     lane->pairs += chunk->pairs;
     MR_TRY(lane->array.full(lane->array.context, chunk, error));

@@ -364,10 +364,12 @@ static mr_status share_memory(mr__job *job, mr__error *error)
     const uint64_t volume = job->plan.input_bytes;
     uint64_t partitions = power_of_two_above(2 * volume / job->reduce_cap);
     uint64_t least_partitions = PARTITIONS;
-    if (job->by_range)
+    if (job->by_range) {
         least_partitions = power_of_two_above(volume / BYTES_PER_RANGE);
-    while (job->by_range && job->plan.key_range > 0 && job->blocks > 0 && least_partitions > job->blocks)
-        least_partitions /= 2;      /* keys are rows: a block's results belong together */
+        if (job->plan.key_range > 0 && job->blocks > 0)     /* keys are rows: a block's results belong together */
+            while (least_partitions > job->blocks)
+                least_partitions /= 2;
+    }
     if (least_partitions > PARTITIONS)
         least_partitions = PARTITIONS;
     if (partitions < least_partitions)

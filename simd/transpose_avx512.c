@@ -57,11 +57,10 @@ static size_t permute_column(const struct mr__permutation *plan, const uint8_t *
                              uint32_t record_size, const mr_column *column, void *out)
 {
     const size_t group = 64 / mr__column_width(column->type), reach = column->offset + plan->windows * 64;
-    const size_t within = readable < reach ? 0 : (readable - reach) / record_size + 1;     /* rows that may be first */
+    const size_t groups = readable < reach ? 0 : (readable - reach) / (group * record_size) + 1;    /* within reach */
     const uint8_t *from = records + column->offset;
-    const size_t most = within == 0 ? 0 : (within - 1) / group * group + group;
-    if (rows > most)
-        rows = most;
+    if (rows > groups * group)
+        rows = groups * group;
     switch (plan->windows) {
     case 1:
         return permute_windows(plan, 1, from, rows, group, record_size, out);
