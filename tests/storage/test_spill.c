@@ -185,10 +185,10 @@ static void writers_of_one_spill_work_side_by_side(void **state)
     assert_int_equal(mr__spill_create(burst, MR__CODEC_LZ4, &shared.spill, NULL), MR_OK);
     for (size_t t = 0; t < 4; t++)
         assert_int_equal(pthread_create(&threads[t], NULL, write_one_file, &shared), 0);
-    for (size_t t = 0; t < 4; t++) {
+    for (size_t t = 0; t < 4; t++)
         assert_int_equal(pthread_join(threads[t], NULL), 0);
+    for (size_t t = 0; t < 4; t++)
         assert_int_equal(shared.status[t], MR_OK);
-    }
     for (uint32_t i = 0; i < 4 * EXTENTS; i++)
         mixed[i] = shared.extents[i % 4][i / 4];
     assert_int_equal(read_all(shared.spill, mixed, 4 * EXTENTS, 1 << 20, NULL), MR_OK);
