@@ -63,12 +63,33 @@ static void skewed_input_is_counted(void **state)
     free(data);
 }
 
+/* Few values for long, and now and then one that was not there before; what a kernel learnt is right no longer. */
+static void values_that_come_later_are_counted(void **state)
+{
+    enum { STRETCH = 4096 * 3 + 100, STRETCHES = 30, SIZE = STRETCH * STRETCHES };
+    static const uint8_t late[] = {'z', ' ', 0, '\n', 'A', '0', 'x', 0xc3, 0x7f, 0xff, '@', 0x80, '!', 0x40};
+    uint8_t *data = malloc(SIZE);
+    assert_non_null(data);
+    uint64_t random = 5;
+    for (size_t stretch = 0; stretch < STRETCHES; stretch++) {
+        uint8_t *to = data + stretch * STRETCH;
+        for (size_t i = 0; i < STRETCH; i++)
+            to[i] = (uint8_t)('a' + (next_random(&random) >> 40) % (stretch < 20 ? 7 : 20));
+        to[(next_random(&random) >> 20) % STRETCH] = late[stretch % MR__COUNT(late)];
+    }
+    check(data, SIZE);
+    for (size_t cut = 1; cut <= STRETCH; cut += 1009)
+        check(data + cut, SIZE - cut);
+    free(data);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_texture_is_counted),
         cmocka_unit_test(nothing_behind_the_bytes_is_read),
         cmocka_unit_test(skewed_input_is_counted),
+        cmocka_unit_test(values_that_come_later_are_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
