@@ -53,6 +53,7 @@ typedef struct mr_row_out {
     const uint8_t *ahead;   /* where the rows behind this group lie: fetched while bytes are counted */
     bool counted;           /* bytes and collected are in use */
     uint32_t counted_column;    /* 1 + the column whose bytes are counted at the end of the tile; 0: none */
+    bool by_group;          /* something was emitted that is not taken from a whole column */
 #ifdef MR_ROW_ONLY_SUMS
     bool running;           /* the sums of `phase` are here */
     mr_f64 running_f64[MR__ROW_SLOTS];
@@ -138,6 +139,7 @@ MR_ROW_FUNCTION void mr__row_end(mr_row_out *out)
 MR_ROW_FUNCTION size_t mr__row_place(mr_row_out *out, int32_t key, uint32_t slots, bool *bad)
 {
     const uint64_t wide = (uint64_t)(int64_t)key;
+    out->by_group = true;
     *bad = __builtin_expect(wide >= out->keys || slots > out->width, 0);
     if (*bad)
         mr__emit_bad_dense(out->emitter, wide);
@@ -280,6 +282,7 @@ MR_ROW_FUNCTION void mr_add_row_f32(mr_row_out *out, mr_i32 key, uint32_t count,
 
 MR_ROW_FUNCTION void mr_count_u8(mr_row_out *out, mr_u8 key)
 {
+    out->by_group = true;
     if (__builtin_expect(!out->counted, 0)) {
         memset(out->memory->collected, 0, sizeof out->memory->collected);
         out->counted = true;
@@ -345,6 +348,7 @@ MR_ROW_FUNCTION void mr__row_put_sums(mr_row_out *out)
             return;                                                                                                    \
         }                                                                                                              \
         out->T##_used |= 1u << slot;                                                                                   \
+        out->by_group = true;                                                                                          \
         MR__SUM_RUNNING(T)                                                                                             \
         element *sums = out->memory->sums[slot].T + out->phase;                                                        \
         mr_##T sum;                                                                                                    \
@@ -397,6 +401,8 @@ MR_ROW_FUNCTION void mr_sum_i64(mr_row_out *out, uint32_t slot, mr_i64 value)
     for (size_t at = 0; at < whole; at += MR_LANES) {                                                                  \
         out.phase = at % MR__ROW_PHASES;                                                                               \
         MR__ROW_GROUP(name, at);                                                                                       \
+        if (out.counted_column != 0 && !out.by_group)                                                                  \
+            break;          /* every other group would say the same again */                                           \
     }
 #endif
 
