@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -210,20 +209,18 @@ static void test_only_so_many_jobs_share_a_device(void **state)
 static void test_waiting_ends_at_its_time_and_costs_no_processor(void **state)
 {
     mr__token_pool *a = open_pool("waiting"), *b = open_pool("waiting");
-    struct rusage before, after;
+    uint64_t least = UINT64_MAX;
     assert_int_equal(mr__token_limit(a, 1, NULL), MR_OK);
     mr__token token = acquire(a), never;
-    getrusage(RUSAGE_SELF, &before);
-    const uint64_t begin = mr__now_ns();
-    assert_int_equal(mr__token_acquire(b, second / 2, &never, NULL), MR_TIMEOUT);
-    const uint64_t took = mr__now_ns() - begin;
-    getrusage(RUSAGE_SELF, &after);
-    assert_true(took >= second / 2);
-    const int64_t spent_us = (after.ru_utime.tv_sec - before.ru_utime.tv_sec + after.ru_stime.tv_sec -
-                              before.ru_stime.tv_sec) * 1000000 +
-                             after.ru_utime.tv_usec - before.ru_utime.tv_usec + after.ru_stime.tv_usec -
-                             before.ru_stime.tv_usec;
-    assert_true(spent_us < 100000);     /* a fifth of the time, where a sanitizer slows it down */
+    /* a virtual processor that is away counts as used: one quiet wait of a few is enough */
+    for (uint32_t i = 0; i < 5 && least >= second / 10; i++) {
+        const uint64_t begin = mr__now_ns(), before = mr__clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+        assert_int_equal(mr__token_acquire(b, second / 2, &never, NULL), MR_TIMEOUT);
+        const uint64_t spent = mr__clock_ns(CLOCK_PROCESS_CPUTIME_ID) - before;
+        assert_true(mr__now_ns() - begin >= second / 2);
+        least = spent < least ? spent : least;
+    }
+    assert_true(least < second / 10);       /* a fifth of the time, where a sanitizer slows it down */
     mr__token_release(a, token);
     mr__token_pool_close(a);
     mr__token_pool_close(b);
