@@ -2,6 +2,7 @@
  * Oracle: the test counts for itself what it holds. */
 #include "cmocka_all.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -17,7 +18,7 @@
 #include "token_fixture.h"
 #include "token_shared.h"
 
-enum { THREADS = 4, ROUNDS = 300, NOBODY = 65534, STRANGER = 54321 };
+enum { THREADS = 4, ROUNDS = 300, NOBODY = 65534, STRANGER = 50000, STRANGERS = 1000 };
 
 static const uint64_t second = 1000000000;
 
@@ -442,12 +443,14 @@ static void test_another_user_can_not_take_our_tokens(void **state)
     mr__token_pool_close(pool);
 }
 
+static char stranger_home[64];
+
 static int acquire_by_default(void)
 {
     mr__token_pool *pool = NULL;
     mr__token token;
     unsetenv("MILLRACE_TOKENS");
-    setenv("XDG_CACHE_HOME", "/tmp/millrace-stranger", 1);
+    setenv("XDG_CACHE_HOME", stranger_home, 1);
     if (mr__token_pool_open("blocked", &pool, NULL) != MR_OK || mr__token_acquire(pool, 0, &token, NULL) != MR_OK)
         return 1;
     mr__token_release(pool, token);
@@ -457,21 +460,29 @@ static int acquire_by_default(void)
 
 static void test_another_user_can_not_block_our_tokens(void **state)
 {
-    char path[64];
+    static const mode_t modes[] = {0, 0777};
+    char path[64], command[96];
+    uid_t stranger = STRANGER;
+    int named, answer = 0;
     if (geteuid() != 0) {
         print_message("skipped: only root can become another user\n");
         skip();
     }
-    snprintf(path, sizeof path, "/dev/shm/millrace-%d", STRANGER);
-    mkdir("/tmp/millrace-stranger", 0700);
-    assert_int_equal(chown("/tmp/millrace-stranger", STRANGER, STRANGER), 0);
-    for (mode_t mode = 0; mode <= 0777; mode += 0777) {
-        assert_int_equal(mkdir(path, mode), 0);     /* root has taken the name of user STRANGER */
-        const int answer = as_user(STRANGER, acquire_by_default);
-        rmdir(path);
-        assert_int_equal(answer, 0);
-    }
-    assert_int_equal(system("rm -r /tmp/millrace-stranger"), 0);
+    /* root takes the name of a user who has none yet: this test may run twice at once, or have been killed before */
+    do {
+        snprintf(path, sizeof path, "/dev/shm/millrace-%u", (unsigned)++stranger);
+        named = mkdir(path, 0);
+    } while (named != 0 && errno == EEXIST && stranger < STRANGER + STRANGERS);
+    assert_int_equal(named, 0);
+    strcpy(stranger_home, "/tmp/millrace-stranger-XXXXXX");
+    const bool made = mkdtemp(stranger_home) != NULL && chown(stranger_home, stranger, stranger) == 0;
+    for (size_t m = 0; m < MR__COUNT(modes) && made && answer == 0; m++)
+        answer = chmod(path, modes[m]) == 0 ? as_user(stranger, acquire_by_default) : -1;
+    assert_int_equal(rmdir(path), 0);
+    assert_true(made);
+    snprintf(command, sizeof command, "rm -r %s", stranger_home);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(answer, 0);
 }
 
 /* ---- calls that fail --------------------------------------------------------------------------------------------- */
