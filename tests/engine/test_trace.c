@@ -93,8 +93,9 @@ static void test_no_trace_and_no_such_lane_are_no_ops(void **state)
 static void test_times_before_the_trace_do_not_wrap(void **state)
 {
     mr__trace *trace = mr__trace_create(1);
+    const uint64_t now = mr__now_ns();
     mr__trace_span(trace, 0, "early", "map", 1, 2, NULL, 0);
-    mr__trace_span(trace, 0, "backward", "map", mr__now_ns() + 50, mr__now_ns(), NULL, 0);
+    mr__trace_span(trace, 0, "backward", "map", now + 50, now, NULL, 0);
     assert_int_equal(mr__trace_write(trace, path, 0, "x", NULL), MR_OK);
     mr__trace_destroy(trace);
     json_t *root = read_back();
