@@ -32,21 +32,6 @@ void mr__arena_fini(mr__arena *arena)
     mr__arena_init(arena);
 }
 
-void mr__arena_reset(mr__arena *arena)
-{
-    mr__arena_chunk *newest = arena->chunks;
-    if (newest == NULL)
-        return;
-    for (mr__arena_chunk *chunk = newest->older, *older; chunk != NULL; chunk = older) {
-        older = chunk->older;
-        mr__pages_free(chunk, chunk->size);
-    }
-    newest->older = NULL;
-    arena->next = (uint8_t *)(newest + 1);
-    arena->end = (uint8_t *)newest + newest->size;
-    arena->reserved = newest->size;
-}
-
 static size_t chunk_size(const mr__arena *arena)
 {
     size_t size = arena->chunks != NULL ? arena->chunks->size * 2 : FIRST_CHUNK;

@@ -1,5 +1,5 @@
 /* arena.h: memory of one job, task or table, freed as a whole.
- * Owner     init/fini in the caller's memory; what mr__arena_alloc returns lives until reset or fini.
+ * Owner     init/fini in the caller's memory; what mr__arena_alloc returns lives until fini.
  * Threads   One at a time.
  * Cost      A pointer bump; a new chunk of pages (doubling, 64 KiB to 8 MiB) when one is full.
  * Failure   NULL; the arena is as it was. */
@@ -18,8 +18,6 @@ typedef struct mr__arena {
 
 void mr__arena_init(mr__arena *arena);
 void mr__arena_fini(mr__arena *arena);
-/* Forgets everything, keeps the newest chunk. */
-void mr__arena_reset(mr__arena *arena);
 /* alignment: a power of two, at most 64. */
 void *mr__arena_alloc(mr__arena *arena, size_t size, size_t alignment);
 void *mr__arena_copy(mr__arena *arena, const void *bytes, size_t size);     /* unaligned */

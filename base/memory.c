@@ -100,12 +100,6 @@ void mr__pages_free(void *memory, size_t size)
         munmap(memory, rounded(size));
 }
 
-void mr__pages_discard(void *memory, size_t size)
-{
-    if (memory != NULL)
-        madvise(memory, rounded(size), MADV_DONTNEED);
-}
-
 void mr__advise_huge(void *memory, size_t size)
 {
     const uintptr_t mask = (uintptr_t)HUGE_PAGE - 1, begin = ((uintptr_t)memory + mask) & ~mask;

@@ -21,8 +21,6 @@ void mr__pages_free(void *memory, size_t size);
 void *mr__pages_grow(void *memory, size_t size, size_t new_size);
 /* Touches pages that are to be filled from end to end: one call instead of a fault for each. */
 void mr__pages_populate(void *memory, size_t size);
-/* Gives the content back to the system; the range reads as zeros afterwards. */
-void mr__pages_discard(void *memory, size_t size);
 
 /* For heap memory that is about to be filled: asks for huge pages where whole ones lie inside. */
 void mr__advise_huge(void *memory, size_t size);

@@ -67,22 +67,6 @@ static void test_growth_is_told_before_it_happens(void **state)
     assert_int_equal(arena.reserved, 0);
 }
 
-static void test_reset_keeps_one_chunk_and_uses_it_again(void **state)
-{
-    mr__arena arena;
-    mr__arena_init(&arena);
-    mr__arena_reset(&arena);
-    for (int i = 0; i < 1000; i++)
-        assert_non_null(mr__arena_alloc(&arena, 1000, 8));
-    const size_t before = arena.reserved;
-    mr__arena_reset(&arena);
-    assert_true(arena.reserved > 0 && arena.reserved < before);
-    const size_t kept = arena.reserved;
-    assert_non_null(mr__arena_alloc(&arena, 1000, 8));
-    assert_int_equal(arena.reserved, kept);
-    mr__arena_fini(&arena);
-}
-
 static void test_copies_are_the_same_bytes(void **state)
 {
     mr__arena arena;
@@ -117,7 +101,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pieces_are_aligned_and_keep_their_bytes),
         cmocka_unit_test(test_growth_is_told_before_it_happens),
-        cmocka_unit_test(test_reset_keeps_one_chunk_and_uses_it_again),
         cmocka_unit_test(test_copies_are_the_same_bytes),
         cmocka_unit_test(test_a_failed_allocation_leaves_the_arena_as_it_was),
     };
