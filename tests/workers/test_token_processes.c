@@ -21,7 +21,7 @@
 
 enum { LIMIT = 3, CHILDREN = 5, KILLS = 200, CHANNEL = 9, JOBS = 2 };
 
-static const uint64_t second = 1000000000;
+static const uint64_t second = 1000000000, PATIENCE_NS = 60000000000;
 
 typedef struct page {
     _Atomic int32_t holder[MR__TOKENS_MOST];    /* pid; 0: nobody */
@@ -58,7 +58,7 @@ static bool is_dead(int32_t pid)
 static void enter(uint32_t number)
 {
     const int32_t before = atomic_exchange(&shared->holder[number], getpid());
-    const uint64_t deadline = mr__now_ns() + 5 * second;
+    const uint64_t deadline = mr__now_ns() + PATIENCE_NS;
     while (before != 0 && !is_dead(before)) {
         if (mr__now_ns() > deadline) {
             atomic_fetch_add(&shared->wrong, 1);
@@ -130,7 +130,8 @@ static int play_sender(const char *device)
 {
     mr__token_pool *pool = NULL;
     mr__token token;
-    if (mr__token_pool_open(device, &pool, NULL) != MR_OK || mr__token_acquire(pool, 5 * second, &token, NULL) != MR_OK)
+    if (mr__token_pool_open(device, &pool, NULL) != MR_OK ||
+        mr__token_acquire(pool, PATIENCE_NS, &token, NULL) != MR_OK)
         return 1;
     union {
         struct cmsghdr head;
@@ -191,6 +192,15 @@ static int wait_for(pid_t pid)
     return how;
 }
 
+/* How soon it does is the machine's affair. */
+static void assert_goes_beyond(_Atomic uint32_t *counter, uint32_t number)
+{
+    const uint64_t deadline = mr__now_ns() + PATIENCE_NS;
+    while (atomic_load(counter) <= number && mr__now_ns() < deadline)
+        nap(20000000);
+    assert_true(atomic_load(counter) > number);
+}
+
 static void assert_all_tokens_are_back(mr__token_pool *pool, uint32_t limit)
 {
     mr__token token[MR__TOKENS_MOST], extra;
@@ -214,13 +224,14 @@ static void test_processes_never_hold_more_than_the_limit(void **state)
         nap(50000000);
         assert_rules(pool);
     }
+    assert_goes_beyond(&shared->taken[0], 100);
+    assert_goes_beyond(&shared->out_most, 1);
     atomic_store(&shared->stop, true);
     for (uint32_t c = 0; c < CHILDREN; c++)
         assert_int_equal(wait_for(child[c]), 0);
     assert_int_equal(atomic_load(&shared->wrong), 0);
     assert_int_equal(atomic_load(&shared->out), 0);
-    assert_in_range(atomic_load(&shared->out_most), 2, LIMIT);
-    assert_true(atomic_load(&shared->taken[0]) > 100);
+    assert_true(atomic_load(&shared->out_most) <= LIMIT);
     assert_all_tokens_are_back(pool, LIMIT);
     mr__token_pool_close(pool);
 }
@@ -242,10 +253,7 @@ static void test_killed_holders_give_their_tokens_back(void **state)
         assert_true(WIFSIGNALED(wait_for(child[c])));
         child[c] = start("0", "kills", -1);
     }
-    const uint32_t before = atomic_load(&shared->taken[0]);
-    for (uint32_t i = 0; i < 500 && atomic_load(&shared->taken[0]) == before; i++)
-        nap(20000000);
-    assert_true(atomic_load(&shared->taken[0]) > before);       /* who is left goes on */
+    assert_goes_beyond(&shared->taken[0], atomic_load(&shared->taken[0]));      /* who is left goes on */
     for (uint32_t c = 0; c < CHILDREN; c++) {
         kill(child[c], SIGKILL);
         wait_for(child[c]);
@@ -265,16 +273,14 @@ static void test_two_jobs_share_one_token_fairly(void **state)
     assert_int_equal(mr__token_limit(pool, 1, NULL), MR_OK);
     child[0] = start("0", "fair", -1);
     child[1] = start("1", "fair", -1);
-    for (uint32_t i = 0; i < 500 && (atomic_load(&shared->taken[0]) < 100 || atomic_load(&shared->taken[1]) < 100); i++)
-        nap(20000000);
+    for (uint32_t j = 0; j < JOBS; j++)     /* one starts before the other and is alone for a while */
+        assert_goes_beyond(&shared->taken[j], 100);
     atomic_store(&shared->stop, true);
     for (uint32_t j = 0; j < JOBS; j++)
         assert_int_equal(wait_for(child[j]), 0);
-    const uint32_t a = atomic_load(&shared->taken[0]), b = atomic_load(&shared->taken[1]);
     assert_int_equal(atomic_load(&shared->wrong), 0);
     assert_int_equal(atomic_load(&shared->out_most), 1);
-    assert_true(a >= 100 && b >= 100);      /* one starts before the other and is alone for a while */
-    print_message("shares of one token: %u and %u\n", a, b);
+    print_message("shares of one token: %u and %u\n", atomic_load(&shared->taken[0]), atomic_load(&shared->taken[1]));
     mr__token_pool_close(pool);
 }
 
@@ -322,6 +328,7 @@ static void test_a_token_that_was_sent_outlives_its_sender(void **state)
     assert_int_equal(mr__token_limit(pool, 1, NULL), MR_OK);
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, channel), 0);
     const pid_t child = start("sender", "sent", channel[1]);
+    close(channel[1]);          /* should the child end, nobody waits for it */
     const int fd = receive_fd(channel[0]);
     assert_int_equal(mr__token_holders(pool, &holder, 1), 1);
     assert_int_equal(holder.pid, child);
@@ -337,7 +344,6 @@ static void test_a_token_that_was_sent_outlives_its_sender(void **state)
     mr__token_release(pool, acquire(pool));
     mr__token_pool_close(pool);
     close(channel[0]);
-    close(channel[1]);
 }
 
 int main(int argc, char **argv)
