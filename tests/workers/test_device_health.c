@@ -89,11 +89,11 @@ static void test_the_back_off_grows_and_the_third_failure_drains(void **state)
     mr__token token;
     uint64_t begin = mr__now_ns(), probe_ns;
     assert_int_equal(mr__device_failed(pool, "one", &probe_ns, NULL), MR_OK);
-    assert_in_range(probe_ns - begin, 20 * ms, 79 * ms);
+    assert_in_range(probe_ns, begin + 20 * ms, mr__now_ns() + 20 * ms);
     begin_probe(pool);
     begin = mr__now_ns();
     assert_int_equal(mr__device_failed(pool, "two", &probe_ns, NULL), MR_OK);
-    assert_in_range(probe_ns - begin, 80 * ms, 300 * ms);
+    assert_in_range(probe_ns, begin + 80 * ms, mr__now_ns() + 80 * ms);
     begin_probe(pool);
     assert_int_equal(mr__device_passed(pool, NULL), MR_OK);     /* takes no strike away */
     mr__token_release(pool, acquire(pool));
