@@ -176,7 +176,8 @@ static void save(const char *path, const char *key, const mr__read_choice *choic
     mr__newfile *file;
     if (mr__newfile_create(path, 0600, &file, NULL) != MR_OK)
         return;
-    mr__newfile_writef(file, "read-path 1 %s pread %.3f mmap %.3f\n", key, choice->pread_gbs, choice->mmap_gbs);
+    /* every digit: rounded, rates that are near each other would make another choice when they are read back */
+    mr__newfile_writef(file, "read-path 1 %s pread %.17g mmap %.17g\n", key, choice->pread_gbs, choice->mmap_gbs);
     mr__newfile_commit(file, NULL);
 }
 
