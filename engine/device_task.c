@@ -11,6 +11,8 @@
 #include "clock.h"
 #include "memory.h"
 
+enum { AHEAD = 1024 };          /* bytes: where a pair begins is known when the one before it is there */
+
 /* ---- there ------------------------------------------------------------------------------------------------------- */
 
 static bool pack_blocks(const mr__job *job, const mr__task *task, mr__device_segment *segments, uint32_t *count)
@@ -104,6 +106,7 @@ static mr_status check_pairs(const mr__job *job, const uint8_t *result, const mr
     size_t at = 0;
     while (at < done->bytes) {
         const mr__device_pair *pair = (const mr__device_pair *)(result + at);
+        __builtin_prefetch(result + at + AHEAD);
         MR_CHECK(done->bytes - at >= sizeof *pair && pair->size <= done->bytes - at - sizeof *pair &&
                      pair->size >= job->layout.key_suffix && mr__device_pair_bytes(pair->size) <= done->bytes - at,
                  MR_DEVICE_LOST, "the device sent a pair at byte %zu that cannot be", at);
@@ -121,6 +124,7 @@ static mr_status take_pairs(mr__lane *lane, const uint8_t *result, const mr__dev
     uint32_t count = 0;
     for (size_t at = 0; at < done->bytes;) {
         const mr__device_pair *pair = (const mr__device_pair *)(result + at);
+        __builtin_prefetch(result + at + AHEAD);
         mr__stage_in_place(&lane->emitter.staged[count], (const uint8_t *)(pair + 1), pair->size);
         values[count++] = pair->value;
         at += mr__device_pair_bytes(pair->size);
