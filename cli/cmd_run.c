@@ -17,11 +17,11 @@
 enum { CANCELLED_EXIT = 130 };
 
 static mr_session *_Atomic running;     /* for the signal handler, which has no other way to know it */
-static volatile sig_atomic_t signals;
+static _Atomic int signals;
 
 static void on_signal(int number)
 {
-    if (signals++ > 0)
+    if (atomic_fetch_add(&signals, 1) > 0)
         _exit(CANCELLED_EXIT);
     mr_session *session = atomic_load(&running);
     if (session != NULL)
@@ -109,6 +109,14 @@ static void print_summary(const cli_job *job, const mr_stats *stats)
 
 /* ---- the command ------------------------------------------------------------------------------------------------- */
 
+/* A signal that came just as the job began: mr_run() forgets who was cancelled before. */
+static void show_progress(const mr_progress *progress, void *bar)
+{
+    if (atomic_load(&signals) > 0)
+        mr_session_cancel(atomic_load(&running));
+    cli_progress_show(progress, bar);
+}
+
 static mr_status run(const void *given, const cli_operands *operands, mr__error *error)
 {
     const cli_job_settings *settings = given;
@@ -121,9 +129,9 @@ static mr_status run(const void *given, const cli_operands *operands, mr__error 
     catch_signals();
     MR_TRY(cli_job_open(&job, settings, operands, error));
     atomic_store(&running, job.session);
-    MR_CHECK(signals == 0, MR_CANCELLED, "cancelled before the job began");
+    MR_CHECK(atomic_load(&signals) == 0, MR_CANCELLED, "cancelled before the job began");
     cli_progress_begin(&bar, settings->quiet, job.dataset == NULL ? "rows" : "B");
-    job.job.progress = cli_progress_show;
+    job.job.progress = show_progress;
     job.job.progress_context = &bar;
     status = mr_run(job.session, &job.job, &result);
     cli_progress_end(&bar);
