@@ -13,7 +13,7 @@ import time
 import unittest
 
 import cli_test
-from cli_test import MILLRACE, CliTest
+from cli_test import MILLRACE, PATIENCE, CliTest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "engine"))
 import check_trace                                                                                      # noqa: E402
@@ -25,6 +25,12 @@ FIELDS = {"app", "run", "seconds", "input_bytes", "rows", "pairs", "keys", "outp
 
 
 class Run(CliTest):
+    @classmethod
+    def setUpClass(cls):
+        # what nohup or a shell's & made ignored, the command would leave ignored
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+
     def setUp(self):
         super().setUp()
         self.file("text", TEXT)
@@ -211,9 +217,9 @@ class Run(CliTest):
         return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
 
     def long_run(self, **how):
-        """A job that would take minutes, when it has begun."""
-        run = subprocess.Popen([MILLRACE, "run", "pi", "terms=1e12", "-o", "out"], env=self.environment,
-                               cwd=self.folder, **how)
+        """A job that would take minutes (on two cores, however many there are), when it has begun."""
+        run = subprocess.Popen([MILLRACE, "run", "pi", "terms=1e12", "-o", "out", "-w", "cpu=2,device=none"],
+                               env=self.environment, cwd=self.folder, **how)
         self.addCleanup(run.kill)
         while run.poll() is None and not self.catches(run.pid, signal.SIGINT):
             time.sleep(0.01)
@@ -225,7 +231,7 @@ class Run(CliTest):
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             run = self.long_run(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
             run.send_signal(number)
-            output, text = run.communicate(timeout=30)
+            output, text = run.communicate(timeout=30 * PATIENCE)
             self.assertEqual((run.returncode, output), (130, b""), text)
             self.assertIn(b"millrace: ", text)
             self.assertEqual(os.listdir(self.path("burst")), [])
@@ -245,7 +251,7 @@ class Run(CliTest):
         except OSError:
             pass                                            # the other end is closed
         os.close(ours)
-        self.assertEqual(run.wait(timeout=30), 130)
+        self.assertEqual(run.wait(timeout=30 * PATIENCE), 130)
         self.assertRegex(text, rb"\rmap +\[[=> ]*\] +\d+ %  .*rows/s")
         self.assertIn(b"\r\x1b[Kmillrace: ", text)          # the bar is gone before the sentence
 
@@ -253,7 +259,7 @@ class Run(CliTest):
         run = self.long_run(stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         line = run.stderr.readline()
         run.send_signal(signal.SIGINT)
-        run.communicate(timeout=30)
+        run.communicate(timeout=30 * PATIENCE)
         self.assertRegex(line, rb"^millrace: map \d+ %(, .*rows/s.*)?\n")
 
     def test_explain_reads_and_writes_nothing(self):
