@@ -19,7 +19,7 @@ class Sort(lib.AppTest):
 
     def test_more_records_than_small_memory_holds(self):
         content = random.Random(102).randbytes(100 * 1_000_000)
-        self.assert_sorts(content, lambda inputs: self.run_app(inputs, flags=["--memory", self.small_memory]))
+        self.assert_sorts(content, lambda inputs: self.run_app(inputs, flags=self.small_memory))
 
     def test_equal_keys_are_ordered_by_the_rest(self):
         rng = random.Random(103)

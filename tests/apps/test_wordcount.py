@@ -25,7 +25,7 @@ class Wordcount(lib.AppTest):
 
     def test_more_keys_than_small_memory_holds(self):
         text = b"".join(b"%d-%s\n" % (i, b"filler" * 4) for i in range(700_000)) * 2
-        got = self.run_app([self.file("distinct", text)], flags=["--memory", self.small_memory])
+        got = self.run_app([self.file("distinct", text)], flags=self.small_memory)
         self.assert_bytes(got, tsv(Counter(text.split())))
 
     def test_real_text_agrees_with_coreutils(self):
