@@ -73,5 +73,6 @@ quietly "$prefix/bin/millrace" run "$here/devices/linelength.so" "$here/text" -o
 cat "$here"/out/part-* >"$here/got"
 same "$here/got" "app with a kernel"
 grep -q MR_TEXT_KERNEL "$here/devices/linelength.so" || fail "the kernel's text is not in the app"
-"$prefix/bin/millrace" apps | grep -q wordcount || fail "the installed command does not find the installed apps"
+"$prefix/bin/millrace" apps >"$here/got"
+grep -q wordcount "$here/got" || fail "the installed command does not find the installed apps"
 echo "built and run both ways"
