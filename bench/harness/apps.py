@@ -21,7 +21,7 @@ FULL = {"text": "1G", "bytes": "4G", "pairs_of_floats": "4G", "options": "1G", "
         "many_options": "4G", "large_matrix": 4096, "many_terms": 8 * 10**9,
         "log": 8_000_000}
 QUICK = {"text": "64M", "bytes": "64M", "pairs_of_floats": "32M", "options": "32M", "points": str(500_000 * 12),
-         "records": "32M", "index": (4, "1M"), "terms": 10**7, "matrix": 512, "rounds": 4, "patterns": 100,
+         "records": "32M", "index": (4, "1M"), "terms": 10**7, "matrix": 512, "rounds": 80, "patterns": 100,
          "many_options": "32M", "large_matrix": 512, "many_terms": 10**8,
          "log": 400_000}
 OPTIONS_IN_BLOCK = 1 << 20
