@@ -8,6 +8,9 @@
  *   values    one per row; the key is the row's number */
 #include "internal.h"
 
+#include <pthread.h>
+#include <sched.h>
+
 #include "clock.h"
 #include "memory.h"
 
@@ -157,6 +160,30 @@ done:
     return status;
 }
 
+static mr_status take_result(mr__job *job, mr__lane *lane, const mr__task *task, const uint8_t *result,
+                             const mr__device_done *done, mr__error *error)
+{
+    if (job->dense)
+        return take_tables(job, lane, task, result, done, error);
+    return job->devices.form == MR__DEVICE_TEXTS ? take_pairs(lane, result, done, error)
+                                                 : take_values(job, lane, task, result, done, error);
+}
+
+/* Taking pairs is work for a core: for one without a CPU worker, if there is one. The thread is not bound for good,
+ * because a device's process inherits the cores of the thread that starts it. */
+static mr_status take_apart(mr__job *job, mr__lane *lane, const mr__task *task, const uint8_t *result,
+                            const mr__device_done *done, mr__error *error)
+{
+    cpu_set_t before;
+    const bool bound = job->cpu_workers > 0 && !job->dense &&
+                       pthread_getaffinity_np(pthread_self(), sizeof before, &before) == 0 &&
+                       mr__topology_bind_from(&job->session->topology, job->cpu_workers);
+    const mr_status status = take_result(job, lane, task, result, done, error);
+    if (bound)
+        pthread_setaffinity_np(pthread_self(), sizeof before, &before);
+    return status;
+}
+
 mr_status mr__device_unpack(const mr__task *task, mr__worker *worker, const mr__device_done *done,
                             const uint8_t *result, mr__error *error)
 {
@@ -177,12 +204,7 @@ mr_status mr__device_unpack(const mr__task *task, mr__worker *worker, const mr__
         MR_TRY(mr__device_verify(task, lane, done, result, error));
     device->verified = check;
     const uint64_t begin_ns = mr__thread_ns();
-    if (job->dense)
-        MR_TRY(take_tables(job, lane, task, result, done, error));
-    else if (job->devices.form == MR__DEVICE_TEXTS)
-        MR_TRY(take_pairs(lane, result, done, error));
-    else
-        MR_TRY(take_values(job, lane, task, result, done, error));
+    MR_TRY(take_apart(job, lane, task, result, done, error));
     device->taken_ns += mr__thread_ns() - begin_ns;
     device->taken += task->end - task->begin;
     lane->rows += rows;

@@ -226,19 +226,36 @@ void mr__topology_fini(mr__topology *topology)
 
 /* ---- binding and placing ----------------------------------------------------------------------------------------- */
 
-bool mr__topology_bind(const mr__topology *topology, uint32_t index)
+/* To the cores first .. end - 1. */
+static bool bind_to(const mr__topology *topology, uint32_t first, uint32_t end)
 {
-    if (topology->synthetic || index >= topology->count || topology->cores[index].cpu == MR__NO_CPU)
+    uint32_t highest = 0;
+    if (topology->synthetic || first >= end || end > topology->count)
         return false;
-    const uint32_t cpu = topology->cores[index].cpu;
-    const size_t size = CPU_ALLOC_SIZE(cpu + 1);
+    for (uint32_t i = first; i < end; i++) {
+        if (topology->cores[i].cpu == MR__NO_CPU)
+            return false;
+        highest = topology->cores[i].cpu > highest ? topology->cores[i].cpu : highest;
+    }
+    const size_t size = CPU_ALLOC_SIZE(highest + 1);
     cpu_set_t *set = mr__alloc_zero(1, size);
     if (set == NULL)
         return false;
-    CPU_SET_S(cpu, size, set);
+    for (uint32_t i = first; i < end; i++)
+        CPU_SET_S(topology->cores[i].cpu, size, set);
     const bool bound = pthread_setaffinity_np(pthread_self(), size, set) == 0;
     mr__free(set);
     return bound;
+}
+
+bool mr__topology_bind(const mr__topology *topology, uint32_t index)
+{
+    return index < topology->count && bind_to(topology, index, index + 1);
+}
+
+bool mr__topology_bind_from(const mr__topology *topology, uint32_t index)
+{
+    return bind_to(topology, index, topology->count);
 }
 
 uint32_t mr__topology_home(const mr__topology *topology, uint32_t index)

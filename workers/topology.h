@@ -38,6 +38,8 @@ mr_status mr__topology_read(mr__topology *topology, mr__error *error);
 void mr__topology_fini(mr__topology *topology);
 /* Binds the calling thread; false if the system refused (the job goes on unbound). */
 bool mr__topology_bind(const mr__topology *topology, uint32_t index);
+/* The same, to all cores from `index` on. */
+bool mr__topology_bind_from(const mr__topology *topology, uint32_t index);
 /* The node where the memory of a worker on core `index` belongs, as the system numbers it; MR__NO_NODE where any will
  * do. */
 uint32_t mr__topology_home(const mr__topology *topology, uint32_t index);

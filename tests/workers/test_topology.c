@@ -201,6 +201,15 @@ static void test_a_bound_thread_runs_on_its_core(void **state)
         assert_int_equal(sched_getcpu(), topology.cores[i].cpu);
     }
     assert_false(mr__topology_bind(&topology, topology.count));
+    for (uint32_t first = 0; first < topology.count; first++) {
+        cpu_set_t now;
+        assert_true(mr__topology_bind_from(&topology, first));
+        assert_int_equal(sched_getaffinity(0, sizeof now, &now), 0);
+        assert_int_equal(CPU_COUNT(&now), topology.count - first);
+        for (uint32_t i = first; i < topology.count; i++)
+            assert_true(CPU_ISSET(topology.cores[i].cpu, &now));
+    }
+    assert_false(mr__topology_bind_from(&topology, topology.count));
     assert_int_equal(sched_setaffinity(0, sizeof before, &before), 0);
     mr__topology_fini(&topology);
 }
