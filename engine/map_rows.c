@@ -124,6 +124,15 @@ static bool can_tile(const mr__job *job)
     return job->row_function != NULL && job->plan.column_count <= MR__TILE_COLUMNS;
 }
 
+/* Is a record a lane of 64 bits, from which a permutation of elements takes each column? */
+static bool is_packed(const mr__job *job)
+{
+    for (uint32_t c = 0; c < job->plan.column_count; c++)
+        if (job->plan.columns[c].offset % mr__column_width(job->plan.columns[c].type) != 0)
+            return false;
+    return job->plan.record_size == 8;
+}
+
 static mr_status prepare_tiles(struct tiled *tiled, mr__job *job, mr__lane *lane, const mr_block *block,
                                mr__error *error)
 {
@@ -133,7 +142,8 @@ static mr_status prepare_tiles(struct tiled *tiled, mr__job *job, mr__lane *lane
     uint8_t *memory = NULL;
     tiled->kernels = mr__kernels_current();
     tiled->tiles = (mr_tiles){.rows = fitting > 0 ? fitting : MR_ROW_PADDING, .columns = tiled->columns,
-                              .records = block->data, .record_size = job->plan.record_size, .fill = fill_tile};
+                              .records = block->data, .record_size = job->plan.record_size,
+                              .layout = is_packed(job) ? job->plan.columns : NULL, .fill = fill_tile};
     MR_TRY(lane_columns(lane, columns_bytes(job, tiled->tiles.rows), &memory, error));
     point_columns(job, tiled->tiles.rows, memory, tiled->columns);
     tiled->kernels->plan_tiles(&tiled->plan, block->data, block->rows, job->plan.record_size, job->plan.columns,

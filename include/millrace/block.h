@@ -35,6 +35,7 @@ typedef struct mr_tiles {
     const void *const *columns; /* of the tile that was filled last */
     const uint8_t *records; /* the block's */
     size_t record_size;
+    const struct mr_column *layout; /* of a record of 8 bytes, each column at a multiple of its width; else NULL */
     void (*fill)(const struct mr_tiles *tiles, size_t first, size_t rows);
 } mr_tiles;
 

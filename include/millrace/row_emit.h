@@ -12,7 +12,8 @@
  *
  *   run of 1024 rows   groups 0, 64 / lanes, 2 * 64 / lanes, ...   then 1, 1 + 64 / lanes, ...   and so on
  *
- * Each sum still sees its rows in their order.
+ * Each sum still sees its rows in their order. Where a group of records is one vector (MR__PACKED) columns are not made
+ * at all: registers hold the sums of all 64 rows, and fetches are as even as the work.
  *
  * Bytes as keys are counted by the library, which has kernels of its own for that: where they lie if they are a column,
  * else collected first. Include row.h. */
@@ -24,7 +25,9 @@ enum {
     MR__ROW_SLOTS = 32,     /* slots that mr_sum_* may use */
     MR__ROW_BYTES = 16384,  /* keys of one byte that are collected before they are counted */
     MR__ROW_RUN = 1024,     /* rows whose columns stay in the L1 cache; a multiple of the phases */
-    MR__ROW_AHEAD = 16384   /* bytes between what is used and what is fetched */
+    MR__ROW_AHEAD = 16384,  /* bytes between what is used and what is fetched */
+    MR__ROW_NEAR = 1024,    /* the same where fetches are as even as the work: as many lines as a core waits for */
+    MR__ROW_TURNS = MR__PACKED ? MR__ROW_PHASES / MR_LANES : 1  /* groups whose sums are in registers at a time */
 };
 
 /* counts[byte] += how often it occurs; at the vector level chosen at run time. ahead: bytes that will be read next;
@@ -55,9 +58,10 @@ typedef struct mr_row_out {
     uint32_t counted_column;    /* 1 + the column whose bytes are counted at the end of the tile; 0: none */
     bool by_group;          /* something was emitted that is not taken from a whole column */
 #ifdef MR_ROW_ONLY_SUMS
-    bool running;           /* the sums of `phase` are here */
-    mr_f64 running_f64[MR__ROW_SLOTS];
-    mr_u64 running_u64[MR__ROW_SLOTS];
+    bool running;           /* the sums of `phase` are here, in place `turn` */
+    uint32_t turn;
+    mr_f64 running_f64[MR__ROW_TURNS][MR__ROW_SLOTS];
+    mr_u64 running_u64[MR__ROW_TURNS][MR__ROW_SLOTS];
 #endif
 } mr_row_out;
 
@@ -310,31 +314,32 @@ MR_ROW_FUNCTION void mr_count_column_u8(mr_row_out *out, mr_row row, uint32_t co
 #ifdef MR_ROW_ONLY_SUMS
 #define MR__SUM_RUNNING(T)                                                                                             \
     if (out->running) {                                                                                                \
-        out->running_##T[slot] += value;                                                                               \
+        out->running_##T[out->turn][slot] += value;                                                                    \
         return;                                                                                                        \
     }
 
 /* Unrolled, so that the arrays become registers; what is loaded for slots that no sum uses is dropped. */
-MR_ROW_FUNCTION void mr__row_take_sums(mr_row_out *out, size_t phase)
+MR_ROW_FUNCTION void mr__row_take_sums(mr_row_out *out, size_t phase, uint32_t turn)
 {
     out->phase = (uint32_t)phase;
+    out->turn = turn;
     out->running = true;
     _Pragma("GCC unroll 32")
     for (int slot = 0; slot < MR__ROW_SLOTS; slot++) {
-        memcpy(&out->running_f64[slot], out->memory->sums[slot].f64 + phase, sizeof(mr_f64));
-        memcpy(&out->running_u64[slot], out->memory->sums[slot].u64 + phase, sizeof(mr_u64));
+        memcpy(&out->running_f64[turn][slot], out->memory->sums[slot].f64 + phase, sizeof(mr_f64));
+        memcpy(&out->running_u64[turn][slot], out->memory->sums[slot].u64 + phase, sizeof(mr_u64));
     }
 }
 
-MR_ROW_FUNCTION void mr__row_put_sums(mr_row_out *out)
+MR_ROW_FUNCTION void mr__row_put_sums(mr_row_out *out, size_t phase, uint32_t turn)
 {
     out->running = false;
     _Pragma("GCC unroll 32")
     for (int slot = 0; slot < MR__ROW_SLOTS; slot++)
         if (out->f64_used >> slot & 1)
-            memcpy(out->memory->sums[slot].f64 + out->phase, &out->running_f64[slot], sizeof(mr_f64));
+            memcpy(out->memory->sums[slot].f64 + phase, &out->running_f64[turn][slot], sizeof(mr_f64));
         else if (out->u64_used >> slot & 1)
-            memcpy(out->memory->sums[slot].u64 + out->phase, &out->running_u64[slot], sizeof(mr_u64));
+            memcpy(out->memory->sums[slot].u64 + phase, &out->running_u64[turn][slot], sizeof(mr_u64));
 }
 #else
 #define MR__SUM_RUNNING(T)
@@ -382,7 +387,7 @@ MR_ROW_FUNCTION void mr_sum_i64(mr_row_out *out, uint32_t slot, mr_i64 value)
         ahead += group_bytes;                                                                                          \
         if (MR_ROW_BITS == 8 && part.column_count > 0)                                                                 \
             out.ahead = (const uint8_t *)part.columns[0] + (at) + MR_LANES;                                            \
-        name##_row((mr_row){&part, (at)}, &out, params);                                                               \
+        name##_row((mr_row){.block = &part, .at = (at)}, &out, params);                                                \
     } while (0)
 
 #ifdef MR_ROW_ONLY_SUMS
@@ -390,10 +395,10 @@ MR_ROW_FUNCTION void mr_sum_i64(mr_row_out *out, uint32_t slot, mr_i64 value)
     for (size_t run = 0, end; run < whole; run = end) {                                                                \
         end = whole - run < MR__ROW_RUN ? whole : run + MR__ROW_RUN;                                                   \
         for (size_t phase = 0; phase < MR__ROW_PHASES && run + phase < end; phase += MR_LANES) {                       \
-            mr__row_take_sums(&out, phase);                                                                            \
+            mr__row_take_sums(&out, phase, 0);                                                                         \
             for (size_t at = run + phase; at < end; at += MR__ROW_PHASES)                                              \
                 MR__ROW_GROUP(name, at);                                                                               \
-            mr__row_put_sums(&out);                                                                                    \
+            mr__row_put_sums(&out, phase, 0);                                                                          \
         }                                                                                                              \
     }
 #else
@@ -404,6 +409,41 @@ MR_ROW_FUNCTION void mr_sum_i64(mr_row_out *out, uint32_t slot, mr_i64 value)
         if (out.counted_column != 0 && !out.by_group)                                                                  \
             break;          /* every other group would say the same again */                                           \
     }
+#endif
+
+/* As many rows of the block as have all phases, if its records can be packed; `first` is the row behind them. */
+#if MR__PACKED
+#define MR__ROW_TURN(name, number)                                                                                     \
+    do {                                                                                                               \
+        __builtin_prefetch(records + MR__ROW_NEAR);                                                                    \
+        out.phase = number * MR_LANES;                                                                                 \
+        out.turn = number;                                                                                             \
+        name##_row((mr_row){&part, first + number * MR_LANES, true, records}, &out, params);                           \
+        records += sizeof(mr_u64);                                                                                     \
+    } while (0)
+#define MR__ROW_PACKED(name)                                                                                           \
+    if (tiles != NULL && tiles->layout != NULL) {                                                                      \
+        const uint8_t *records = tiles->records;                                                                       \
+        out.active = MR_LANES;                                                                                         \
+        MR__ROW_ALL_TURNS(mr__row_take_sums)                                                                           \
+        for (; first + MR__ROW_PHASES <= block->rows; first += MR__ROW_PHASES) {                                       \
+            MR__ROW_TURN(name, 0);                                                                                     \
+            MR__ROW_TURN(name, 1);                                                                                     \
+            MR__ROW_TURN(name, 2);                                                                                     \
+            MR__ROW_TURN(name, 3);                                                                                     \
+            MR__ROW_TURN(name, 4);                                                                                     \
+            MR__ROW_TURN(name, 5);                                                                                     \
+            MR__ROW_TURN(name, 6);                                                                                     \
+            MR__ROW_TURN(name, 7);                                                                                     \
+        }                                                                                                              \
+        MR__ROW_ALL_TURNS(mr__row_put_sums)                                                                            \
+    }
+#define MR__ROW_ALL_TURNS(function)                                                                                    \
+    _Pragma("GCC unroll 8")                                                                                            \
+    for (uint32_t turn = 0; turn < MR__ROW_TURNS; turn++)                                                              \
+        function(&out, turn * MR_LANES, turn);
+#else
+#define MR__ROW_PACKED(name)
 #endif
 
 #define MR_ROW_KERNEL(name, params_type)                                                                               \
@@ -417,8 +457,10 @@ MR_ROW_FUNCTION void mr_sum_i64(mr_row_out *out, uint32_t slot, mr_i64 value)
         const mr_tiles *const tiles = block->tiles;                                                                    \
         const size_t group_bytes = tiles != NULL ? MR_LANES * tiles->record_size : 0;                                  \
         const uint8_t *ahead = tiles != NULL ? tiles->records + MR__ROW_AHEAD : NULL;                                  \
+        size_t first = 0;                                                                                              \
         mr__row_begin(&out, emitter, &memory);                                                                         \
-        for (size_t first = 0; first < block->rows; first += part.rows) {                                              \
+        MR__ROW_PACKED(name)                                                                                           \
+        for (; first < block->rows; first += part.rows) {                                                              \
             if (tiles != NULL)                                                                                         \
                 mr__row_tile(&part, block, first);                                                                     \
             const size_t whole = part.rows / MR_LANES * MR_LANES;                                                      \
@@ -427,7 +469,7 @@ MR_ROW_FUNCTION void mr_sum_i64(mr_row_out *out, uint32_t slot, mr_i64 value)
             out.active = (uint32_t)(part.rows - whole);                                                                \
             out.phase = whole % MR__ROW_PHASES;                                                                        \
             if (out.active > 0)                                                                                        \
-                name##_row((mr_row){&part, whole}, &out, params);                                                      \
+                name##_row((mr_row){.block = &part, .at = whole}, &out, params);                                       \
             mr__row_end_part(&out, &part);                                                                             \
         }                                                                                                              \
         mr__row_end(&out);                                                                                             \

@@ -39,7 +39,36 @@ MR__LANE_MAP(MR__TYPE)
 typedef struct mr_row {
     const mr_block *block;
     size_t at;              /* of the first lane in the block */
+    bool packed;            /* columns are taken from `records`, those of the group */
+    const uint8_t *records;
 } mr_row;
+
+/* Records as wide as a lane: a group of them is a vector, and a column is a permutation of it. Only for kernels whose
+ * sums stay in registers: with those of all phases in memory it is slower than columns. */
+#if defined MR_ROW_ONLY_SUMS && MR_ROW_BITS == 64 && MR_LANES == 8 && defined __has_builtin
+#if __has_builtin(__builtin_shuffle) && __has_builtin(__builtin_shufflevector)
+#define MR__PACKED 1
+#endif
+#endif
+#ifdef MR__PACKED
+#define MR__LINE_TYPE(T, element, mask) typedef element mr__line_##T __attribute__((vector_size(64)));
+MR__LANE_MAP(MR__LINE_TYPE)
+#undef MR__LINE_TYPE
+#define MR__COLUMN(T, element)                                                                                         \
+    if (row.packed) {                                                                                                  \
+        mr__line_##T line;                                                                                             \
+        __typeof__(line == line) order;                                                                                \
+        const int each = sizeof(element), offset = (int)row.block->tiles->layout[column].offset / each;                \
+        for (int i = 0; i < 64 / each; i++)                                                                            \
+            order[i] = (__typeof__(order[0]))(i * 8 / each & (64 / each - 1));                                         \
+        memcpy(&line, row.records, sizeof line);                                                                       \
+        line = __builtin_shuffle(line, order + (__typeof__(order[0]))offset);                                          \
+        return __builtin_shufflevector(line, line, 0, 1, 2, 3, 4, 5, 6, 7);                                            \
+    }
+#else
+#define MR__PACKED 0
+#define MR__COLUMN(T, element)
+#endif
 
 #if MR_LANES == 1
 #define MR__SPLAT(T, x) (x)
@@ -67,12 +96,14 @@ typedef struct mr_row {
     MR_ROW_FUNCTION mr_##T mr_max_##T(mr_##T a, mr_##T b) { return MR__SELECT(T, mask, a > b, a, b); }                 \
     MR_ROW_FUNCTION mr_##T mr_column_##T(mr_row row, int column)                                                       \
     {                                                                                                                  \
+        MR__COLUMN(T, element)                                                                                         \
         mr_##T x;                                                                                                      \
         memcpy(&x, (const element *)row.block->columns[column] + row.at, sizeof x);                                    \
         return x;                                                                                                      \
     }
 MR__LANE_MAP(MR__WORDS)
 #undef MR__WORDS
+#undef MR__COLUMN
 
 #define mr_sel_i8(m, a, b) MR__SELECT(i8, i8, m, a, b)
 #define mr_sel_u8(m, a, b) MR__SELECT(u8, i8, m, a, b)

@@ -1,4 +1,4 @@
-/* rows64_row.c: a kernel of 64-bit elements: the sums of a linear regression. */
+/* rows64_row.c: kernels of 64-bit elements: the sums of a linear regression, and of columns of any width. */
 #define MR_ROW_BITS 64
 #define MR_ROW_ONLY_SUMS
 #include <millrace/row.h>
@@ -12,4 +12,11 @@ MR_ROW_KERNEL(rows_regression, void)
     mr_sum_f64(out, 3, y * y);
     mr_sum_f64(out, 4, x * y);
     mr_sum_f64(out, 5, mr_row_index_f64(row));
+}
+
+MR_ROW_KERNEL(rows_widths, void)
+{
+    mr_sum_i64(out, 0, mr_i64_from_i32(mr_column_i32(row, 0)));
+    mr_sum_i64(out, 1, mr_i64_from_i16(mr_column_i16(row, 1)));
+    mr_sum_u64(out, 2, mr_u64_from_u8(mr_column_u8(row, 2)));
 }

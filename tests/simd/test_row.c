@@ -20,6 +20,7 @@ MR_ROW_TABLE(rows_math);
 MR_ROW_TABLE(rows_exp);
 MR_ROW_TABLE(rows_log);
 MR_ROW_TABLE(rows_regression);
+MR_ROW_TABLE(rows_widths);
 MR_ROW_TABLE(rows_histogram);
 MR_ROW_TABLE(rows_histogram_column);
 MR_ROW_TABLE(rows_histogram_columns);
@@ -210,6 +211,85 @@ static void sums_without_a_key_are_equal_to_the_bit(void **state)
     }
 }
 
+/* ---- records of 8 bytes ------------------------------------------------------------------------------------------ */
+
+enum { TILE_ROWS = 128, RECORD = 8 };
+
+static uint8_t tile_memory[3][TILE_ROWS * 8] __attribute__((aligned(64)));
+static const void *const tile_columns[3] = {tile_memory[0], tile_memory[1], tile_memory[2]};
+static const mr_column *record_layout;
+static uint32_t record_columns;
+
+static void fill_tile(const mr_tiles *tiles, size_t first, size_t rows)
+{
+    for (uint32_t c = 0; c < record_columns; c++) {
+        const size_t width = mr__column_width(record_layout[c].type);
+        memset(tile_memory[c], 0, sizeof tile_memory[c]);
+        for (size_t row = 0; row < rows; row++)
+            memcpy(tile_memory[c] + row * width, tiles->records + (first + row) * RECORD + record_layout[c].offset,
+                   width);
+    }
+}
+
+/* With columns made of tiles, or, where a level can, taken from the records as they are. */
+static void run_records(const mr_row_kernel *kernel, int level, const uint8_t *records, size_t rows, bool packed,
+                        uint32_t width, void *table)
+{
+    const mr_tiles tiles = {.rows = TILE_ROWS, .columns = tile_columns, .records = records, .record_size = RECORD,
+                            .layout = packed ? record_layout : NULL, .fill = fill_tile};
+    const mr_block block = {.first_row = 1000, .rows = rows, .tiles = &tiles, .column_count = record_columns};
+    mr_emitter emitter = {.dense = table, .dense_keys = 1, .dense_width = width};
+    memset(table, 0, width * 8);
+    entry(kernel, level)(&block, &emitter, NULL);
+    assert_int_equal(emitter.status, MR_OK);
+}
+
+static void check_records(const mr_row_kernel *kernel, const uint8_t *records, size_t rows, uint32_t width,
+                          const uint64_t *want)
+{
+    uint64_t table[8];
+    for (int level = 0; level < MR__LEVELS; level++)
+        for (int packed = 0; packed < 2 && entry(kernel, level) != NULL; packed++) {
+            run_records(kernel, level, records, rows, packed, width, table);
+            assert_memory_equal(table, want, width * 8);
+        }
+}
+
+static void records_of_8_bytes_give_what_their_columns_give(void **state)
+{
+    static const mr_column points_layout[2][2] = {{{MR_COLUMN_F32, 0}, {MR_COLUMN_F32, 4}},
+                                                  {{MR_COLUMN_F32, 4}, {MR_COLUMN_F32, 0}}};
+    static const mr_column widths_layout[] = {{MR_COLUMN_I32, 4}, {MR_COLUMN_I16, 2}, {MR_COLUMN_U8, 1}};
+    static uint8_t memory[ROWS_MAX * RECORD + 64];
+    uint64_t random = 3;
+    for (size_t r = 0; r < MR__COUNT(row_counts); r++) {
+        const size_t rows = row_counts[r];
+        uint8_t *const records = memory + r % 3 * 5;        /* not aligned */
+        const void *const *columns = draw_points(rows);
+        uint64_t want[6] = {0};
+        run(&rows_regression_rows, MR__SCALAR, columns, rows, NULL, 1, 6, want);
+        record_columns = 2;
+        for (int swapped = 0; swapped < 2; swapped++) {
+            record_layout = points_layout[swapped];
+            for (size_t row = 0; row < rows; row++)
+                for (int c = 0; c < 2; c++)
+                    memcpy(records + row * RECORD + record_layout[c].offset, &points[c][row], sizeof(float));
+            check_records(&rows_regression_rows, records, rows, 6, want);
+        }
+        int64_t sums[3] = {0};
+        for (size_t row = 0; row < rows; row++) {
+            const uint64_t bits = next_random(&random);
+            memcpy(records + row * RECORD, &bits, sizeof bits);
+            sums[0] += (int32_t)(bits >> 32);
+            sums[1] += (int16_t)(bits >> 16);
+            sums[2] += (uint8_t)(bits >> 8);
+        }
+        record_layout = widths_layout;
+        record_columns = 3;
+        check_records(&rows_widths_rows, records, rows, 3, (const uint64_t *)sums);
+    }
+}
+
 /* A column of floats whose bits go up in equal steps from `bits`. */
 static void fill_by_bits(float *column, uint32_t bits, uint32_t step)
 {
@@ -319,6 +399,7 @@ int main(void)
         cmocka_unit_test(a_slot_out_of_range_is_refused),
         cmocka_unit_test(bytes_are_counted),
         cmocka_unit_test(sums_without_a_key_are_equal_to_the_bit),
+        cmocka_unit_test(records_of_8_bytes_give_what_their_columns_give),
         cmocka_unit_test(exp_and_log_are_near_libm),
         cmocka_unit_test(the_special_values_come_out_right),
         cmocka_unit_test(the_text_for_devices_is_one_piece),
