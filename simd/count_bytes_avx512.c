@@ -251,7 +251,6 @@ static ALWAYS_INLINE unsigned count_octet(batch *b, unsigned octet, const __m512
 {
     __m512i mask[CHUNKS], sum[8];
     octet_masks(b, upper, quarter, mask);
-    b->found[octet] = 0;
     if (!any_of(mask))
         return 0;
     fetch_some(b, CHUNKS);
@@ -270,10 +269,8 @@ static ALWAYS_INLINE unsigned count_upper(batch *b, const int bits)
     __m512i upper[CHUNKS];
     unsigned octets = 0;
     upper_masks(b, bits, upper);
-    if (!any_of(upper)) {
-        memset(b->found + bits * 4, 0, 4);
+    if (!any_of(upper))
         return 0;
-    }
     UNROLL
     for (int quarter = 0; quarter < 4; quarter++)
         octets += count_octet(b, (unsigned)(bits * 4 + quarter), upper, quarter);
@@ -284,13 +281,12 @@ static ALWAYS_INLINE unsigned count_upper(batch *b, const int bits)
 static unsigned count_all(batch *b)
 {
     unsigned octets = 0;
+    memset(b->found, 0, sizeof b->found);
     UNROLL
     for (int bits = 0; bits < 4; bits++)
         octets += count_upper(b, bits);
-    if (b->ascii) {
-        memset(b->found + 16, 0, 16);
+    if (b->ascii)
         return octets;
-    }
     UNROLL
     for (int bits = 4; bits < 8; bits++)
         octets += count_upper(b, bits);
