@@ -21,6 +21,7 @@ enum {
     COUNT_CELLS = 3
 };
 #define LONG_KEY 0xffu          /* in place of a size */
+#define COUNTS_MOST UINT32_MAX  /* pairs that a table of counts takes in */
 #define LOW_BITS 0x0101010101010101u
 #define HIGH_BITS 0x8080808080808080u
 #define INLINE static inline __attribute__((always_inline))
