@@ -60,12 +60,13 @@ class Fixed:
     """A side whose runs take what a list says."""
     only, shown, clean, inputs = "", lambda self: self.name, lambda self: None, ()
 
-    def __init__(self, name, seconds, answer, log):
+    def __init__(self, name, seconds, answer, log, process_seconds=60):
         self.name, self.seconds, self.result, self.log = name, list(seconds), answer, log
+        self.process_seconds = process_seconds
 
     def run(self):
         self.log.append(self.name)
-        return side.Sample(self.seconds.pop(0), 0, 0, 0, {}, self.result)
+        return side.Sample(self.seconds.pop(0), self.process_seconds, 0, 0, {}, self.result)
 
 
 class Contests(unittest.TestCase):
@@ -80,13 +81,18 @@ class Contests(unittest.TestCase):
         self.assertEqual((outcome.ratio.median, outcome.ratio.least, outcome.ratio.most), (3, 2, 10))
         self.assertTrue(outcome.same)
 
+    def test_the_first_of_short_pairs_does_not_count(self):
+        ours, theirs = (Fixed(name, seconds, {}, [], 1) for name, seconds in (("A", [9, 1, 1]), ("B", [1, 2, 2])))
+        outcome = contest.hold(contest.Contest("app", "data", 0, ours, theirs), 2, 60)
+        self.assertEqual([run.seconds for run in outcome.ours_runs + outcome.peer_runs], [1, 1, 2, 2])
+
     def test_inputs_are_read_before_each_run(self):
         log = []
         ours, theirs = (side.Command(name, ["true"], answer=lambda *_, name=name: log.append(name) or {}, inputs=inputs)
                         for name, inputs in (("A", ["i"]), ("B", [])))
         with unittest.mock.patch.object(side, "warm", log.append):
             contest.hold(contest.Contest("app", "data", 0, ours, theirs), 2, 60)
-        self.assertEqual("".join(log), "iAiBiAiB")
+        self.assertEqual("".join(log), 3 * "iAiB")
 
     def test_a_wrong_answer_shows(self):
         self.assertFalse(self.hold([1], [9], ({"rows": 1}, {"rows": 2})).same)
