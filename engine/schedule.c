@@ -37,6 +37,8 @@
 enum { GUIDE = 4, MOST_FILES = 2048, RETURNED_SPARE = 64 };
 /* Seconds of a device that a task is worth at least: twenty times what a launch costs on pocl (0.14 ms). */
 static const double DEVICE_LEAST = 0.003;
+/* What a task leaves of the weight of those before it; how much of a task the speed of an earlier run is worth. */
+static const double PACE_KEPT = 0.75, EXPECTED_SECONDS = 0.001;
 
 const char *mr__stage_name(enum mr__stage stage)
 {
@@ -57,10 +59,11 @@ mr_status mr__schedule_init(mr__schedule *schedule, struct mr__job *job, uint32_
     schedule->dirty = mr__alloc_zero(workers, sizeof *schedule->dirty);
     schedule->merges = mr__alloc_zero(job->partitions, sizeof *schedule->merges);
     schedule->rate = mr__alloc_zero(workers, sizeof *schedule->rate);
+    schedule->pace = mr__alloc_zero(workers, sizeof *schedule->pace);
     schedule->last_done_ns = mr__alloc_zero(workers, sizeof *schedule->last_done_ns);
     schedule->away = mr__alloc_zero(workers, sizeof *schedule->away);
-    MR_CHECK(schedule->dirty != NULL && schedule->merges != NULL && schedule->rate != NULL && schedule->away != NULL &&
-             schedule->last_done_ns != NULL, MR_NO_MEMORY, "no memory for the schedule");
+    MR_CHECK(schedule->dirty != NULL && schedule->merges != NULL && schedule->rate != NULL && schedule->pace != NULL &&
+             schedule->away != NULL && schedule->last_done_ns != NULL, MR_NO_MEMORY, "no memory for the schedule");
     if (schedule->returned_room > 0) {
         schedule->returned = mr__alloc_zero(schedule->returned_room, sizeof *schedule->returned);
         MR_CHECK(schedule->returned != NULL, MR_NO_MEMORY, "no memory for the schedule");
@@ -76,6 +79,7 @@ void mr__schedule_fini(mr__schedule *schedule)
     mr__free(schedule->dirty);
     mr__free(schedule->merges);
     mr__free(schedule->rate);
+    mr__free(schedule->pace);
     mr__free(schedule->last_done_ns);
     mr__free(schedule->away);
     mr__free(schedule->returned);
@@ -144,6 +148,7 @@ void mr__schedule_expect(mr__schedule *schedule, uint32_t worker, double rate)
 {
     pthread_mutex_lock(&schedule->mutex);
     schedule->rate[worker] = rate;
+    schedule->pace[worker] = (struct mr__pace){rate * EXPECTED_SECONDS, EXPECTED_SECONDS};
     pthread_mutex_unlock(&schedule->mutex);
 }
 
@@ -171,7 +176,8 @@ static double share_of(const mr__schedule *schedule, uint32_t worker)
     return own / (sum + average * (present - known));
 }
 
-/* Tasks of a device overlap: what counts is the time from one end to the next. */
+/* Tasks of a device overlap: what counts is the time from one end to the next. Two that run side by side end together,
+ * one after a long time and one after none: so units and times are added up, not their ratios. */
 static void note_rate(mr__schedule *schedule, const mr__worker *worker, const mr__done *done)
 {
     const uint64_t last = schedule->last_done_ns[worker->index];
@@ -179,9 +185,10 @@ static void note_rate(mr__schedule *schedule, const mr__worker *worker, const mr
     schedule->last_done_ns[worker->index] = done->finished_ns;
     if (done->finished_ns <= begin || done->task.end <= done->task.begin)
         return;
-    const double now = (double)(done->task.end - done->task.begin) / (double)(done->finished_ns - begin) * 1e9;
-    double *rate = &schedule->rate[worker->index];
-    *rate = *rate > 0 ? (*rate + now) / 2 : now;
+    struct mr__pace *pace = &schedule->pace[worker->index];
+    pace->units = pace->units * PACE_KEPT + (double)(done->task.end - done->task.begin);
+    pace->seconds = pace->seconds * PACE_KEPT + (double)(done->finished_ns - begin) * 1e-9;
+    schedule->rate[worker->index] = pace->units / pace->seconds;
 }
 
 /* Pairs of a text are put into a table one by one, wherever they come from. When every core has a CPU worker, the

@@ -35,6 +35,9 @@ typedef struct mr__schedule {
     uint32_t returned_count, returned_room;
     uint32_t on_devices;            /* map tasks that devices have, and may give back */
     double *rate;                   /* [workers]: units a second, measured; 0: not known yet */
+    struct mr__pace {
+        double units, seconds;      /* of the last few tasks, older ones count less */
+    } *pace;                        /* [workers] */
     bool *away;                     /* [workers]: takes no task now, or never again */
     uint64_t *last_done_ns;         /* [workers]: when its last map task ended */
     uint32_t cpu_workers;           /* less those that could not start */
