@@ -165,7 +165,9 @@ static mr_status run_rounds(mr__job *job, mr__error *error)
         atomic_store(&job->mapped, 0);
         for (uint32_t w = 0; w < job->worker_count; w++)
             job->lanes[w].rows = 0;
-        mr__schedule_begin(&job->schedule, job->schedule_total, job->smallest_task, job->largest_task);
+        mr__schedule_begin(&job->schedule, job->smallest_task, job->largest_task);
+        MR_TRY(mr__schedule_add(&job->schedule, 0, job->schedule_total, error));
+        mr__schedule_close(&job->schedule);
         MR_TRY(run_team(job, error));
         MR_TRY(mr__schedule_check(&job->schedule, error));
         const uint64_t mapped = atomic_load(&job->mapped);

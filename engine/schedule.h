@@ -1,5 +1,5 @@
 /* schedule.h: who may pull what, and when a stage is over.
- * Promise   Every byte (block) of the input is in exactly one map task that is done, every part in exactly one reduce
+ * Promise   Every byte (block) of the ranges added is in exactly one map task that is done, every part in exactly one reduce
  *           task. A task that comes back with MR_DEVICE_LOST was not run: it is handed out again. Any other failure
  *           ends the job: no task is handed out after the first.
  * Threads   Any; one mutex, once per task.
@@ -25,8 +25,14 @@ typedef struct mr__schedule {
     pthread_cond_t changed;
     enum mr__stage stage;
     uint32_t workers, first_device;     /* CPU workers come first */
-    /* map: a cursor over the input; the unit is bytes (text, files), blocks (records, ranges) */
-    uint64_t cursor, total;
+    /* map: ranges of the input, cut from the front; the unit is bytes (text, files), blocks (records, ranges) */
+    uint64_t cursor, end;           /* of the range that is cut now */
+    struct mr__stretch {
+        uint64_t begin, end;
+    } *ranges;                      /* those behind it, a ring of range_room */
+    uint32_t range_head, range_count, range_room;
+    uint64_t left;                  /* units of all ranges that were not handed out */
+    bool open;                      /* more ranges may come */
     uint64_t smallest, largest;     /* bounds of a task */
     uint32_t source;                /* that the cursor lies in */
     uint64_t in_flight, mapping;    /* tasks that are out; map tasks among them */
@@ -58,8 +64,12 @@ typedef struct mr__schedule {
 mr_status mr__schedule_init(mr__schedule *schedule, struct mr__job *job, uint32_t workers, uint32_t cpu_workers,
                             uint32_t depth, mr__error *error);
 void mr__schedule_fini(mr__schedule *schedule);
-/* Begins the map stage (again, for the next round) over `total` units. */
-void mr__schedule_begin(mr__schedule *schedule, uint64_t total, uint64_t smallest, uint64_t largest);
+/* Begins the map stage (again, for the next round). It lasts until its input was closed and is mapped. */
+void mr__schedule_begin(mr__schedule *schedule, uint64_t smallest, uint64_t largest);
+/* A range of the input to be mapped; no two of a round overlap. Failure: MR_NO_MEMORY, nothing was added. */
+mr_status mr__schedule_add(mr__schedule *schedule, uint64_t begin, uint64_t end, mr__error *error);
+/* No range comes after those that were added. */
+void mr__schedule_close(mr__schedule *schedule);
 /* Asks for a merge of this partition; idempotent until the merge begins. */
 void mr__schedule_merge(mr__schedule *schedule, uint32_t partition);
 /* How many times what a CPU worker needs for a unit this device's results cost it; 0: not known, or there are cores to

@@ -1,6 +1,7 @@
 /* test_schedule.c: who takes what, asked of the schedule itself: no job runs. */
 #include "cmocka_all.h"
 
+#include "fault.h"
 #include "internal.h"
 
 enum { CPU_WORKERS = 2, WORKERS = 3, DEPTH = 2, DEVICE = CPU_WORKERS };
@@ -24,7 +25,8 @@ static void begin(uint32_t cores, uint64_t taken_ns)
     job.schedule.device_largest = 1000;
     for (uint32_t w = 0; w < WORKERS; w++)
         mr__schedule_expect(&job.schedule, w, 1e6);
-    mr__schedule_begin(&job.schedule, 1000000, 10, 1000);
+    mr__schedule_begin(&job.schedule, 10, 1000);
+    assert_int_equal(mr__schedule_add(&job.schedule, 0, 1000000, &error), MR_OK);
 }
 
 static enum mr__pull pull(mr__worker *worker)
@@ -69,11 +71,80 @@ static void test_a_slow_device_takes_nothing_that_others_would_wait_for(void **s
     mr__schedule_fini(&job.schedule);
 }
 
+/* Runs the task that was pulled, and notes what it covers. */
+static void run_task(mr__worker *worker, const mr__task *task, uint8_t *covered)
+{
+    const mr__done done = {.task = *task, .status = MR_OK, .started_ns = 1, .finished_ns = 2};
+    for (uint64_t i = task->begin; task->kind == MR__TASK_MAP && i < task->end; i++)
+        covered[i]++;
+    mr__schedule_done(&job.schedule, worker, &done);
+}
+
+enum { SHORT = 5000 };
+
+static void test_ranges_may_come_while_others_are_mapped(void **state)
+{
+    static const struct {
+        uint64_t begin, end;
+    } ranges[] = {{4000, SHORT}, {0, 1500}, {1500, 1500}, {1501, 4000}};
+    uint8_t covered[SHORT] = {0};
+    mr__error error = {.text = ""};
+    mr__task task;
+    assert_int_equal(mr__schedule_init(&job.schedule, &job, 1, 1, 1, &error), MR_OK);
+    mr__schedule_begin(&job.schedule, 10, 1000);
+    for (size_t i = 0; i < MR__COUNT(ranges); i++) {
+        assert_int_equal(mr__schedule_add(&job.schedule, ranges[i].begin, ranges[i].end, &error), MR_OK);
+        for (uint32_t tasks = 0; job.schedule.left > (i < 2 ? 300 : 0); tasks++) {
+            assert_int_equal(mr__schedule_pull(&job.schedule, &cpu, 0, &task), MR__PULLED);
+            assert_int_equal(task.kind, MR__TASK_MAP);
+            assert_true(task.end - task.begin <= 1000);
+            run_task(&cpu, &task, covered);
+            assert_int_equal(mr__schedule_check(&job.schedule, &error), MR_OK);
+        }
+    }
+    /* nothing is left, but the input is open: what the worker has is flushed, and the stage stays */
+    assert_int_equal(mr__schedule_pull(&job.schedule, &cpu, 0, &task), MR__PULLED);
+    assert_int_equal(task.kind, MR__TASK_FLUSH);
+    run_task(&cpu, &task, covered);
+    assert_int_equal(job.schedule.stage, MR__STAGE_MAP);
+    assert_int_equal(mr__schedule_add(&job.schedule, 1500, 1501, &error), MR_OK);
+    mr__schedule_close(&job.schedule);
+    assert_int_equal(mr__schedule_pull(&job.schedule, &cpu, 0, &task), MR__PULLED);
+    assert_int_equal(task.kind, MR__TASK_MAP);
+    run_task(&cpu, &task, covered);
+    assert_int_equal(mr__schedule_pull(&job.schedule, &cpu, 0, &task), MR__PULLED);
+    assert_int_equal(task.kind, MR__TASK_FLUSH);
+    run_task(&cpu, &task, covered);
+    assert_int_equal(mr__schedule_pull(&job.schedule, &cpu, 0, &task), MR__FINISHED);
+    assert_int_equal(job.schedule.stage, MR__STAGE_END);
+    for (uint32_t i = 0; i < SHORT; i++)
+        assert_int_equal(covered[i], 1);
+    mr__schedule_fini(&job.schedule);
+}
+
+static void test_without_memory_no_range_is_added(void **state)
+{
+    mr__error error = {.text = ""};
+    assert_int_equal(mr__schedule_init(&job.schedule, &job, 1, 1, 1, &error), MR_OK);
+    mr__schedule_begin(&job.schedule, 10, 1000);
+    mr__fault_arm(MR__FAULT_ALLOC, 1);
+    assert_int_equal(mr__schedule_add(&job.schedule, 0, 10, &error), MR_NO_MEMORY);
+    assert_string_not_equal(error.text, "");
+    assert_int_equal(job.schedule.left, 0);
+    for (uint64_t i = 0; i < 100; i++)
+        assert_int_equal(mr__schedule_add(&job.schedule, i * 10, i * 10 + 7, &error), MR_OK);
+    assert_int_equal(job.schedule.left, 700);
+    assert_int_equal(mr__schedule_check(&job.schedule, &error), MR_OK);
+    mr__schedule_fini(&job.schedule);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_device_whose_results_cost_more_than_mapping_gets_nothing),
         cmocka_unit_test(test_a_slow_device_takes_nothing_that_others_would_wait_for),
+        cmocka_unit_test(test_ranges_may_come_while_others_are_mapped),
+        cmocka_unit_test(test_without_memory_no_range_is_added),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
