@@ -13,6 +13,8 @@
  * A worker's share of what is left follows from its measured speed, so a device takes as much as it can use, and one
  * that would still be busy when all others are done takes nothing more; neither does one whose results cost the CPU
  * workers more than mapping themselves. Devices only map; while there are CPU workers, those do the rest.
+ * Of rows devices take the last, CPU workers the first: so in each round the same blocks are a CPU worker's, which keeps
+ * them in memory as columns.
  * What a device gives back (it was lost, or the task does not fit it) goes to whoever pulls next; a task that does not
  * fit devices, to a CPU worker.
  *
@@ -342,12 +344,19 @@ static void cut(mr__schedule *schedule, const mr__worker *worker, mr__task *task
         size = left;
     task->kind = MR__TASK_MAP;
     task->run = mr__map_task;
+    schedule->left -= size;
+    if (device && !maps_bytes(job)) {
+        schedule->end -= size;
+        task->begin = schedule->end;
+        task->end = schedule->end + size;
+        return;
+    }
     task->begin = schedule->cursor;
     task->source = schedule->source;
     task->end = schedule->cursor + size;
     if (maps_bytes(job))
         task->end = end_at_file(schedule, task->end, job->window, device ? MR__DEVICE_SEGMENTS / 2 : MOST_FILES);
-    schedule->left -= task->end - schedule->cursor;
+    schedule->left -= task->end - task->begin - size;       /* it may have become longer, or shorter */
     schedule->cursor = task->end;
     task->last_source = schedule->source;
 }

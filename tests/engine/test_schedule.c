@@ -122,6 +122,31 @@ static void test_ranges_may_come_while_others_are_mapped(void **state)
     mr__schedule_fini(&job.schedule);
 }
 
+static void test_devices_take_the_last_rows_and_cpu_workers_the_first(void **state)
+{
+    static uint8_t covered[1000000];
+    uint64_t first = 0, last = 1000000;
+    mr__task task;
+    begin(3, 0);
+    mr__schedule_close(&job.schedule);
+    while (job.schedule.left > 0) {
+        for (uint32_t w = 0; w < 2 && job.schedule.left > 0; w++) {
+            mr__worker *worker = w == 0 ? &cpu : &accelerator;
+            if (mr__schedule_pull(&job.schedule, worker, 0, &task) != MR__PULLED)
+                continue;
+            assert_int_equal(w == 0 ? task.begin : task.end, w == 0 ? first : last);
+            first = w == 0 ? task.end : first;
+            last = w == 0 ? last : task.begin;
+            run_task(worker, &task, covered);
+        }
+    }
+    assert_int_equal(first, last);
+    assert_true(first > 300000 && first < 700000);
+    for (uint32_t i = 0; i < 1000000; i++)
+        assert_int_equal(covered[i], 1);
+    mr__schedule_fini(&job.schedule);
+}
+
 static void test_without_memory_no_range_is_added(void **state)
 {
     mr__error error = {.text = ""};
@@ -144,6 +169,7 @@ int main(void)
         cmocka_unit_test(test_a_device_whose_results_cost_more_than_mapping_gets_nothing),
         cmocka_unit_test(test_a_slow_device_takes_nothing_that_others_would_wait_for),
         cmocka_unit_test(test_ranges_may_come_while_others_are_mapped),
+        cmocka_unit_test(test_devices_take_the_last_rows_and_cpu_workers_the_first),
         cmocka_unit_test(test_without_memory_no_range_is_added),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
