@@ -29,6 +29,7 @@ class Devices(CliTest):
         os.chmod(program, 0o700)
         self.environment.update(
             MILLRACE_DEVICE_PROGRAM=program, XDG_CACHE_HOME=self.path("cache"), ANSWER=self.path("answer"),
+            MILLRACE_READ="pread",      # else each test measures the disk, which may be busy
             NVIDIA="""echo '{"id": "nvidia-0", "passed": false, "runs": 1, "seconds": 1, "why": "sum: 7"}'; exit 5""")
         self.answer(DEVICES, ["platform Broken skipped"])
 
