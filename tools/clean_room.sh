@@ -22,7 +22,7 @@ chmod 755 "$room"                   # it is / there, for every user
 
 leave() {
     local point
-    for point in dev sys proc; do
+    for point in dev sys proc .; do
         if mountpoint -q "$room/$point"; then umount -R "$room/$point" || umount -R -l "$room/$point"; fi
     done
     # --one-file-system: if a mount could not be undone, nothing behind it is touched
@@ -54,6 +54,7 @@ if [ -n "${PIP_CERT:-}" ]; then     # the authority that this network's mirror o
     printf '[global]\ncert = /etc/pip-authority.crt\n' >"$room/etc/pip.conf"
 fi
 
+mount --bind "$room" "$room"        # / is a mount point there, as tests that make namespaces expect
 mount -t proc proc "$room/proc"
 mount -t sysfs -o ro sysfs "$room/sys"
 mount --rbind --make-rslave /dev "$room/dev"
