@@ -20,7 +20,11 @@
     X(205, RENAME, "renaming or linking")                                                                              \
     X(206, MKDIR, "making a directory")                                                                                \
     X(207, SYNC, "fsync")                                                                                              \
-    X(208, STAT, "stat, directory listing")
+    X(208, STAT, "stat, directory listing")                                                                            \
+    X(401, MPI_INIT, "starting MPI")                                                                                   \
+    X(402, MPI_SEND, "MPI_Isend")                                                                                      \
+    X(403, MPI_RECEIVE, "MPI_Imrecv")                                                                                  \
+    X(404, MPI_PROBE, "MPI_Improbe")
 
 enum mr__fault_point {
 #define MR__FAULT_CODE(number, name, what) MR__FAULT_##name = number,

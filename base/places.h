@@ -1,4 +1,4 @@
-/* places.h: where things lie on this machine: run records, installed apps, mounts. One rule for library and command.
+/* places.h: where things lie on this machine: run records, what is installed, mounts. One rule for library and command.
  * Threads   Any, as long as none changes the environment.
  * Failure   MR_BAD_USAGE: the path would not fit, or the environment names no place. *path is then "". */
 #ifndef MR__PLACES_H
@@ -15,6 +15,12 @@ enum { MR__PATH_MAX = 4096 };
 mr_status mr__places_records(const char *option, char path[MR__PATH_MAX], mr__error *error);
 /* $MILLRACE_APPS, else millrace/apps beside the shared object that holds `symbol` (pass mr_version's address). */
 mr_status mr__places_apps(const void *symbol, char path[MR__PATH_MAX], mr__error *error);
+
+/* millrace/NAME beside the shared object that holds `symbol`: what the library loads when it is needed. */
+mr_status mr__places_module(const void *symbol, const char *name, char path[MR__PATH_MAX], mr__error *error);
+/* libexec/millrace/NAME beside the folder (bin, lib) of the executable or shared object that holds `symbol`. false: it
+ * is not there, or may not be run. */
+bool mr__places_program(const void *symbol, const char *name, char path[MR__PATH_MAX]);
 
 /* The mounts of every session: the directory for fast local bytes, and memory that ends with the session. */
 #define MR__MOUNT_BURST "/burst"

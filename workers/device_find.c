@@ -11,10 +11,8 @@
 #include "device_find.h"
 
 #include <dirent.h>
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -30,35 +28,17 @@
 #include "parse.h"
 #include "utf8.h"
 
-_Static_assert(MR__PATH_MAX >= PATH_MAX, "realpath() needs that much room");
-
 enum {
     KEY_SIZE = 1 << 16,
     ICD_SIZE = 4096,
-    ICDS_MOST = 64,
-    CLIMB_MOST = 3              /* bin, lib or lib/TRIPLET below the prefix */
+    ICDS_MOST = 64
 };
 
-static const char program_place[] = "libexec/millrace/millrace-device";
-
 /* ---- the program ------------------------------------------------------------------------------------------------- */
-
-/* Where this code lies: the library, or the executable that it is linked into. */
-static bool own_file(char path[MR__PATH_MAX])
-{
-    Dl_info about = {0};
-    if (dladdr((const void *)(uintptr_t)&mr__device_program, &about) != 0 && about.dli_fname != NULL &&
-        strchr(about.dli_fname, '/') != NULL && realpath(about.dli_fname, path) != NULL)
-        return true;
-    const ssize_t size = readlink("/proc/self/exe", path, MR__PATH_MAX - 1);
-    path[size > 0 ? size : 0] = '\0';
-    return size > 0;
-}
 
 mr_status mr__device_program(char path[MR__PATH_MAX], mr__error *error)
 {
     mr_status status = MR_OK;
-    char from[MR__PATH_MAX] = "";
     const char *given = getenv("MILLRACE_DEVICE_PROGRAM");
     if (given != NULL && given[0] != '\0') {
         MR_CHECK(strlen(given) < MR__PATH_MAX && access(given, X_OK) == 0, MR_NO_WORKER,
@@ -66,17 +46,8 @@ mr_status mr__device_program(char path[MR__PATH_MAX], mr__error *error)
         strcpy(path, given);
         return MR_OK;
     }
-    bool climbing = own_file(from);
-    for (int step = 0; climbing && step <= CLIMB_MOST; step++) {
-        char *slash = strrchr(from, '/');
-        climbing = slash != NULL;
-        if (!climbing)
-            break;
-        *slash = '\0';
-        const int size = snprintf(path, MR__PATH_MAX, "%s/%s", from, program_place);
-        if (size > 0 && size < MR__PATH_MAX && access(path, X_OK) == 0)
-            return MR_OK;
-    }
+    if (mr__places_program((const void *)(uintptr_t)&mr__device_program, "millrace-device", path))
+        return MR_OK;
     status = mr__fail(error, MR_NO_WORKER, "no devices: millrace-device is not installed\n"
                                            "  hint: MILLRACE_DEVICE_PROGRAM names it");
 done:
