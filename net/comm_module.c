@@ -2,8 +2,8 @@
  *
  *   environment for UCX -> dlopen(millrace_mpi.so -> libmpich -> libucp, libucs, ...) -> its open() -> MPI_Init
  *
- * UCX reads a part of its variables when it is loaded, so they are set before dlopen() and not before MPI_Init. What the
- * user has set stays. The values are those under which the loss of a rank was survived (FACTS, "Losing a rank"):
+ * UCX reads a part of its variables when it is loaded, so they are set before dlopen() and not before MPI_Init. What
+ * the user has set stays. The values are those under which the loss of a rank was survived (FACTS, "Losing a rank"):
  *   UCX_TLS=tcp,self        a peer that dies in shared memory leaves it broken, and CMA aborts the survivors
  *   UCX_TCP_PUT_ENABLE=n    an assertion in UCX's TCP PUT path ended survivors on loaded machines
  *   UCX_MEM_EVENTS=n        with tcp there is no memory to register; without this UCX patches mmap() and its kin while
@@ -101,7 +101,8 @@ static mr_status load(mr__error *error)
     MR_TRY(find(path, error));
     const bool refused = mr__fault(MR__FAULT_OPEN);
     library = refused ? NULL : dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-    MR_CHECK(library != NULL, MR_NETWORK_FAILED, "could not load MPI: %s\n  hint: is MPICH installed here (Debian: mpich)?",
+    MR_CHECK(library != NULL, MR_NETWORK_FAILED,
+             "could not load MPI: %s\n  hint: is MPICH installed here (Debian: mpich)?",
              refused ? "too many open files" : dlerror());
     const mr__comm_module *module = dlsym(library, MR__COMM_MODULE_SYMBOL);
     MR_CHECK(module != NULL && module->magic == MR__COMM_MODULE_MAGIC, MR_NETWORK_FAILED,

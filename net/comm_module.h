@@ -1,8 +1,8 @@
 /* comm_module.h: the MPI backend, in a module of its own: neither the library nor the command is linked to MPI.
- * Promise   Nothing of MPI is loaded before open() is called. Signal handlers are afterwards as they were before, except
- *           that SIGUSR1 and SIGPIPE are ignored where they had no handler.
- *           A comm that was closed may be opened again, after all ranks' comms were closed, by all of them. MPI stays up
- *           until the process ends; it must end by exit() or _exit().
+ * Promise   Nothing of MPI is loaded before open() is called. Signal handlers are afterwards as they were before,
+ *           except that SIGUSR1 and SIGPIPE are ignored where they had no handler.
+ *           A comm that was closed may be opened again, after all ranks' comms were closed, by all of them. MPI stays
+ *           up until the process ends; it must end by exit() or _exit().
  * Owner     One comm at a time in a process.
  * Threads   All calls of a comm come one at a time; open sets environment variables (UCX's, which only UCX reads).
  * Cost      open: waits until every rank has called it, as MPI_Init does, for as long as it takes.

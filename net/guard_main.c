@@ -2,17 +2,17 @@
  *
  *   hydra_pmi_proxy -> millrace-guard -> the rank
  *
- * Hydra starts the ranks of a node from one proxy, and when a child of the proxy dies of a signal the proxy kills all its
- * other children: a lost rank would take its node with it. A guard dies of no signal that its rank dies of:
+ * Hydra starts the ranks of a node from one proxy, and when a child of the proxy dies of a signal the proxy kills all
+ * its other children: a lost rank would take its node with it. A guard dies of no signal that its rank dies of:
  *   the rank ends with status n    -> n
  *   it is killed (SIGKILL)         -> 0: it is lost, which the others survive; the job's own record tells the truth
  *   it dies of another signal      -> 90
  *   COMMAND cannot be run          -> 127, with the reason
- * The rank dies with its guard (PR_SET_PDEATHSIG), and a guard whose launcher has gone (looked at once a second) kills its
- * rank: nobody else would end it. So nothing is left behind, whatever is killed.
- * The guard must not hold the rank's connection to the launcher (PMI_FD) open, or its death would go unnoticed. SIGUSR1 is
- * what hydra tells the others a death with: the guard ignores it, and so does the rank until MPI is up. SIGPIPE may come
- * from a launcher that is gone. */
+ * The rank dies with its guard (PR_SET_PDEATHSIG), and a guard whose launcher has gone (looked at once a second) kills
+ * its rank: nobody else would end it. So nothing is left behind, whatever is killed.
+ * The guard must not hold the rank's connection to the launcher (PMI_FD) open, or its death would go unnoticed. SIGUSR1
+ * is what hydra tells the others a death with: the guard ignores it, and so does the rank until MPI is up. SIGPIPE may
+ * come from a launcher that is gone. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>

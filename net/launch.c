@@ -82,8 +82,8 @@ mr_status mr__launch_detect(mr__variable *variable, void *context, mr__launch *l
     } else {
         MR_TRY(get_number(&of, "PMI_SIZE", &pmi_size, error));
         MR_CHECK(pmi_size <= 1, MR_BAD_USAGE,
-                 "this process was started as one of %u ranks by a launcher that MPICH cannot reach (neither PMI_FD nor "
-                 "PMI_PORT is set); use mpiexec.mpich or srun --mpi=pmi2",
+                 "this process was started as one of %u ranks by a launcher that MPICH cannot reach (neither PMI_FD "
+                 "nor PMI_PORT is set); use mpiexec.mpich or srun --mpi=pmi2",
                  pmi_size);
         MR_CHECK(tasks <= 1, MR_BAD_USAGE,
                  "srun started this process as one of %u tasks that cannot find each other; use srun --mpi=pmi2",

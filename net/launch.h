@@ -2,7 +2,7 @@
  * Promise   Looks at nothing but the variables that it asks for. What cannot work with MPICH is a sentence here, before
  *           anybody waits for ranks that will never come.
  * Threads   Any; of_process(): as long as none changes the environment.
- * Failure   MR_BAD_USAGE: a launcher that does not fit, or variables that contradict each other. *launch is untouched. */
+ * Failure   MR_BAD_USAGE: a launcher that does not fit, or variables that contradict each other; nothing is written. */
 #ifndef MR__LAUNCH_H
 #define MR__LAUNCH_H
 

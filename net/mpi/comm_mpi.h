@@ -1,4 +1,5 @@
-/* comm_mpi.h: MPICH as a backend of comm.h, inside the module millrace_mpi.so. See comm_module.h for what it promises. */
+/* comm_mpi.h: MPICH as a backend of comm.h, inside the module millrace_mpi.so. See comm_module.h for what it promises.
+ * */
 #ifndef MR__COMM_MPI_H
 #define MR__COMM_MPI_H
 

@@ -1,6 +1,6 @@
 /* module.c: what millrace_mpi.so shows to the library: one symbol.
- * The module has its own copy of what it uses of base/. One thing must not be a copy: the fault points, which a test arms
- * in the library. So mr__fault() is defined here, and asks the library; base's own fault.c is not linked. */
+ * The module has its own copy of what it uses of base/. One thing must not be a copy: the fault points, which a test
+ * arms in the library. So mr__fault() is defined here, and asks the library; base's own fault.c is not linked. */
 #include "comm_module.h"
 
 #include "comm_mpi.h"

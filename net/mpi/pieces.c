@@ -3,8 +3,8 @@
  *   acquire(700) -> class 2 (1,024 bytes) -> its idle piece, else malloc
  *   release      -> the list of its class, up to MR__PIECES_IDLE_MOST in all; else free
  *
- * Why keep them: pieces of 256 KiB lie above malloc's threshold for pages of their own; each would cost a mmap, a munmap
- * and 64 page faults. Pieces above the largest class (messages to oneself) are not kept.
+ * Why keep them: pieces of 256 KiB lie above malloc's threshold for pages of their own; each would cost a mmap, a
+ * munmap and 64 page faults. Pieces above the largest class (messages to oneself) are not kept.
  * What is buried stays in a list: a leak on purpose is one that a leak checker can see through. */
 #include "pieces.h"
 

@@ -14,7 +14,8 @@ enum {
 
 static const uint32_t sizes[] = {
     0, 1, 7, 15, 16, 17, 240, 241, 255, 256, 4080, 4096, 8192, 65520, 65536, 100000,
-    PIECE - HEAD - 1, PIECE - HEAD, PIECE - HEAD + 1, PIECE, 2 * (PIECE - HEAD), 2 * (PIECE - HEAD) + 1, 1000003, 3000000};
+    PIECE - HEAD - 1, PIECE - HEAD, PIECE - HEAD + 1, PIECE, 2 * (PIECE - HEAD), 2 * (PIECE - HEAD) + 1, 1000003,
+    3000000};
 
 typedef struct contract {
     uint32_t next[MR__PATHS][RANKS_MOST];       /* the number that comes next */
@@ -44,7 +45,8 @@ static void received(void *context, mr__path path, uint32_t from, uint32_t tag, 
     case DATA:
         NEED(number == the.next[path][from], "message %u of rank %u came when %u was due", number, from,
              the.next[path][from]);
-        NEED(bytes_size == size_of(from, path, number), "message %u of rank %u has %zu bytes", number, from, bytes_size);
+        NEED(bytes_size == size_of(from, path, number), "message %u of rank %u has %zu bytes", number, from,
+             bytes_size);
         the.next[path][from]++;
         the.left--;
         break;

@@ -1,5 +1,5 @@
-/* test_comm_module.c: what is not the module is refused with a sentence, and nothing is opened. That the module works is
- * tested between ranks (test_mpi.py). */
+/* test_comm_module.c: what is not the module is refused with a sentence, and nothing is opened. That the module works
+ * is tested between ranks (test_mpi.py). */
 #include "cmocka_all.h"
 
 #include <signal.h>
@@ -27,7 +27,7 @@ static void assert_refused(const char *module, const char *sentence)
 static void test_what_is_not_the_module_is_refused(void **state)
 {
     assert_refused(NULL, "this Millrace has no MPI");       /* none lies beside this test */
-    assert_refused("/nowhere/millrace_mpi.so", "MILLRACE_MPI_MODULE names /nowhere/millrace_mpi.so, which cannot be read");
+    assert_refused("/nowhere/mpi.so", "MILLRACE_MPI_MODULE names /nowhere/mpi.so, which cannot be read");
     assert_refused("/etc/hostname", "could not load MPI");
     assert_refused("libm.so.6", "cannot be read");
     assert_refused(OTHER_MODULE, "is not a module of Millrace");

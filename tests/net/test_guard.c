@@ -1,5 +1,6 @@
 /* test_guard.c: millrace-guard: how a rank's end becomes a status, and that neither outlives the other.
- * Oracle: shells that end in known ways; pipes, which are at their end when the last process that holds them is gone. */
+ * Oracle: shells that end in known ways; pipes, which are at their end when the last process that holds them is gone.
+ * */
 #include "cmocka_all.h"
 
 #include <fcntl.h>
@@ -110,7 +111,8 @@ static void test_arguments_and_environment_arrive(void **state)
 {
     char text[64];
     assert_int_equal(setenv("GUARD_TEST", "with blanks", 1), 0);
-    const guarded run = start((const char *const[]){"millrace-guard", "sh", "-c", "echo \"$1|$GUARD_TEST\"", "sh", "a b*", NULL});
+    const guarded run = start(
+        (const char *const[]){"millrace-guard", "sh", "-c", "echo \"$1|$GUARD_TEST\"", "sh", "a b*", NULL});
     read_line(run.out, text, sizeof text);
     assert_string_equal(text, "a b*|with blanks");
     assert_int_equal(wait_for(run.guard), 0);
@@ -164,7 +166,8 @@ static void test_the_rank_dies_when_the_launcher_is_gone(void **state)
 
 static void test_signals_to_the_guard_reach_the_rank(void **state)
 {
-    static const struct { int number; const char *name; } cases[] = {{SIGTERM, "TERM"}, {SIGINT, "INT"}, {SIGHUP, "HUP"}};
+    static const struct { int number; const char *name; } cases[] = {
+        {SIGTERM, "TERM"}, {SIGINT, "INT"}, {SIGHUP, "HUP"}};
     for (size_t c = 0; c < MR__COUNT(cases); c++) {
         char script[128], text[32];
         snprintf(script, sizeof script, "trap 'echo %s; exit 5' %s; echo ready; while :; do sleep 0.01; done",

@@ -1,12 +1,14 @@
 /* test_launch.c: which launcher it was, from environments as the launchers make them.
- * Oracle: the sets of variables that hydra 4.0.2, Slurm 22.05 and Open MPI 4.1.4 were seen to set. */
+ * Oracle: what hydra 4.0.2 was seen to set (mpiexec.mpich -n 2 env), and what Slurm 22.05 (srun's manual, its plugin
+ * mpi/pmi2) and Open MPI 4.1.4 say that they set. */
 #include "cmocka_all.h"
 
 #include <string.h>
 
 #include "launch.h"
 
-#define HYDRA(rank, size) "PMI_FD=7", "PMI_RANK=" rank, "PMI_SIZE=" size, "MPI_LOCALNRANKS=" size, "MPI_LOCALRANKID=" rank
+#define HYDRA(rank, size)                                                                                              \
+    "PMI_FD=7", "PMI_RANK=" rank, "PMI_SIZE=" size, "MPI_LOCALNRANKS=" size, "MPI_LOCALRANKID=" rank
 #define BATCH "SLURM_JOB_ID=12", "SLURM_NTASKS=8", "SLURM_NNODES=2", "SLURM_PROCID=0", "SLURM_TASKS_PER_NODE=4(x2)"
 #define STEP(rank, size) BATCH, "SLURM_STEP_ID=0", "SLURM_STEP_NUM_TASKS=" size, "SLURM_PROCID=" rank
 #define PMI2(rank, size) "PMI_FD=9", "PMI_JOBID=12.0", "PMI_RANK=" rank, "PMI_SIZE=" size
@@ -24,8 +26,8 @@ static const launch_case cases[] = {
     {"a shell", {"HOME=/home/a", "PATH=/bin"}, MR__LAUNCHED_ALONE, 0, 1, NULL},
     {"mpiexec.mpich", {HYDRA("3", "4")}, MR__LAUNCHED_BY_HYDRA, 3, 4, NULL},
     {"mpiexec.mpich, one rank", {HYDRA("0", "1")}, MR__LAUNCHED_BY_HYDRA, 0, 1, NULL},
-    {"mpiexec.mpich over a port", {"PMI_PORT=n1:4711", "PMI_ID=1", "PMI_RANK=1", "PMI_SIZE=2"}, MR__LAUNCHED_BY_HYDRA, 1,
-     2, NULL},
+    {"mpiexec.mpich over a port", {"PMI_PORT=n1:4711", "PMI_ID=1", "PMI_RANK=1", "PMI_SIZE=2"},
+     MR__LAUNCHED_BY_HYDRA, 1, 2, NULL},
     {"mpiexec.mpich in a batch script, helpers started by srun", {STEP("1", "2"), HYDRA("5", "8")},
      MR__LAUNCHED_BY_HYDRA, 5, 8, NULL},
     {"srun --mpi=pmi2", {STEP("2", "3"), PMI2("2", "3")}, MR__LAUNCHED_BY_SLURM, 2, 3, NULL},
@@ -46,8 +48,8 @@ static const launch_case cases[] = {
     {"a rank beyond the size", {"PMI_FD=7", "PMI_RANK=4", "PMI_SIZE=4"}, 0, 0, 0, "contradict"},
     {"no ranks", {"PMI_FD=7", "PMI_RANK=0", "PMI_SIZE=0"}, 0, 0, 0, "contradict"},
     {"a size beyond all bounds", {"PMI_FD=7", "PMI_RANK=0", "PMI_SIZE=99999999999999999999"}, 0, 0, 0, "PMI_SIZE=9999"},
-    {"variables that are empty", {"PMI_FD=", "OMPI_COMM_WORLD_SIZE=", "SLURM_STEP_NUM_TASKS="}, MR__LAUNCHED_ALONE, 0, 1,
-     NULL},
+    {"variables that are empty", {"PMI_FD=", "OMPI_COMM_WORLD_SIZE=", "SLURM_STEP_NUM_TASKS="}, MR__LAUNCHED_ALONE, 0,
+     1, NULL},
 };
 
 /* As in an environment that was added to, the last of a name counts. */
