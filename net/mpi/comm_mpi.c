@@ -29,7 +29,7 @@
  *
  * No MPI_Finalize: with tcp it hangs in 30-45 % of runs. Hydra takes a rank that ends without it for one that crashed,
  * so close() tells it itself, in PMI's words (cmd=finalize). So a job in which nobody was lost ends well under a plain
- * mpiexec.mpich, too. slurmd does not mind.
+ * mpiexec.mpich, too. Under srun an end without it is no failure.
  * MPI can be begun once in a process, so all of this is one static object that lives as long as the process, and a
  * generation is part of the tag: what is left over from a closed comm is never matched.
  *
