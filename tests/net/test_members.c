@@ -72,6 +72,18 @@ static bool is_dead(const struct crowd *crowd, uint32_t rank)
     return atomic_load(&crowd->dead) >> rank & 1;
 }
 
+/* Marks a rank as dead, unless it is the last or was dead before. */
+static bool may_die(struct crowd *crowd, uint32_t rank)
+{
+    uint32_t dead = atomic_load(&crowd->dead), after;
+    do {
+        after = dead | 1u << rank;
+        if (after == dead || (uint32_t)__builtin_popcount(after) == crowd->size)
+            return false;
+    } while (!atomic_compare_exchange_weak(&crowd->dead, &dead, after));
+    return true;
+}
+
 /* The fates that wait for this moment take one step. */
 static void meet(struct peer *peer, enum moment moment)
 {
@@ -84,12 +96,7 @@ static void meet(struct peer *peer, enum moment moment)
             atomic_fetch_add(&crowd->hits[i], 1) != fate->countdown)
             continue;
         const uint32_t victim = fate->victim < crowd->size ? fate->victim : mr__courier_lowest(peer->courier);
-        uint32_t dead = atomic_load(&crowd->dead);
-        while (!atomic_compare_exchange_weak(&crowd->dead, &dead, dead | 1u << victim))
-            ;
-        if (__builtin_popcount(dead | 1u << victim) == (int)crowd->size)
-            atomic_fetch_and(&crowd->dead, ~(1u << victim));        /* one stays */
-        else
+        if (may_die(crowd, victim))
             mesh_kill(crowd->mesh, victim, fate->death);
     }
 }
