@@ -89,8 +89,8 @@ def say(*words):
 
 def hold(contest, pairs, budget):
     """Runs the pairs; stops early, after a whole pair, when they have taken `budget` seconds. Each answer is compared:
-    ours with the peer's in the same pair, and ours with ours of the pair before. In front of short pairs one is run that
-    is not counted: it may touch memory that the machine never used before, at a tenth of the usual speed."""
+    ours with the peer's in the same pair, and ours with ours of the pair before. In front of short pairs one is run
+    that is not counted: it may touch memory that the machine never used before, at a tenth of the usual speed."""
     outcome = Outcome(contest.app, contest.data, contest.input_bytes, contest.unit, contest.peer.name,
                       contest.ours.shown(), contest.peer.shown(), [], [], True, {}, contest.peer.only)
     begin = time.monotonic()
