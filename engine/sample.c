@@ -136,8 +136,7 @@ mr_status mr__sample_splitters(mr__job *job, mr__error *error)
             task.end = total;
         if (!rows) {
             const mr__source *sources = job->dataset->sources->items;
-            while (task.source + 1 < job->dataset->sources->count && sources[task.source + 1].start <= task.begin)
-                task.source++;
+            task.source = mr__source_at(job->dataset->sources, task.begin);
             if (job->app->input == MR_INPUT_FILES) {
                 if (i > 0 && task.source == last_source)
                     continue;       /* the whole file was mapped for the probe before */

@@ -22,7 +22,7 @@
  * flushes at once (it will not map again) and then merges what came so far, as long as somebody else maps: a file that
  * cannot be cut, a slow core. Once nobody maps, the reduce tasks do the rest as well.
  *
- * S1  cursor <= end; what is left is the rest of this range and the ranges behind it.
+ * S1  What is left is handed out once: a task's range leaves it when the task is cut.
  * S2  A stage ends only when no task is in flight; MAP also needs that its input was closed, no worker is dirty and no
  *     task was given back.
  * S3  A partition is in the ring of merges at most once.
@@ -86,7 +86,7 @@ void mr__schedule_fini(mr__schedule *schedule)
     mr__free(schedule->last_done_ns);
     mr__free(schedule->away);
     mr__free(schedule->returned);
-    mr__free(schedule->ranges);
+    mr__cover_fini(&schedule->left);
     pthread_cond_destroy(&schedule->changed);
     pthread_mutex_destroy(&schedule->mutex);
     schedule->job = NULL;
@@ -114,8 +114,7 @@ static void enter(mr__schedule *schedule, enum mr__stage stage)
 void mr__schedule_begin(mr__schedule *schedule, uint64_t smallest, uint64_t largest)
 {
     pthread_mutex_lock(&schedule->mutex);
-    schedule->cursor = schedule->end = schedule->left = 0;
-    schedule->range_count = 0;
+    mr__cover_fini(&schedule->left);
     schedule->open = true;
     schedule->smallest = smallest;
     schedule->largest = largest;
@@ -123,36 +122,11 @@ void mr__schedule_begin(mr__schedule *schedule, uint64_t smallest, uint64_t larg
     pthread_mutex_unlock(&schedule->mutex);
 }
 
-static mr_status make_room_for_range(mr__schedule *schedule, mr__error *error)
-{
-    mr_status status = MR_OK;
-    if (schedule->range_count < schedule->range_room)
-        return MR_OK;
-    const uint32_t room = schedule->range_room != 0 ? schedule->range_room * 2 : 8;
-    struct mr__stretch *ranges = mr__alloc(room * sizeof *ranges);
-    MR_CHECK(ranges != NULL, MR_NO_MEMORY, "no memory for the list of ranges to map");
-    for (uint32_t i = 0; i < schedule->range_count; i++)
-        ranges[i] = schedule->ranges[(schedule->range_head + i) % schedule->range_room];
-    mr__free(schedule->ranges);
-    schedule->ranges = ranges;
-    schedule->range_room = room;
-    schedule->range_head = 0;
-done:
-    return status;
-}
-
 mr_status mr__schedule_add(mr__schedule *schedule, uint64_t begin, uint64_t end, mr__error *error)
 {
-    mr_status status = MR_OK;
-    if (begin == end)
-        return MR_OK;
     pthread_mutex_lock(&schedule->mutex);
-    MR_TRY(make_room_for_range(schedule, error));
-    schedule->ranges[(schedule->range_head + schedule->range_count++) % schedule->range_room] =
-        (struct mr__stretch){begin, end};
-    schedule->left += end - begin;
+    const mr_status status = mr__cover_add(&schedule->left, begin, end, error);
     wake_all(schedule);
-done:
     pthread_mutex_unlock(&schedule->mutex);
     return status;
 }
@@ -256,7 +230,7 @@ double mr__schedule_burden(const mr__schedule *schedule, uint32_t worker)
 static bool comes_too_late(const mr__schedule *schedule, const mr__worker *worker, uint32_t in_flight)
 {
     const double share = share_of(schedule, worker->index);
-    const double left = (double)schedule->left, smallest = (double)schedule->smallest;
+    const double left = (double)mr__cover_units(&schedule->left), smallest = (double)schedule->smallest;
     return schedule->workers > 1 && (in_flight + 1) * smallest / share > left + smallest * schedule->workers;
 }
 
@@ -268,97 +242,65 @@ static bool holds_off(const mr__schedule *schedule, const mr__worker *worker, ui
 
 /* ---- cutting the input ------------------------------------------------------------------------------------------- */
 
-/* Where the bytes at `begin` lie: the last source that starts there or before, so that of empty ones the one behind. */
-static uint32_t source_at(const mr__sources *sources, uint64_t begin)
-{
-    uint32_t low = 0, high = sources->count;
-    while (high - low > 1) {
-        const uint32_t middle = (low + high) / 2;
-        if (sources->items[middle].start <= begin)
-            low = middle;
-        else
-            high = middle;
-    }
-    return low;
-}
-
 static bool maps_bytes(const mr__job *job)
 {
     return job->app->input == MR_INPUT_TEXT || job->app->input == MR_INPUT_FILES;
 }
 
-/* The next range, when this one was handed out. */
-static void turn_to_next_range(mr__schedule *schedule)
+/* Where a task that would end at `end` ends: a small file is cut in two at the end of the range only, and no task opens
+ * too many. first: the source that it begins in. */
+static uint64_t end_at_file(const mr__job *job, const mr__range *range, uint32_t first, uint64_t end,
+                            uint32_t most_files)
 {
-    const mr__job *job = schedule->job;
-    if (schedule->cursor < schedule->end)
-        return;
-    const struct mr__stretch next = schedule->ranges[schedule->range_head];
-    schedule->range_head = (schedule->range_head + 1) % schedule->range_room;
-    schedule->range_count--;
-    schedule->cursor = next.begin;
-    schedule->end = next.end;
-    schedule->source = maps_bytes(job) ? source_at(job->dataset->sources, next.begin) : 0;
-}
-
-/* Where a task that would end at `end` ends: a small file is cut in two at the end of a range only, and no task opens too
- * many. */
-static uint64_t end_at_file(mr__schedule *schedule, uint64_t end, uint64_t small, uint32_t most_files)
-{
-    const mr__sources *sources = schedule->job->dataset->sources;
-    const uint32_t first = schedule->source;
+    const mr__sources *sources = job->dataset->sources;
     uint32_t s = first;
     while (s < sources->count && sources->items[s].start + sources->items[s].size <= end && s - first < most_files)
         s++;
-    schedule->source = s;
     if (s == sources->count)
-        return schedule->end;
+        return range->end;
     const mr__source *last = &sources->items[s];
     if (s - first >= most_files)
         return last->start;
-    if (schedule->job->app->input == MR_INPUT_FILES || last->size <= small) {
-        if (last->start >= schedule->cursor && last->start < end) {
-            const uint64_t whole = last->start + last->size;
-            schedule->source = s + (whole <= schedule->end);
-            return whole < schedule->end ? whole : schedule->end;
-        }
+    if ((job->app->input == MR_INPUT_FILES || last->size <= job->window) && last->start >= range->begin &&
+        last->start < end) {
+        const uint64_t whole = last->start + last->size;
+        return whole < range->end ? whole : range->end;
     }
     return end;
 }
 
-static void cut(mr__schedule *schedule, const mr__worker *worker, mr__task *task)
+static uint64_t units_for(const mr__schedule *schedule, const mr__worker *worker)
 {
-    mr__job *job = schedule->job;
-    turn_to_next_range(schedule);
-    const uint64_t left = schedule->end - schedule->cursor;
     const bool device = is_device(worker);
     const double share = share_of(schedule, worker->index) / (device ? schedule->device_depth : 1);
-    uint64_t size = (uint64_t)((double)schedule->left * share / GUIDE);
+    uint64_t size = (uint64_t)((double)mr__cover_units(&schedule->left) * share / GUIDE);
     if (device && (double)size < schedule->rate[worker->index] * DEVICE_LEAST)
         size = (uint64_t)(schedule->rate[worker->index] * DEVICE_LEAST);
     if (size < schedule->smallest || (device && schedule->last_done_ns[worker->index] == 0))
         size = schedule->smallest;      /* the first result of a device is checked */
-    if (size > (device ? schedule->device_largest : schedule->largest))
-        size = device ? schedule->device_largest : schedule->largest;
-    if (size > left)
-        size = left;
+    const uint64_t largest = device ? schedule->device_largest : schedule->largest;
+    return size < largest ? size : largest;
+}
+
+/* From the front of what is left; for a device and rows from its end. */
+static void cut(mr__schedule *schedule, const mr__worker *worker, mr__task *task)
+{
+    const mr__job *job = schedule->job;
+    const mr__cover *left = &schedule->left;
+    const bool device = is_device(worker), bytes = maps_bytes(job), from_end = device && !bytes;
+    const mr__range range = left->ranges[from_end ? left->count - 1 : 0];
+    uint64_t size = units_for(schedule, worker);
+    if (size > range.end - range.begin)
+        size = range.end - range.begin;
     task->kind = MR__TASK_MAP;
     task->run = mr__map_task;
-    schedule->left -= size;
-    if (device && !maps_bytes(job)) {
-        schedule->end -= size;
-        task->begin = schedule->end;
-        task->end = schedule->end + size;
-        return;
+    task->begin = from_end ? range.end - size : range.begin;
+    task->end = task->begin + size;
+    if (bytes) {
+        task->source = mr__source_at(job->dataset->sources, task->begin);
+        task->end = end_at_file(job, &range, task->source, task->end, device ? MR__DEVICE_SEGMENTS / 2 : MOST_FILES);
     }
-    task->begin = schedule->cursor;
-    task->source = schedule->source;
-    task->end = schedule->cursor + size;
-    if (maps_bytes(job))
-        task->end = end_at_file(schedule, task->end, job->window, device ? MR__DEVICE_SEGMENTS / 2 : MOST_FILES);
-    schedule->left -= task->end - task->begin - size;       /* it may have become longer, or shorter */
-    schedule->cursor = task->end;
-    task->last_source = schedule->source;
+    schedule->status = mr__cover_subtract(&schedule->left, task->begin, task->end, &schedule->error);
 }
 
 /* ---- pulling ----------------------------------------------------------------------------------------------------- */
@@ -392,7 +334,7 @@ static bool pull_returned(mr__schedule *schedule, const mr__worker *worker, mr__
 static bool pull_flush(mr__schedule *schedule, const mr__worker *worker, mr__task *task)
 {
     uint32_t whose = worker->index;
-    const bool mapped = schedule->mapping == 0 && schedule->left == 0 && schedule->returned_count == 0;
+    const bool mapped = schedule->mapping == 0 && schedule->left.count == 0 && schedule->returned_count == 0;
     for (uint32_t w = 0; !schedule->dirty[whose] && w < schedule->workers && mapped; w++)
         if (schedule->dirty[w] && schedule->away[w])
             whose = w;
@@ -409,7 +351,7 @@ static bool pull_flush(mr__schedule *schedule, const mr__worker *worker, mr__tas
 static bool pull_map(mr__schedule *schedule, const mr__worker *worker, uint32_t in_flight, mr__task *task)
 {
     bool maps = pull_returned(schedule, worker, task);
-    if (!maps && schedule->left > 0 && !(is_device(worker) && holds_off(schedule, worker, in_flight))) {
+    if (!maps && schedule->left.count > 0 && !(is_device(worker) && holds_off(schedule, worker, in_flight))) {
         cut(schedule, worker, task);
         maps = true;
     }
@@ -457,7 +399,7 @@ static void advance(mr__schedule *schedule)
     if (schedule->in_flight != 0)
         return;
     if (schedule->stage == MR__STAGE_MAP) {
-        if (schedule->open || schedule->left > 0 || schedule->returned_count > 0)
+        if (schedule->open || schedule->left.count > 0 || schedule->returned_count > 0)
             return;
         for (uint32_t i = 0; i < schedule->workers; i++) {
             if (schedule->dirty[i])
@@ -578,18 +520,9 @@ mr_status mr__schedule_check(mr__schedule *schedule, mr__error *error)
 {
     mr_status status = MR_OK;
     uint32_t queued = 0;
-    uint64_t behind = 0;
     pthread_mutex_lock(&schedule->mutex);
     for (uint32_t p = 0; p < schedule->job->partitions; p++)
         queued += schedule->job->partition[p].queued;
-    MR_CHECK(schedule->cursor <= schedule->end, MR_INTERNAL, "S1 broken: the cursor is behind the end");
-    for (uint32_t i = 0; i < schedule->range_count; i++) {
-        const struct mr__stretch *range = &schedule->ranges[(schedule->range_head + i) % schedule->range_room];
-        behind += range->end - range->begin;
-    }
-    MR_CHECK(schedule->left == schedule->end - schedule->cursor + behind, MR_INTERNAL,
-             "S1 broken: %llu units are left, not %llu", (unsigned long long)(schedule->end - schedule->cursor + behind),
-             (unsigned long long)schedule->left);
     MR_CHECK(schedule->stage != MR__STAGE_END || schedule->in_flight == 0 || schedule->status != MR_OK, MR_INTERNAL,
              "S2 broken: %llu tasks in flight at the end", (unsigned long long)schedule->in_flight);
     MR_CHECK(schedule->mapping <= schedule->in_flight, MR_INTERNAL, "S4 broken: %llu map tasks in flight of %llu",

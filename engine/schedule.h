@@ -1,7 +1,7 @@
 /* schedule.h: who may pull what, and when a stage is over.
- * Promise   Every byte (block) of the ranges added is in exactly one map task that is done, every part in exactly one reduce
- *           task. A task that comes back with MR_DEVICE_LOST was not run: it is handed out again. Any other failure
- *           ends the job: no task is handed out after the first.
+ * Promise   Every byte (block) of the ranges added is in exactly one map task that is done, every part in exactly one
+ *           reduce task. A task that comes back with MR_DEVICE_LOST was not run: it is handed out again. Any other
+ *           failure ends the job: no task is handed out after the first.
  * Threads   Any; one mutex, once per task.
  * Failure   init cannot fail. */
 #ifndef MR__SCHEDULE_H
@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "check.h"
+#include "cover.h"
 #include "worker.h"
 
 enum mr__stage { MR__STAGE_MAP, MR__STAGE_REDUCE, MR__STAGE_SORT, MR__STAGE_END, MR__STAGES };
@@ -25,16 +26,9 @@ typedef struct mr__schedule {
     pthread_cond_t changed;
     enum mr__stage stage;
     uint32_t workers, first_device;     /* CPU workers come first */
-    /* map: ranges of the input, cut from the front; the unit is bytes (text, files), blocks (records, ranges) */
-    uint64_t cursor, end;           /* of the range that is cut now */
-    struct mr__stretch {
-        uint64_t begin, end;
-    } *ranges;                      /* those behind it, a ring of range_room */
-    uint32_t range_head, range_count, range_room;
-    uint64_t left;                  /* units of all ranges that were not handed out */
+    mr__cover left;                 /* of the input, not handed out; in bytes (text, files), blocks (records, ranges) */
     bool open;                      /* more ranges may come */
     uint64_t smallest, largest;     /* bounds of a task */
-    uint32_t source;                /* that the cursor lies in */
     uint64_t in_flight, mapping;    /* tasks that are out; map tasks among them */
     bool *dirty;                    /* [workers]: has mapped since its last flush */
     mr__task *returned;             /* [returned_room]: map tasks that devices gave back; they go first */
@@ -66,7 +60,7 @@ mr_status mr__schedule_init(mr__schedule *schedule, struct mr__job *job, uint32_
 void mr__schedule_fini(mr__schedule *schedule);
 /* Begins the map stage (again, for the next round). It lasts until its input was closed and is mapped. */
 void mr__schedule_begin(mr__schedule *schedule, uint64_t smallest, uint64_t largest);
-/* A range of the input to be mapped; no two of a round overlap. Failure: MR_NO_MEMORY, nothing was added. */
+/* A range of the input to be mapped. Failure, nothing was added: MR_NO_MEMORY; MR_INTERNAL, some of it is left already. */
 mr_status mr__schedule_add(mr__schedule *schedule, uint64_t begin, uint64_t end, mr__error *error);
 /* No range comes after those that were added. */
 void mr__schedule_close(mr__schedule *schedule);

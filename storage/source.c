@@ -304,6 +304,19 @@ done:
     return status;
 }
 
+uint32_t mr__source_at(const mr__sources *sources, uint64_t offset)
+{
+    uint32_t low = 0;
+    for (uint32_t high = sources->count; high - low > 1;) {
+        const uint32_t middle = low + (high - low) / 2;
+        if (sources->items[middle].start <= offset)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 void mr__source_will_need(const mr__source *source)
 {
     mr__file file;

@@ -33,6 +33,8 @@ typedef struct mr__sources {
 mr_status mr__sources_open(const mr__namespace *names, const char *const *paths, size_t count, mr__burst *burst,
                            mr__sources **sources, mr__error *error);
 void mr__sources_close(mr__sources *sources);
+/* The source that the byte at `offset` of all sources lies in (there is one): never an empty one. */
+uint32_t mr__source_at(const mr__sources *sources, uint64_t offset);
 /* Asks the system to read it soon, and does not wait: for small files that are not in the page cache. Any thread; costs
  * an open and a close. A failure is left to who reads it. */
 void mr__source_will_need(const mr__source *source);

@@ -23,7 +23,7 @@ typedef struct mr__worker mr__worker;
 typedef struct mr__task {
     uint32_t kind;              /* the engine's: map, merge, reduce, ... */
     uint32_t partition;
-    uint32_t source, last_source;   /* map: first and last source of the range */
+    uint32_t source;            /* map: the first source of the range */
     uint64_t begin, end;        /* map: byte (or row) range in the dataset */
     uint64_t index;             /* number in pull order */
     mr_status (*run)(struct mr__task *task, mr__worker *worker, mr__error *error);     /* how a CPU worker runs it */

@@ -60,6 +60,18 @@ static void a_directory_is_walked_in_byte_order_of_the_paths(void **state)
     mr__sources_close(sources);
 }
 
+static void each_byte_lies_in_one_source(void **state)
+{
+    mr__sources *sources = NULL;
+    uint64_t offset = 0;
+    assert_int_equal(open_one(scratch_file("t"), &sources, NULL), MR_OK);
+    for (uint32_t i = 0; i < sources->count; i++)       /* one is empty: it has no byte */
+        for (uint64_t end = offset + sources->items[i].size; offset < end; offset++)
+            assert_int_equal(mr__source_at(sources, offset), i);
+    assert_int_equal(offset, sources->bytes);
+    mr__sources_close(sources);
+}
+
 static void a_trailing_slash_changes_nothing(void **state)
 {
     mr__sources *plain = NULL, *slash = NULL;
@@ -292,6 +304,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_directory_is_walked_in_byte_order_of_the_paths),
+        cmocka_unit_test(each_byte_lies_in_one_source),
         cmocka_unit_test(a_trailing_slash_changes_nothing),
         cmocka_unit_test(a_pattern_matches_as_in_a_shell),
         cmocka_unit_test(a_name_with_brackets_that_exists_is_no_pattern),
