@@ -55,7 +55,7 @@ void mr__queue_drop_list(mr__courier *courier, mr__post_list *list)
 void mr__queue_drop(mr__courier *courier, uint32_t rank)
 {
     for (uint32_t path = 0; path < MR__PATHS; path++) {
-            mr__queue_drop_list(courier, &courier->peers[rank].queue[path]);
+        mr__queue_drop_list(courier, &courier->peers[rank].queue[path]);
         atomic_store_explicit(&courier->peers[rank].under_way[path], 0, memory_order_relaxed);
     }
 }

@@ -23,7 +23,7 @@ typedef struct launch_case {
 } launch_case;
 
 static const launch_case cases[] = {
-    {"a shell", {"HOME=/home/a", "PATH=/bin"}, MR__LAUNCHED_ALONE, 0, 1, NULL},
+    {"a shell", {"LANG=C", "PATH=/bin"}, MR__LAUNCHED_ALONE, 0, 1, NULL},
     {"mpiexec.mpich", {HYDRA("3", "4")}, MR__LAUNCHED_BY_HYDRA, 3, 4, NULL},
     {"mpiexec.mpich, one rank", {HYDRA("0", "1")}, MR__LAUNCHED_BY_HYDRA, 0, 1, NULL},
     {"mpiexec.mpich over a port", {"PMI_PORT=n1:4711", "PMI_ID=1", "PMI_RANK=1", "PMI_SIZE=2"},
