@@ -27,11 +27,8 @@
  * received: receiving it would answer a rank that is gone. A rank that was only stopped and goes on finds its windows
  * full and its messages unanswered.
  *
- * No MPI_Finalize: with tcp it hangs in 30-45 % of runs. Hydra takes a rank that ends without it for one that crashed,
- * so close() tells it itself, in PMI's words (cmd=finalize). So a job in which nobody was lost ends well under a plain
- * mpiexec.mpich, too. Under srun an end without it is no failure.
- * MPI can be begun once in a process, so all of this is one static object that lives as long as the process, and a
- * generation is part of the tag: what is left over from a closed comm is never matched.
+ * MPI can be begun once in a process (mpi_start.c), so all of this is one static object that lives as long as the
+ * process, and a generation is part of the tag: what is left over from a closed comm is never matched.
  *
  * C1  A way's unsent bytes are the bytes of its lists; flying is within the window, or is one piece.
  * C2  A way is in `busy` if and only if it has pieces; its place there is the one it knows.
@@ -45,19 +42,14 @@
  * sent by Isend, on a machine with a load of 18. */
 #include "comm_mpi.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include <xxhash.h>
 
 #include "fault.h"
 #include "launch.h"
 #include "memory.h"
-#include "parse.h"
+#include "mpi_start.h"
 #include "pieces.h"
 
 enum {
@@ -68,7 +60,6 @@ enum {
     PROBES_MOST = 16,
     TESTS_MOST = 64,
     LAST_STEPS = 100,               /* of MPI's progress, in close() */
-    LAUNCHER_PATIENCE_MS = 1000,
     HEAD_MAGIC = 0x6d727063,
     NOWHERE = UINT32_MAX
 };
@@ -105,7 +96,7 @@ typedef struct peer {
 
 typedef struct mpi_comm {
     mr__comm comm;                  /* first: what callers hold */
-    bool begun, threads, open, launcher_told;
+    bool begun, threads, open;
     uint32_t rank, size;
     uint32_t generation, generations;
     peer *peers;
@@ -534,24 +525,6 @@ static void mpi_forget(mr__comm *comm, uint32_t rank)
     lost->state = FORGOTTEN;
 }
 
-/* Hydra then does not take this rank's end for a crash. "cmd=finalize" is PMI-1, which MPICH's own client speaks. */
-static void tell_launcher(void)
-{
-    static const char words[] = "cmd=finalize\n";
-    mr__launch launch;
-    uint64_t fd = 0;
-    char answer[64];        /* "cmd=finalize_ack": whatever it is, this rank ends */
-    const char *text = getenv("PMI_FD");
-    if (the.launcher_told || text == NULL || mr__launch_of_process(&launch, NULL) != MR_OK ||
-        launch.by != MR__LAUNCHED_BY_HYDRA || mr__parse_u64(text, &fd) != MR__PARSED)
-        return;
-    the.launcher_told = true;
-    struct pollfd ready = {.fd = (int)fd, .events = POLLIN};
-    ssize_t size = write((int)fd, words, sizeof words - 1);
-    if (size > 0 && poll(&ready, 1, LAUNCHER_PATIENCE_MS) == 1)
-        size = read((int)fd, answer, sizeof answer);
-}
-
 static void mpi_close(mr__comm *comm)
 {
     int found;
@@ -563,7 +536,7 @@ static void mpi_close(mr__comm *comm)
     mr__piece_pool_drain(&the.pool);
     the.held = false;
     the.open = false;
-    tell_launcher();
+    mr__mpi_tell_launcher();
 }
 
 static const mr__comm_ops mpi_ops = {
@@ -579,49 +552,16 @@ static const mr__comm_ops mpi_ops = {
 
 /* ---- the beginning ----------------------------------------------------------------------------------------------- */
 
-static mr_status check_mpi(mr__error *error)
+static mr_status begin(mr__error *error)
 {
     mr_status status = MR_OK;
-    char version[MPI_MAX_LIBRARY_VERSION_STRING] = "";
-    int size = 0, begun = 0;
-    MR_CHECK(!mr__fault(MR__FAULT_MPI_INIT) && MPI_Get_library_version(version, &size) == MPI_SUCCESS,
-             MR_NETWORK_FAILED, "could not start MPI");
-    MR_TRY(mr__launch_check_library(version, error));
-    MR_CHECK(MPI_Initialized(&begun) == MPI_SUCCESS && !begun, MR_BAD_USAGE,
-             "this program has begun MPI itself, and Millrace needs it for its own\n  hint: open the session before "
-             "MPI_Init is called, or run Millrace in a process of its own");
-done:
-    return status;
-}
-
-/* Children of this process must not hold its connection to the launcher open: its end would go unnoticed. */
-static void keep_launcher_from_children(void)
-{
-    uint64_t fd = 0;
-    const char *text = getenv("PMI_FD");
-    if (text != NULL && mr__parse_u64(text, &fd) == MR__PARSED && fd <= INT32_MAX)
-        fcntl((int)fd, F_SETFD, FD_CLOEXEC);
-}
-
-static mr_status begin_mpi(mr__error *error)
-{
-    mr_status status = MR_OK;
-    int level = 0, rank = 0, size = 0, known = 0, *tag_most = NULL;
-    MR_TRY(check_mpi(error));
-    /* MPICH ends the process when it cannot start: an error handler can only be set afterwards. Serialized and not
-     * funneled: the next comm may be another thread's. It costs no lock. */
-    MR_CHECK(MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, &level) == MPI_SUCCESS, MR_NETWORK_FAILED,
-             "could not start MPI");
+    mr__mpi_world world;
+    MR_TRY(mr__mpi_start(&world, error));
     the.begun = true;
-    the.threads = level >= MPI_THREAD_SERIALIZED;
-    MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
-    keep_launcher_from_children();
-    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-    MPI_Comm_size(MPI_COMM_WORLD, &size);
-    the.rank = (uint32_t)rank;
-    the.size = (uint32_t)size;
-    if (MPI_Comm_get_attr(MPI_COMM_WORLD, MPI_TAG_UB, &tag_most, &known) == MPI_SUCCESS && known)
-        the.generations = (uint32_t)*tag_most / MR__PATHS - 1;
+    the.threads = world.threads;
+    the.rank = world.rank;
+    the.size = world.size;
+    the.generations = world.tag_most > 0 ? world.tag_most / MR__PATHS - 1 : 0;
 done:
     return status;
 }
@@ -680,7 +620,7 @@ mr_status mr__comm_mpi_begin(mr__comm **comm, mr__error *error)
              "this process takes part in a job of several ranks already\n  hint: close that session first");
     MR_TRY(mr__launch_of_process(&launch, error));
     if (!the.begun)
-        MR_TRY(begin_mpi(error));
+        MR_TRY(begin(error));
     MR_CHECK(the.threads, MR_NETWORK_FAILED, "this MPICH was built without threads");
     MR_CHECK(the.size == launch.size, MR_NETWORK_FAILED,
              "%s started %u ranks, but MPICH found %u\n  hint: launcher and library must come from one MPICH",
