@@ -161,7 +161,7 @@ mr_status mr__map_task(mr__task *task, mr__worker *worker, mr__error *error)
         if (job->read.ahead)
             ask_ahead(job, task, s, &asked);
         if (job->app->input == MR_INPUT_FILES) {
-            if (begin == 0)         /* the task has the file that starts in it, as it has the record that starts in it */
+            if (begin == 0)         /* a file belongs to the task that it starts in, as a record does */
                 MR_TRY(map_file(job, lane, s, error));
         } else if (begin == 0 && end == source->size && source->size <= job->window) {
             mr_slice content;

@@ -13,8 +13,8 @@
  * A worker's share of what is left follows from its measured speed, so a device takes as much as it can use, and one
  * that would still be busy when all others are done takes nothing more; neither does one whose results cost the CPU
  * workers more than mapping themselves. Devices only map; while there are CPU workers, those do the rest.
- * Of rows devices take the last, CPU workers the first: so in each round the same blocks are a CPU worker's, which keeps
- * them in memory as columns.
+ * Of rows devices take the last, CPU workers the first: so in each round the same blocks are a CPU worker's, which
+ * keeps them in memory as columns.
  * What a device gives back (it was lost, or the task does not fit it) goes to whoever pulls next; a task that does not
  * fit devices, to a CPU worker.
  *

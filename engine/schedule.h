@@ -60,7 +60,8 @@ mr_status mr__schedule_init(mr__schedule *schedule, struct mr__job *job, uint32_
 void mr__schedule_fini(mr__schedule *schedule);
 /* Begins the map stage (again, for the next round). It lasts until its input was closed and is mapped. */
 void mr__schedule_begin(mr__schedule *schedule, uint64_t smallest, uint64_t largest);
-/* A range of the input to be mapped. Failure, nothing was added: MR_NO_MEMORY; MR_INTERNAL, some of it is left already. */
+/* A range of the input to be mapped. Failure, nothing was added: MR_NO_MEMORY; MR_INTERNAL, some of it is left
+ * already. */
 mr_status mr__schedule_add(mr__schedule *schedule, uint64_t begin, uint64_t end, mr__error *error);
 /* No range comes after those that were added. */
 void mr__schedule_close(mr__schedule *schedule);

@@ -91,8 +91,8 @@ mr_status mr__members_create(mr__courier *courier, uint32_t tag, const mr__membe
     made->living = mr__alloc_zero(1, bitmap_size(made));
     made->present = mr__alloc(bitmap_size(made));
     made->accounts = mr__alloc_zero(made->size, sizeof *made->accounts);
-    MR_CHECK(made->living != NULL && made->present != NULL && made->accounts != NULL, MR_NO_MEMORY, "no memory for %u members of a job",
-             made->size);
+    MR_CHECK(made->living != NULL && made->present != NULL && made->accounts != NULL, MR_NO_MEMORY,
+             "no memory for %u members of a job", made->size);
     memset(made->present, 0xff, bitmap_size(made));
     *members = made;
     made = NULL;

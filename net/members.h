@@ -41,8 +41,8 @@ void mr__members_destroy(mr__members *members);
 void mr__members_propose(mr__members *members);
 /* The courier's event: true if the message was the members'. */
 bool mr__members_message(mr__members *members, uint32_t from, uint32_t tag, const void *bytes, size_t size);
-/* Is the rank in the last view that was asked for? Whatever else a rank that is not says after that, although the courier
- * may still deliver some of it, is not to be heard: the account of this rank was given without it. */
+/* Is the rank in the last view that was asked for? Whatever else a rank that is not says after that, although the
+ * courier may still deliver some of it, is not to be heard: the account of this rank was given without it. */
 bool mr__members_has(const mr__members *members, uint32_t rank);
 /* The last view that was applied; 0: none yet. changing: a newer one was asked for. */
 uint64_t mr__members_view(const mr__members *members);

@@ -1,9 +1,9 @@
 /* combine_walk.c: the pairs of a combine buffer in the order of their buckets, all of them or those of a partition, and
  * the check of what combine_buffer.c promises.
  *
- * The buckets lie in the order of the hash, so a partition is a stretch of them. What was displaced from its last bucket
- * lies behind it, among pairs of the next partition: each home is looked at. Buckets come in sequence, but a long key
- * lies in the arena where it was met first, which is all over it; it is fetched before its bucket's turn. */
+ * The buckets lie in the order of the hash, so a partition is a stretch of them. What was displaced from its last
+ * bucket lies behind it, among pairs of the next partition: each home is looked at. Buckets come in sequence, but a
+ * long key lies in the arena where it was met first, which is all over it; it is fetched before its bucket's turn. */
 #include "bucket.h"
 #include "combine_buffer.h"
 

@@ -10,7 +10,8 @@ static mr_session session;
 static mr_app app = {.input = MR_INPUT_RANGE};
 static mr__job_device device;
 static mr__partition partition;
-static mr__job job = {.partition = &partition, .session = &session, .app = &app, .partitions = 1, .devices = {.item = &device}};
+static mr__job job = {.partition = &partition, .session = &session, .app = &app, .partitions = 1,
+                      .devices = {.item = &device}};
 static mr__worker cpu = {.ops = &mr__worker_cpu_ops, .index = 0}, accelerator = {.ops = &mr__worker_device_ops,
                                                                                 .index = DEVICE};
 

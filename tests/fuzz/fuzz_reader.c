@@ -1,8 +1,8 @@
 /* fuzz_reader.c: any file, read through any path in any steps, perhaps cut short on the way.
  *   input: [path and cut u8][window u8][start u8][soft end u8][keep u8 ...16][the file]
- * Holds: windows are in order and without a gap, with readable padding; the walk ends; a walk that ends well showed what
- * the file held; a file that was cut short is an error with a sentence and never a signal. Before that error, what was
- * cut off may read as zeros, and nothing else. */
+ * Holds: windows are in order and without a gap, with readable padding; the walk ends; a walk that ends well showed
+ * what the file held; a file that was cut short is an error with a sentence and never a signal. Before that error, what
+ * was cut off may read as zeros, and nothing else. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

@@ -1,5 +1,5 @@
-/* test_members.c: ranks die at the worst moments, and the survivors agree. Oracle: who was killed is known, and each plan
- * says whom it was made of. */
+/* test_members.c: ranks die at the worst moments, and the survivors agree. Oracle: who was killed is known, and each
+ * plan says whom it was made of. */
 #include "cmocka_all.h"
 
 #include <stdatomic.h>
@@ -292,10 +292,10 @@ static void test_survivors_agree_whoever_dies_and_when(void **state)
         const uint32_t size = 2 + (uint32_t)rand_r(&random) % (MOST - 1);
         crowd->fate_count = 1 + (uint32_t)rand_r(&random) % (size - 1);
         for (uint32_t i = 0; i < crowd->fate_count; i++)
-            crowd->fates[i] = (struct fate){(enum moment)((uint32_t)rand_r(&random) % MOMENTS), (uint32_t)rand_r(&random) % size,
-                                     (uint32_t)rand_r(&random) % 3,
-                                     rand_r(&random) % 2 != 0 ? MOST : (uint32_t)rand_r(&random) % size,
-                                     rand_r(&random) % 4 != 0 ? MESH_UNREACHABLE : MESH_SILENT};
+            crowd->fates[i] = (struct fate){(enum moment)((uint32_t)rand_r(&random) % MOMENTS),
+                                            (uint32_t)rand_r(&random) % size, (uint32_t)rand_r(&random) % 3,
+                                            rand_r(&random) % 2 != 0 ? MOST : (uint32_t)rand_r(&random) % size,
+                                            rand_r(&random) % 4 != 0 ? MESH_UNREACHABLE : MESH_SILENT};
         gather(crowd, size);
         wait_until_agreed(crowd, seed);
         disperse(crowd, seed);
