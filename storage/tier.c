@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "memory.h"
@@ -85,6 +86,26 @@ void mr__claim_drop(mr__tier *tier, mr__claim *claim)
     if (claim->path == NULL)
         return;
     mr__tier_remove_tree(tier, claim->path);
+    if (claim->lock >= 0)
+        close(claim->lock);
+    mr__free(claim->path);
+    *claim = (mr__claim){.lock = -1};
+}
+
+/* Nobody else holds the lock: the directory may go. The own lock is given up first, and only then is the whole one tried
+ * for. So who leaves last of several that leave at once finds no lock of the others and succeeds. A conversion would
+ * not do: on some file systems a failed one keeps the shared lock, and two that leave at once would stop each other. */
+static bool is_last(const mr__claim *claim)
+{
+    return claim->lock >= 0 && flock(claim->lock, LOCK_UN) == 0 && flock(claim->lock, LOCK_EX | LOCK_NB) == 0;
+}
+
+void mr__claim_leave(mr__tier *tier, mr__claim *claim)
+{
+    if (claim->path != NULL && is_last(claim)) {
+        mr__claim_drop(tier, claim);
+        return;
+    }
     if (claim->lock >= 0)
         close(claim->lock);
     mr__free(claim->path);

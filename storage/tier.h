@@ -31,12 +31,14 @@ typedef struct mr__entry {
     uint64_t size;
     mr__kind kind;              /* of what a link leads to; MR__OTHER if it leads nowhere */
     bool link;
+    uint64_t id;                /* from stat(): the same under whatever name; 0: the tier has no such number */
 } mr__entry;
 
 /* Returning false ends the listing. */
 typedef bool (*mr__visit)(const mr__entry *entry, void *context);
 
-/* A directory that no other process has, and that a later claim with the same prefix removes if its owner died. */
+/* A directory that no other process has, and that a later claim with the same prefix removes if its owner died. A shared
+ * one has several owners: it stays as long as one of them lives. */
 typedef struct mr__claim {
     char *path;                 /* inside the tier; mr__claim_drop() frees it */
     int lock;                   /* a descriptor whose lock ends with the process, or -1 */
@@ -56,6 +58,10 @@ typedef struct mr__tier_ops {
     int (*make_directory)(mr__tier *tier, const char *path);
     /* prefix: of the new directory's name; the rest is PID-RANDOM. */
     int (*claim)(mr__tier *tier, const char *parent, const char *prefix, mr__claim *claim);
+    /* From now on other processes may join the claim by its path. -ENOTSUP: nobody else sees this tier. */
+    int (*share)(mr__tier *tier, mr__claim *claim);
+    /* -ENOENT: it is not seen here, or its last owner has removed it. */
+    int (*join)(mr__tier *tier, const char *path, mr__claim *claim);
     /* NEW: -EEXIST if `to` exists. SWAP: both names exist and change places. */
     int (*rename)(mr__tier *tier, const char *from, const char *to, mr__rename how);
     int (*remove)(mr__tier *tier, const char *path);                        /* a file, a link, or an empty directory */
@@ -87,6 +93,8 @@ void mr__tier_refund(mr__tier *tier, uint64_t bytes);
 int mr__tier_remove_tree(mr__tier *tier, const char *path);
 /* Removes the claimed directory, if it is still there, and ends the claim. Takes a zeroed claim. */
 void mr__claim_drop(mr__tier *tier, mr__claim *claim);
+/* Ends the part that this process has in a shared claim; the last one to leave removes the directory. */
+void mr__claim_leave(mr__tier *tier, mr__claim *claim);
 
 /* "\n  hint: ..." for an errno that a user can do something about, else "". */
 const char *mr__errno_hint(int number);

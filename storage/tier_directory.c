@@ -10,7 +10,18 @@
  *     sweeper: open -> lock (held: leave it) -> remove
  * Why the last question: between mkdir and lock the directory looks dead. A sweeper that came in between has the lock,
  * or has removed the directory; the maker sees either and begins again, so that no maker works in a directory that is
- * gone. Rejected: looking whether the PID lives; PIDs are reused, and another container's are not seen. */
+ * gone. Rejected: looking whether the PID lives; PIDs are reused, and another container's are not seen.
+ *
+ * Shared claims. The owners hold a shared lock each, on the file CLAIM/lock: on a network file system a lock on a file
+ * reaches the other hosts, one on a directory does not.
+ *     share:   (the directory is locked) -> make the file -> lock it, shared -> unlock the directory
+ *     join:    open the file -> lock it, shared -> does it still have its name?  no: it is gone
+ *     leave:   unlock -> lock -> remove (tier.c says why in this order)
+ *     sweeper: lock the directory -> lock the file, if there is one (held: leave it) -> remove
+ * C1  At every moment from mkdir on, the directory or the file is locked by a living owner: share() overlaps the two.
+ * C2  Who removes holds the whole lock of the file, so no owner lives; who joins after that finds no name, or a file that
+ *     has lost its name. The exception is who has committed what the claim was for: the others find it gone.
+ * C3  Where the file system has no locks nobody removes a shared claim but who committed. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -34,6 +45,8 @@ typedef struct directory_tier {
 } directory_tier;
 
 enum { CLAIM_ATTEMPTS = 100 };
+
+static const char LOCK_FILE[] = "lock";
 
 static int root_of(const mr__tier *tier)
 {
@@ -88,7 +101,8 @@ static int directory_stat(mr__tier *tier, const char *path, mr__entry *entry)
         return -EIO;
     if (fstatat(root_of(tier), inside(path), &found, 0) != 0)
         return -errno;
-    *entry = (mr__entry){.name = path, .size = (uint64_t)found.st_size, .kind = kind_of(found.st_mode)};
+    *entry = (mr__entry){
+        .name = path, .size = (uint64_t)found.st_size, .kind = kind_of(found.st_mode), .id = found.st_ino};
     return 0;
 }
 
@@ -204,18 +218,28 @@ static int64_t directory_free_bytes(mr__tier *tier, const char *path)
 
 /* ---- claims ------------------------------------------------------------------------------------------------------ */
 
-static int lock_directory(int root, const char *path, int *lock)
+static int open_locked(int root, const char *path, int flags, int operation, int *lock)
 {
-    const int fd = openat(root, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    const int fd = openat(root, path, flags | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return -errno;
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    if (flock(fd, operation | LOCK_NB) != 0) {
         const int number = errno;
         close(fd);
         return -number;
     }
     *lock = fd;
     return 0;
+}
+
+static int lock_directory(int root, const char *path, int *lock)
+{
+    return open_locked(root, path, O_RDONLY | O_DIRECTORY, LOCK_EX, lock);
+}
+
+static bool no_locks_here(int result)
+{
+    return result == -ENOLCK || result == -ENOSYS || result == -ENOTSUP;
 }
 
 /* "PID-16 hexadecimal digits" */
@@ -242,20 +266,33 @@ static char *join(const char *parent, const char *front, const char *back)
     return path;
 }
 
+/* It belongs to this user, and nobody shares it: *file, if it is one that was shared, is locked now. */
+static bool is_dead(mr__tier *tier, const char *path, int directory, int *file)
+{
+    struct stat found;
+    if (fstat(directory, &found) != 0 || found.st_uid != geteuid())
+        return false;
+    char *name = join(path, LOCK_FILE, "");
+    const int result = name != NULL ? open_locked(root_of(tier), name, O_RDWR, LOCK_EX, file) : -ENOMEM;
+    mr__free(name);
+    return result == 0 || result == -ENOENT;
+}
+
 static bool sweep_one(const mr__entry *entry, void *context)
 {
     const struct sweep *sweep = context;
     const size_t front = strlen(sweep->prefix);
-    struct stat found;
-    int lock = -1;
+    int lock = -1, file = -1;
     if (entry->kind != MR__DIRECTORY || entry->link || strncmp(entry->name, sweep->prefix, front) != 0 ||
         !is_claim_suffix(entry->name + front))
         return true;
     char *path = join(sweep->parent, entry->name, "");
     if (path != NULL && lock_directory(root_of(sweep->tier), path, &lock) == 0) {
-        if (fstat(lock, &found) == 0 && found.st_uid == geteuid())
+        if (is_dead(sweep->tier, path, lock, &file))
             mr__tier_remove_tree(sweep->tier, path);
         close(lock);
+        if (file >= 0)
+            close(file);
     }
     mr__free(path);
     return true;
@@ -276,7 +313,7 @@ static int claim_once(mr__tier *tier, const char *parent, const char *prefix, mr
     int result = mr__fault(MR__FAULT_MKDIR) ? -EIO : mkdirat(root_of(tier), path, 0700) == 0 ? 0 : -errno;
     if (result == 0) {
         result = lock_directory(root_of(tier), path, &lock);
-        if (result == -ENOLCK || result == -ENOSYS || result == -ENOTSUP)
+        if (no_locks_here(result))
             result = 0;                         /* no locks here: nobody else can lock it either, so nobody sweeps it */
         if (lock >= 0 && (fstat(lock, &by_lock) != 0 || fstatat(root_of(tier), path, &by_name, 0) != 0 ||
                           by_lock.st_ino != by_name.st_ino))
@@ -310,6 +347,52 @@ static int directory_claim(mr__tier *tier, const char *parent, const char *prefi
     return result;
 }
 
+static int directory_share(mr__tier *tier, mr__claim *claim)
+{
+    int lock = -1;
+    char *name = join(claim->path, LOCK_FILE, "");
+    if (name == NULL)
+        return -ENOMEM;
+    int result = mr__fault(MR__FAULT_OPEN)
+                     ? -EIO
+                     : open_locked(root_of(tier), name, O_RDWR | O_CREAT | O_EXCL, LOCK_SH, &lock);
+    mr__free(name);
+    if (result != 0 && !no_locks_here(result))
+        return result;
+    if (claim->lock >= 0)
+        close(claim->lock);
+    claim->lock = lock;
+    return 0;
+}
+
+static int directory_join(mr__tier *tier, const char *path, mr__claim *claim)
+{
+    struct stat by_lock, by_name;
+    int lock = -1, result = 0;
+    char *name = join(path, LOCK_FILE, ""), *copy = mr__strdup(path);
+    if (name == NULL || copy == NULL)
+        result = -ENOMEM;
+    else if (mr__fault(MR__FAULT_OPEN))
+        result = -EIO;
+    else
+        result = open_locked(root_of(tier), name, O_RDWR, LOCK_SH, &lock);
+    if (result == -EWOULDBLOCK || (lock >= 0 && (fstat(lock, &by_lock) != 0 ||
+                                                 fstatat(root_of(tier), name, &by_name, 0) != 0 ||
+                                                 by_lock.st_ino != by_name.st_ino)))
+        result = -ENOENT;                       /* somebody removes it, or has */
+    else if (no_locks_here(result))
+        result = 0;
+    mr__free(name);
+    if (result == 0) {
+        *claim = (mr__claim){.path = copy, .lock = lock};
+        return 0;
+    }
+    if (lock >= 0)
+        close(lock);
+    mr__free(copy);
+    return result;
+}
+
 /* ---- the two tiers of this kind ---------------------------------------------------------------------------------- */
 
 static void directory_destroy(mr__tier *tier)
@@ -329,6 +412,8 @@ static const mr__tier_ops directory_ops = {
     .list = directory_list,
     .make_directory = directory_make_directory,
     .claim = directory_claim,
+    .share = directory_share,
+    .join = directory_join,
     .rename = directory_rename,
     .remove = directory_remove,
     .free_bytes = directory_free_bytes,

@@ -224,6 +224,16 @@ static int memory_claim(mr__tier *tier, const char *parent, const char *prefix, 
     return result;
 }
 
+static int memory_share(mr__tier *tier, mr__claim *claim)
+{
+    return -ENOTSUP;
+}
+
+static int memory_join(mr__tier *tier, const char *path, mr__claim *claim)
+{
+    return -ENOTSUP;
+}
+
 /* `path` for item once the directory `from` is called `to`; NULL when memory ran out. */
 static node *renamed(const node *item, size_t from, const char *to, size_t length)
 {
@@ -337,6 +347,8 @@ static const mr__tier_ops memory_ops = {
     .list = memory_list,
     .make_directory = memory_make_directory,
     .claim = memory_claim,
+    .share = memory_share,
+    .join = memory_join,
     .rename = memory_rename,
     .remove = memory_remove,
     .free_bytes = memory_free_bytes,
