@@ -15,11 +15,13 @@
  *     removes a home directory.
  *
  * Why `result` is a directory of its own: the claim is private (0700), the result has the permissions that the user's
- * umask gives. */
-#include "output.h"
+ * umask gives.
+ *
+ * A shared output differs in where its parts are written and in how it is committed: output_shared.c. */
+#include "output_parts.h"
 
 #include <errno.h>
-#include <pthread.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,20 +32,10 @@
 enum { BUFFER = 1 << 20 };      /* of 512 KiB, one write at a time: 1.4 GB/s where a disk takes 2.1 */
 
 /* Two buffers and a ring, used by one part after the other. */
-typedef struct desk {
-    struct desk *next;
+typedef struct mr__desk {
+    struct mr__desk *next;
     mr__appender out;
 } desk;
-
-struct mr__output {
-    mr__tier *tier;
-    bool force, sync;
-    char *name;                 /* as the user wrote it */
-    char *target, *parent, *result;     /* paths inside the tier */
-    mr__claim claim;
-    pthread_mutex_t mutex;
-    desk *idle;                 /* guarded by mutex */
-};
 
 struct mr__part {
     mr__output *output;
@@ -61,8 +53,7 @@ static bool looks_like_a_result(const mr__entry *entry, void *context)
     return *result;
 }
 
-/* O1 and O3, as far as they can be said now. */
-static mr_status check_target(const mr__output *output, mr__error *error)
+mr_status mr__output_check_target(const mr__output *output, mr__error *error)
 {
     mr_status status = MR_OK;
     mr__tier *tier = output->tier;
@@ -87,26 +78,28 @@ done:
     return status;
 }
 
-static char *format_path(const char *format, const char *first, const char *second)
+char *mr__output_path(const char *format, ...)
 {
-    const size_t size = strlen(first) + strlen(second) + strlen(format);
-    char *path = mr__alloc(size);
+    va_list arguments;
+    va_start(arguments, format);
+    const int length = vsnprintf(NULL, 0, format, arguments);
+    va_end(arguments);
+    char *path = length >= 0 ? mr__alloc((size_t)length + 1) : NULL;
+    va_start(arguments, format);
     if (path != NULL)
-        snprintf(path, size, format, first, second);
+        vsnprintf(path, (size_t)length + 1, format, arguments);
+    va_end(arguments);
     return path;
 }
 
-static mr_status claim_place(mr__output *output, mr__error *error)
+mr_status mr__output_claim(mr__output *output, mr__error *error)
 {
     mr_status status = MR_OK;
     mr__tier *tier = output->tier;
     mr__entry entry;
-    char *slash = strrchr(output->target, '/');
-    const char *last = slash != NULL ? slash + 1 : output->target;
-    char *prefix = format_path(".%s.millrace-%s", last, "");
-    output->parent = mr__strdup(output->target);
-    MR_CHECK(prefix != NULL && output->parent != NULL, MR_NO_MEMORY, "no memory for output %s", output->name);
-    output->parent[slash == NULL ? 0 : slash == output->target ? 1 : slash - output->target] = '\0';
+    const char *slash = strrchr(output->target, '/');
+    char *prefix = mr__output_path(".%s.millrace-", slash != NULL ? slash + 1 : output->target);
+    MR_CHECK(prefix != NULL, MR_NO_MEMORY, "no memory for output %s", output->name);
     const int found = tier->ops->stat(tier, output->parent, &entry);
     MR_CHECK(found == 0 && entry.kind == MR__DIRECTORY, MR_BAD_USAGE,
              "could not make output %s: %s\n  hint: make the directory above it first", output->name,
@@ -114,7 +107,7 @@ static mr_status claim_place(mr__output *output, mr__error *error)
     const int claimed = tier->ops->claim(tier, output->parent, prefix, &output->claim);
     MR_CHECK(claimed == 0, mr__status_of_errno(-claimed, MR_IO_FAILED), "could not make output %s: %s%s", output->name,
              strerror(-claimed), mr__errno_hint(claimed));
-    output->result = format_path("%s/%s", output->claim.path, "result");
+    output->result = mr__output_path("%s/result", output->claim.path);
     MR_CHECK(output->result != NULL, MR_NO_MEMORY, "no memory for output %s", output->name);
     const int made = tier->ops->make_directory(tier, output->result);
     MR_CHECK(made == 0, mr__status_of_errno(-made, MR_IO_FAILED), "could not make output %s: %s%s", output->name,
@@ -124,8 +117,8 @@ done:
     return status;
 }
 
-mr_status mr__output_open(const mr__namespace *names, const char *path, bool force, mr__output **output,
-                          mr__error *error)
+mr_status mr__output_create(const mr__namespace *names, const char *path, bool force, mr__output **output,
+                            mr__error *error)
 {
     mr_status status = MR_OK;
     const char *inside, *wanted = getenv("MILLRACE_SYNC");
@@ -145,8 +138,24 @@ mr_status mr__output_open(const mr__namespace *names, const char *path, bool for
     const char *slash = strrchr(made->target, '/'), *last = slash != NULL ? slash + 1 : made->target;
     MR_CHECK(*last != '\0' && strcmp(last, ".") != 0 && strcmp(last, "..") != 0, MR_BAD_USAGE,
              "\"%s\" cannot be an output\n  hint: name a directory that is to be made", path);
-    MR_TRY(check_target(made, error));
-    MR_TRY(claim_place(made, error));
+    made->parent = mr__strdup(made->target);
+    MR_CHECK(made->parent != NULL, MR_NO_MEMORY, "no memory for output %s", path);
+    made->parent[slash == NULL ? 0 : slash == made->target ? 1 : slash - made->target] = '\0';
+    *output = made;
+    made = NULL;
+done:
+    mr__output_close(made);
+    return status;
+}
+
+mr_status mr__output_open(const mr__namespace *names, const char *path, bool force, mr__output **output,
+                          mr__error *error)
+{
+    mr_status status = MR_OK;
+    mr__output *made = NULL;
+    MR_TRY(mr__output_create(names, path, force, &made, error));
+    MR_TRY(mr__output_check_target(made, error));
+    MR_TRY(mr__output_claim(made, error));
     *output = made;
     made = NULL;
 done:
@@ -158,7 +167,10 @@ void mr__output_close(mr__output *output)
 {
     if (output == NULL)
         return;
-    mr__claim_drop(output->tier, &output->claim);
+    if (output->attempts != NULL)
+        mr__claim_leave(output->tier, &output->claim);
+    else
+        mr__claim_drop(output->tier, &output->claim);
     for (desk *one = output->idle, *next; one != NULL; one = next) {
         next = one->next;
         mr__appender_fini(&one->out);
@@ -169,6 +181,7 @@ void mr__output_close(mr__output *output)
     mr__free(output->target);
     mr__free(output->parent);
     mr__free(output->result);
+    mr__free(output->attempts);
     mr__free(output);
 }
 
@@ -199,11 +212,31 @@ static void give_desk_back(mr__output *output, desk *one)
     pthread_mutex_unlock(&output->mutex);
 }
 
+/* Where a part is while it is written. */
 static char *part_path(const mr__output *output, uint32_t index)
 {
-    char name[24];
-    snprintf(name, sizeof name, "part-%05u", index);
-    return format_path("%s/%s", output->result, name);
+    if (output->attempts != NULL)
+        return mr__output_path("%s/open-%05u.%u", output->attempts, index, output->rank);
+    return mr__output_path("%s/part-%05u", output->result, index);
+}
+
+/* A part that is whole gets the name under which a commit looks for it. */
+static mr_status keep_part(const mr__output *output, uint32_t index, mr__error *error)
+{
+    mr_status status = MR_OK;
+    mr__tier *tier = output->tier;
+    char *from = part_path(output, index);
+    char *to = mr__output_path("%s/part-%05u.%u", output->attempts, index, output->rank);
+    MR_CHECK(from != NULL && to != NULL, MR_NO_MEMORY, "no memory for part %u of output %s", index, output->name);
+    const int result = tier->ops->rename(tier, from, to, MR__RENAME_NEW);
+    MR_CHECK(result == 0, mr__status_of_errno(-result, MR_IO_FAILED), "could not keep part %u of output %s: %s%s",
+             index, output->name, strerror(-result), mr__errno_hint(result));
+done:
+    if (status != MR_OK && from != NULL)
+        tier->ops->remove(tier, from);
+    mr__free(from);
+    mr__free(to);
+    return status;
 }
 
 mr_status mr__output_part(mr__output *output, uint32_t index, mr__part **part, mr__error *error)
@@ -270,17 +303,23 @@ static void end_part(mr__part *part)
 mr_status mr__part_close(mr__part *part, uint64_t *bytes, mr__error *error)
 {
     mr_status status = MR_OK;
+    mr__output *output = part->output;
+    const uint32_t index = part->index;
+    uint64_t size = 0;
     mr__appender_finish(&part->desk->out);
     MR_TRY(check_part(part, error));
-    if (part->output->sync) {
+    if (output->sync) {
         const int synced = part->file.tier->ops->sync(&part->file);
         MR_CHECK(synced == 0, mr__status_of_errno(-synced, MR_IO_FAILED), "could not write part %u of output %s: %s%s",
-                 part->index, part->output->name, strerror(-synced), mr__errno_hint(synced));
+                 index, output->name, strerror(-synced), mr__errno_hint(synced));
     }
-    if (bytes != NULL)
-        *bytes = mr__appender_offset(&part->desk->out);
+    size = mr__appender_offset(&part->desk->out);
 done:
     end_part(part);
+    if (status == MR_OK && output->attempts != NULL)
+        status = keep_part(output, index, error);
+    if (status == MR_OK && bytes != NULL)
+        *bytes = size;
     return status;
 }
 
@@ -299,8 +338,7 @@ void mr__part_abort(mr__part *part)
 
 /* ---- commit ------------------------------------------------------------------------------------------------------ */
 
-/* The names in a directory of the host; other tiers keep theirs as they keep bytes. */
-static int sync_names(mr__output *output, const char *path)
+int mr__output_sync_names(mr__output *output, const char *path)
 {
     mr__tier *tier = output->tier;
     mr__file directory;
@@ -312,32 +350,29 @@ static int sync_names(mr__output *output, const char *path)
     return result;
 }
 
-static mr_status mark_success(mr__output *output, mr__error *error)
+int mr__output_mark(mr__output *output, const char *directory)
 {
-    mr_status status = MR_OK;
     mr__tier *tier = output->tier;
     mr__file file = {.fd = -1};
-    char *path = format_path("%s/%s", output->result, "_SUCCESS");
-    MR_CHECK(path != NULL, MR_NO_MEMORY, "no memory to commit output %s", output->name);
-    int result = tier->ops->create(tier, path, &file);
+    char *path = mr__output_path("%s/_SUCCESS", directory);
+    int result = path != NULL ? tier->ops->create(tier, path, &file) : -ENOMEM;
     if (result == 0 && output->sync)
         result = tier->ops->sync(&file);
+    if (result == -EEXIST)
+        result = 0;
     if (result == 0 && output->sync)
-        result = sync_names(output, output->result);
-    MR_CHECK(result == 0, mr__status_of_errno(-result, MR_IO_FAILED), "could not commit output %s: %s%s", output->name,
-             strerror(-result), mr__errno_hint(result));
-done:
+        result = mr__output_sync_names(output, directory);
     if (file.tier != NULL)
         tier->ops->close(&file);
     mr__free(path);
-    return status;
+    return result;
 }
 
 /* O2 on a file system that cannot exchange names. */
 static int replace_in_two_steps(mr__output *output)
 {
     mr__tier *tier = output->tier;
-    char *aside = format_path("%s/%s", output->claim.path, "replaced");
+    char *aside = mr__output_path("%s/replaced", output->claim.path);
     int result = aside != NULL ? tier->ops->rename(tier, output->target, aside, MR__RENAME_NEW) : -ENOMEM;
     if (result == 0) {
         result = tier->ops->rename(tier, output->result, output->target, MR__RENAME_NEW);
@@ -358,21 +393,31 @@ static int make_visible(mr__output *output)
     return result == -ENOTSUP ? replace_in_two_steps(output) : result;
 }
 
-mr_status mr__output_commit(mr__output *output, mr__error *error)
+mr_status mr__output_say(const mr__output *output, int result, mr__error *error)
 {
     mr_status status = MR_OK;
-    MR_TRY(check_target(output, error));
-    MR_TRY(mark_success(output, error));
-    const int result = make_visible(output);
     MR_CHECK(result != -EEXIST, MR_EXISTS,
              "output %s was made by somebody else while the job ran\n  hint: choose another "
              "name, or replace it with --force",
              output->name);
+    MR_CHECK(result != -ENOMEM, MR_NO_MEMORY, "no memory to commit output %s", output->name);
     MR_CHECK(result == 0, mr__status_of_errno(-result, MR_IO_FAILED), "could not commit output %s: %s%s", output->name,
              strerror(-result), mr__errno_hint(result));
+done:
+    return status;
+}
+
+mr_status mr__output_commit(mr__output *output, mr__error *error)
+{
+    mr_status status = MR_OK;
+    MR_TRY(mr__output_check_target(output, error));
+    int result = mr__output_mark(output, output->result);
+    if (result == 0)
+        result = make_visible(output);
+    MR_TRY(mr__output_say(output, result, error));
     mr__claim_drop(output->tier, &output->claim);
     if (output->sync)
-        sync_names(output, output->parent);     /* visible already: a failure here is no failure of the job */
+        mr__output_sync_names(output, output->parent);      /* visible already: a failure here fails no job */
 done:
     return status;
 }

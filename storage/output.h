@@ -2,9 +2,12 @@
  * Promise   Parts are written below a temporary name beside the target; commit adds _SUCCESS and renames. Before
  *           commit, and after a failure or a crash, nothing has the target's name (or, with force, the old result still
  *           has it). What a killed process left beside the same target is removed by the next open.
+ *           A shared output is written by many ranks of one job, each with an output of its own on the same place; any
+ *           of them may commit, whatever happened to the others. The result is what one commit named, as a whole.
  * Threads   A part belongs to one thread at a time; parts of one output may be written by many threads.
  * Failure   MR_EXISTS (the target exists and force is off, or what exists is no result; checked at open and again at
- *           commit), MR_NO_SPACE, MR_IO_FAILED, MR_BAD_USAGE (the parent does not exist), with the path and what to do.
+ *           commit), MR_NO_SPACE, MR_IO_FAILED, MR_BAD_USAGE (the parent does not exist; a shared output on a tier that
+ *           only one process sees), MR_BAD_INPUT (join: this rank does not see the place), with path and what to do.
  * Crash     What a process crash leaves is never taken for a result. A power failure right after commit may lose the
  *           last bytes of parts, unless MILLRACE_SYNC=1 asks for fsync before the rename (docs/storage.md). */
 #ifndef MR__OUTPUT_H
@@ -36,7 +39,35 @@ mr_status mr__part_close(mr__part *part, uint64_t *bytes, mr__error *error);
 void mr__part_abort(mr__part *part);
 /* All parts are closed by then. */
 mr_status mr__output_commit(mr__output *output, mr__error *error);
-/* Removes what is not committed. Takes NULL; after commit only frees. */
+/* Removes what is not committed; of a shared output only when no other rank has it open. Takes NULL; after commit only
+ * frees. */
 void mr__output_close(mr__output *output);
+
+/* ---- one output of many ranks ------------------------------------------------------------------------------------ */
+
+/* Which rank's writing of a part counts. */
+typedef struct mr__attempt {
+    uint32_t part, rank;
+} mr__attempt;
+
+/* As open(), but other ranks may join. Parts are written under names that carry `rank`, so each rank may write each
+ * part: once, or again after mr__part_abort(). */
+mr_status mr__output_open_shared(const mr__namespace *names, const char *path, bool force, uint32_t rank,
+                                 mr__output **output, mr__error *error);
+/* What join() needs of it: a path inside the tier, valid until commit or close. */
+const char *mr__output_place(const mr__output *output);
+/* On another rank: the same path, and the opener's place. The opener may be gone by then, but not everybody. */
+mr_status mr__output_join(const mr__namespace *names, const char *path, bool force, const char *place, uint32_t rank,
+                          mr__output **output, mr__error *error);
+/* attempts: each part once, all of them closed. Whoever opened or joined may call, at the same time as others, and
+ * again after a failure or another rank's death. The attempts of the first call that came far enough to write its list
+ * down are the result, also if a later call names others. *before: it was committed already, or another rank did so
+ * meanwhile. */
+mr_status mr__output_commit_shared(mr__output *output, const mr__attempt *attempts, size_t count, bool *before,
+                                   mr__error *error);
+/* Has some rank committed it? One stat; a network file system may know it late. Only for shared outputs. */
+bool mr__output_is_committed(const mr__output *output);
+/* The rules S1 and S3 (output_shared.c), by what lies in the place now. Not while another rank commits. */
+mr_status mr__output_check(const mr__output *output, mr__error *error);
 
 #endif

@@ -92,9 +92,9 @@ void mr__claim_drop(mr__tier *tier, mr__claim *claim)
     *claim = (mr__claim){.lock = -1};
 }
 
-/* Nobody else holds the lock: the directory may go. The own lock is given up first, and only then is the whole one tried
- * for. So who leaves last of several that leave at once finds no lock of the others and succeeds. A conversion would
- * not do: on some file systems a failed one keeps the shared lock, and two that leave at once would stop each other. */
+/* Nobody else holds the lock: the directory may go. The own lock is given up first, and only then is the whole one
+ * tried for. So of several that leave at once the last one to try finds no lock, or that of one who removes. A
+ * conversion would not do: on NFS a failed one keeps the shared lock, and two that leave at once stop each other. */
 static bool is_last(const mr__claim *claim)
 {
     return claim->lock >= 0 && flock(claim->lock, LOCK_UN) == 0 && flock(claim->lock, LOCK_EX | LOCK_NB) == 0;

@@ -37,8 +37,8 @@ typedef struct mr__entry {
 /* Returning false ends the listing. */
 typedef bool (*mr__visit)(const mr__entry *entry, void *context);
 
-/* A directory that no other process has, and that a later claim with the same prefix removes if its owner died. A shared
- * one has several owners: it stays as long as one of them lives. */
+/* A directory that no other process has, and that a later claim with the same prefix removes if its owner died. A
+ * shared one has several owners: it stays as long as one of them lives. */
 typedef struct mr__claim {
     char *path;                 /* inside the tier; mr__claim_drop() frees it */
     int lock;                   /* a descriptor whose lock ends with the process, or -1 */

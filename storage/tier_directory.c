@@ -19,8 +19,8 @@
  *     leave:   unlock -> lock -> remove (tier.c says why in this order)
  *     sweeper: lock the directory -> lock the file, if there is one (held: leave it) -> remove
  * C1  At every moment from mkdir on, the directory or the file is locked by a living owner: share() overlaps the two.
- * C2  Who removes holds the whole lock of the file, so no owner lives; who joins after that finds no name, or a file that
- *     has lost its name. The exception is who has committed what the claim was for: the others find it gone.
+ * C2  Who removes holds the whole lock of the file, so no owner lives; who joins after that finds no name, or a file
+ *     that has lost its name. The exception is who has committed what the claim was for: the others find it gone.
  * C3  Where the file system has no locks nobody removes a shared claim but who committed. */
 #include <dirent.h>
 #include <errno.h>
