@@ -1,0 +1,57 @@
+/* outbox.h: pairs that this rank mapped, on their way to the ranks that own their partitions.
+ * Promise   Whatever was put for a partition reaches its owner, whoever that is in the end, once: the whole of an epoch
+ *           or nothing of it. What left is kept, in memory or spilled, until the outbox is destroyed: it is sent again
+ *           when its partition gets another owner. Pairs of this rank's own partitions go straight to its exchange.
+ * Memory    No more than a window of bytes is under way to one owner (inbox.h). What is kept counts in the job's budget
+ *           as any chunk does; make_room() moves it to the spill.
+ * Owner     put takes the chunk, also when it fails. The job and the mail are borrowed.
+ * Threads   begin, put, close, make_room, kept, is_clear: any (a mutex, once per chunk). assign, message: the courier's
+ *           thread. What carrier.c calls (outbox_parts.h): its thread. check: any.
+ * Failure   MR_NO_MEMORY; MR_IO_FAILED, MR_NO_SPACE of the spill; MR_NETWORK_FAILED for a message that cannot be true,
+ *           with the rank. After a failure of put, close, assign or make_room the job cannot go on: fail it. */
+#ifndef MR__OUTBOX_H
+#define MR__OUTBOX_H
+
+#include "chunk.h"
+#include "cover.h"
+#include "ledger.h"
+#include "mail.h"
+#include "spill.h"
+
+struct mr__job;
+
+typedef struct mr__outbox mr__outbox;
+
+/* Until the first assign nothing is sent, and what is put is kept. */
+mr_status mr__outbox_create(struct mr__job *job, const mr__mail *mail, mr__outbox **outbox, mr__error *error);
+void mr__outbox_destroy(mr__outbox *outbox);        /* chunks go back to the pool; takes NULL */
+
+/* Lanes. A new epoch of this rank: its number. Until it is closed the outbox is not clear. */
+uint32_t mr__outbox_begin(mr__outbox *outbox);
+/* Pairs of an open epoch. If this rank owns their partition they go to job->exchange at once, and *waiting is what
+ * mr__exchange_give() says; else 0. */
+mr_status mr__outbox_put(mr__outbox *outbox, uint32_t epoch, mr__chunk *chunk, uint64_t *waiting, mr__error *error);
+/* All pairs of the epoch were put. input: what was mapped, for partitions [first, last); copied. Owners without a
+ * single pair are told, too: what they cover grows by the input. Nothing mapped: the epoch is forgotten. */
+mr_status mr__outbox_close(mr__outbox *outbox, uint32_t epoch, const mr__cover *input, uint32_t first, uint32_t last,
+                           mr__error *error);
+/* Spills kept chunks, first those that were sent, of `wanted` bytes or more, or all there are; when it returns any
+ * thread can read them. writer: the caller's. *freed: bytes of chunks given back to the pool. */
+mr_status mr__outbox_make_room(mr__outbox *outbox, mr__spill_writer *writer, uint64_t wanted, uint64_t *freed,
+                               mr__error *error);
+uint64_t mr__outbox_kept(const mr__outbox *outbox);         /* bytes in memory */
+
+/* Who owns which partitions from now on: groups of engine partitions in order, without gaps, all of them. For a group
+ * with another owner than before everything is sent again from the beginning. If that is this rank, everything goes to
+ * its exchange or to the extents of its partitions, and leaves the outbox. */
+mr_status mr__outbox_assign(mr__outbox *outbox, const mr__group *groups, size_t count, mr__error *error);
+/* MR__MAIL_CREDIT, MR__MAIL_CONFIRM. From a rank that owns nothing (any more) they are ignored. */
+mr_status mr__outbox_message(mr__outbox *outbox, uint32_t from, uint32_t kind, const void *bytes, size_t size,
+                             mr__error *error);
+/* No epoch is open, and every closed one was confirmed by the present owner of each of its groups. */
+bool mr__outbox_is_clear(const mr__outbox *outbox);
+
+/* O1..: see outbox.c; MR_INTERNAL with the one that is broken. */
+mr_status mr__outbox_check(const mr__outbox *outbox, mr__error *error);
+
+#endif
