@@ -248,6 +248,9 @@ mr_status mr__shuffle_need_room(void *lane, mr__error *error);
 mr_status mr__merge_task(mr__task *task, mr__worker *worker, mr__error *error);
 mr_status mr__flush_task(mr__task *task, mr__worker *worker, mr__error *error);
 mr_status mr__lane_spill_writer(mr__lane *lane, mr__spill_writer **writer, mr__error *error);
+/* Pairs of the partition that lie in the spill; its writer was flushed, or will be before the partition is reduced. Any
+ * thread. */
+mr_status mr__partition_note_extent(mr__partition *partition, const mr__extent *extent, mr__error *error);
 /* Adds the pairs in [at, end) to a table; *stopped: the first that it did not accept, or end. */
 void mr__partition_table_init(mr__job *job, mr__combine_buffer *table, uint64_t cap);
 mr_status mr__table_add(mr__combine_buffer *table, const uint8_t *at, const uint8_t *end, const uint8_t **stopped,

@@ -7,6 +7,7 @@
  * Owner     put takes the chunk, also when it fails. The job and the mail are borrowed.
  * Threads   begin, put, close, make_room, kept, is_clear: any (a mutex, once per chunk). assign, message: the courier's
  *           thread. What carrier.c calls (outbox_parts.h): its thread. check: any.
+ *           mail->clear() is called by whichever of these made the outbox clear.
  * Failure   MR_NO_MEMORY; MR_IO_FAILED, MR_NO_SPACE of the spill; MR_NETWORK_FAILED for a message that cannot be true,
  *           with the rank. After a failure of put, close, assign or make_room the job cannot go on: fail it. */
 #ifndef MR__OUTBOX_H
@@ -36,16 +37,16 @@ mr_status mr__outbox_put(mr__outbox *outbox, uint32_t epoch, mr__chunk *chunk, u
 mr_status mr__outbox_close(mr__outbox *outbox, uint32_t epoch, const mr__cover *input, uint32_t first, uint32_t last,
                            mr__error *error);
 /* Spills kept chunks, first those that were sent, of `wanted` bytes or more, or all there are; when it returns any
- * thread can read them. writer: the caller's. *freed: bytes of chunks given back to the pool. */
+ * thread can read them. writer: the caller's. *freed: their capacities. */
 mr_status mr__outbox_make_room(mr__outbox *outbox, mr__spill_writer *writer, uint64_t wanted, uint64_t *freed,
                                mr__error *error);
-uint64_t mr__outbox_kept(const mr__outbox *outbox);         /* bytes in memory */
+uint64_t mr__outbox_kept(const mr__outbox *outbox);         /* capacities of the chunks in memory */
 
 /* Who owns which partitions from now on: groups of engine partitions in order, without gaps, all of them. For a group
  * with another owner than before everything is sent again from the beginning. If that is this rank, everything goes to
  * its exchange or to the extents of its partitions, and leaves the outbox. */
 mr_status mr__outbox_assign(mr__outbox *outbox, const mr__group *groups, size_t count, mr__error *error);
-/* MR__MAIL_CREDIT, MR__MAIL_CONFIRM. From a rank that owns nothing (any more) they are ignored. */
+/* MR__MAIL_CREDIT, MR__MAIL_CONFIRM. What an owner of before confirms is ignored. */
 mr_status mr__outbox_message(mr__outbox *outbox, uint32_t from, uint32_t kind, const void *bytes, size_t size,
                              mr__error *error);
 /* No epoch is open, and every closed one was confirmed by the present owner of each of its groups. */

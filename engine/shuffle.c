@@ -63,7 +63,7 @@ mr_status mr__shuffle_full(void *context, mr__chunk *chunk, mr__error *error)
 
 /* ---- spilling ---------------------------------------------------------------------------------------------------- */
 
-static mr_status note_extent(mr__partition *partition, const mr__extent *extent, mr__error *error)
+mr_status mr__partition_note_extent(mr__partition *partition, const mr__extent *extent, mr__error *error)
 {
     mr_status status = MR_OK;
     pthread_mutex_lock(&partition->mutex);
@@ -91,7 +91,7 @@ static mr_status spill_chunks(mr__lane *lane, mr__chunk *chunks, mr__error *erro
         mr__chunk *chunk = chunks;
         mr__extent extent;
         MR_TRY(mr__spill_write(writer, chunk->data, chunk->size, chunk->pairs, &extent, error));
-        MR_TRY(note_extent(&job->partition[chunk->partition], &extent, error));
+        MR_TRY(mr__partition_note_extent(&job->partition[chunk->partition], &extent, error));
         chunks = chunk->next;
         mr__chunk_release(&job->pool, chunk);
     }

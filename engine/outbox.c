@@ -1,0 +1,432 @@
+/* outbox.c: what was put, by partition; what is to be sent, by flow (a group of partitions and its owner).
+ *
+ *   put --> item --+--> list of its partition          for ever: it may have to be sent again
+ *                  +--> queue of its flow              until it was sent (carrier)
+ *                  +--> residents: sent | not sent     while its chunk is in memory; make_room takes them from here
+ *
+ *   share = epoch x flow, until the owner confirms it:
+ *
+ *      OPEN --close--> CLOSED --last chunk sent--> DUE --END posted--> TOLD --CONFIRM--> gone
+ *
+ * An item is a chunk in memory or an extent of the spill. An END follows the last chunk of its share on the same path,
+ * so the owner has all of it when it hears how much it is, and holds few shares at a time. ENDs need no credit: the
+ * owner keeps a few numbers of each.
+ *
+ * assign (outbox_flows.c). A group with the same partitions and the same owner goes on as it is. Any other one begins
+ * anew: its queue is all items of its partitions, epoch by epoch, so that the owner can count one after the other; its
+ * shares are counted from the same items, and from the closed epochs that have no item in it. So what was confirmed by
+ * an owner that is lost needs no record: it is what the lists hold.
+ *
+ * Held items (outbox_carry.c). The carrier copies from an item, and make_room writes items, without the mutex. Meanwhile
+ * an item is `held`: it is in no list of residents, and nobody else releases its chunk or sends it. If assign moves its
+ * partition to this rank, the item `leaves`: who holds it delivers it. `leaving` counts these: the outbox is not clear
+ * before they are where they belong.
+ *
+ * Credits. under_way[r] counts the bytes posted to rank r that came back in no credit; for a lost rank they never do,
+ * so little more is posted to it before somebody else owns what it owned. A chunk that takes more than one message
+ * leaves in pieces: when the first was sent the others follow without credit, for the owner can give none before it has
+ * the whole.
+ *
+ * O1  Each item is in the list of its partition, of a partition of another rank; it has a chunk, or an extent.
+ * O2  A flow's queue has just the items of its partitions that were not sent, each once.
+ * O3  An item with a chunk that is not held is in one list of residents, the one that `sent` says. kept = the
+ *     capacities of all chunks, but those that leave.
+ * O4  A share counts the items of its epoch in its flow, and those of them that were not sent. What has no share and is
+ *     of a flow was confirmed.
+ * O5  unconfirmed = the shares of all flows. A flow of this rank has none, and no item.
+ * O6  A share is due just if it is closed, all its items were sent, and the owner was not told. */
+#include "outbox_parts.h"
+
+#include "memory.h"
+
+static bool is_clear(const mr__outbox *outbox)
+{
+    return outbox->open == 0 && outbox->unconfirmed == 0 && outbox->leaving == 0 &&
+           (outbox->flow_count > 0 || outbox->epoch_count == 0);
+}
+
+void mr__outbox_unlock(mr__outbox *outbox)
+{
+    const bool clear = is_clear(outbox), became = clear && !outbox->clear;
+    outbox->clear = clear;
+    pthread_mutex_unlock(&outbox->mutex);
+    if (became)
+        outbox->mail->clear(outbox->mail->context);
+}
+
+/* ---- made and unmade --------------------------------------------------------------------------------------------- */
+
+static void drop_epoch(mr__epoch *epoch)
+{
+    if (epoch == NULL)
+        return;
+    mr__cover_fini(&epoch->input);
+    mr__free(epoch);
+}
+
+mr_status mr__outbox_create(mr__job *job, const mr__mail *mail, mr__outbox **outbox, mr__error *error)
+{
+    mr_status status = MR_OK;
+    mr__outbox *made = mr__alloc_zero(1, sizeof *made);
+    MR_CHECK(made != NULL, MR_NO_MEMORY, "no memory for what goes to other ranks");
+    pthread_mutex_init(&made->mutex, NULL);
+    made->job = job;
+    made->mail = mail;
+    made->window = mr__carry_window(job, mail->ranks);
+    made->clear = true;
+    made->partition = mr__alloc_zero(job->partitions, sizeof *made->partition);
+    made->under_way = mr__alloc_zero(mail->ranks, sizeof *made->under_way);
+    MR_CHECK(made->partition != NULL && made->under_way != NULL, MR_NO_MEMORY,
+             "no memory for what goes to %u other ranks", mail->ranks - 1);
+    *outbox = made;
+    made = NULL;
+done:
+    mr__outbox_destroy(made);
+    return status;
+}
+
+void mr__outbox_destroy(mr__outbox *outbox)
+{
+    if (outbox == NULL)
+        return;
+    for (uint32_t p = 0; outbox->partition != NULL && p < outbox->job->partitions; p++)
+        for (mr__item *item = outbox->partition[p], *next; item != NULL; item = next) {
+            next = item->next;
+            mr__chunk_release(&outbox->job->pool, item->chunk);
+            mr__free(item);
+        }
+    for (size_t i = 0; i < outbox->flow_count; i++)
+        mr__flow_fini(&outbox->flows[i]);
+    for (size_t i = 0; i < outbox->epoch_count; i++)
+        drop_epoch(outbox->epochs[i]);
+    mr__free(outbox->flows);
+    mr__free(outbox->epochs);
+    mr__free(outbox->partition);
+    mr__free(outbox->under_way);
+    pthread_mutex_destroy(&outbox->mutex);
+    mr__free(outbox);
+}
+
+void mr__outbox_attach(mr__outbox *outbox, mr__carrier *carrier)
+{
+    pthread_mutex_lock(&outbox->mutex);
+    outbox->carrier = carrier;
+    pthread_mutex_unlock(&outbox->mutex);
+}
+
+/* ---- lanes ------------------------------------------------------------------------------------------------------- */
+
+uint32_t mr__outbox_begin(mr__outbox *outbox)
+{
+    pthread_mutex_lock(&outbox->mutex);
+    const uint32_t number = outbox->begun++;
+    outbox->open++;
+    mr__outbox_unlock(outbox);
+    return number;
+}
+
+static mr_status check_open(const mr__outbox *outbox, uint32_t number, mr__error *error)
+{
+    mr_status status = MR_OK;
+    MR_CHECK(number < outbox->begun && outbox->open > 0, MR_INTERNAL, "epoch %u of this rank is not open", number);
+done:
+    return status;
+}
+
+/* The chunk is the outbox's if this succeeds. */
+static mr_status keep(mr__outbox *outbox, mr__flow *flow, uint32_t number, mr__chunk *chunk, mr__error *error)
+{
+    mr_status status = MR_OK;
+    mr__share *share = NULL;
+    mr__item *item = mr__alloc_zero(1, sizeof *item);
+    MR_CHECK(item != NULL, MR_NO_MEMORY, "no memory for pairs of partition %u that go to another rank",
+             chunk->partition);
+    MR_TRY(check_open(outbox, number, error));
+    if (flow != NULL) {
+        const size_t before = flow->share_count;
+        MR_TRY(mr__flow_make_share(flow, number, &share, error));
+        outbox->unconfirmed += flow->share_count - before;
+        MR_CHECK(share->closed == NULL, MR_INTERNAL, "pairs of epoch %u, which was closed", number);
+        share->chunks++;
+        share->unsent++;
+        share->pairs += chunk->pairs;
+        mr__flow_queue(flow, item);
+    }
+    item->chunk = chunk;
+    item->epoch = number;
+    item->partition = chunk->partition;
+    item->pairs = chunk->pairs;
+    item->size = chunk->size;
+    item->next = outbox->partition[chunk->partition];
+    outbox->partition[chunk->partition] = item;
+    mr__outbox_enlist(outbox, item);
+    atomic_fetch_add_explicit(&outbox->kept, chunk->capacity, memory_order_relaxed);
+    item = NULL;
+done:
+    mr__free(item);
+    return status;
+}
+
+mr_status mr__outbox_put(mr__outbox *outbox, uint32_t epoch, mr__chunk *chunk, uint64_t *waiting, mr__error *error)
+{
+    mr_status status = MR_OK;
+    *waiting = 0;
+    if (chunk->size == 0) {
+        mr__chunk_release(&outbox->job->pool, chunk);
+        return MR_OK;
+    }
+    pthread_mutex_lock(&outbox->mutex);
+    mr__flow *flow = mr__outbox_flow(outbox, chunk->partition);
+    const bool own = mr__outbox_owns(outbox, flow);
+    if (!own) {
+        status = keep(outbox, flow, epoch, chunk, error);
+        mr__carrier_wake(outbox->carrier);
+    }
+    mr__outbox_unlock(outbox);
+    if (own)        /* for good: a living rank keeps what it owns */
+        *waiting = mr__exchange_give(outbox->job->exchange, chunk);
+    else if (status != MR_OK)
+        mr__chunk_release(&outbox->job->pool, chunk);
+    return status;
+}
+
+static mr_status new_epoch(uint32_t number, const mr__cover *input, uint32_t first, uint32_t last, mr__epoch **epoch,
+                           mr__error *error)
+{
+    mr_status status = MR_OK;
+    mr__epoch *made = mr__alloc_zero(1, sizeof *made);
+    MR_CHECK(made != NULL, MR_NO_MEMORY, "no memory to close an epoch");
+    *made = (mr__epoch){.number = number, .first = first, .last = last};
+    MR_CHECK(input->count <= (MR__MESSAGE_MOST - MR__END_HEAD) / MR__RANGE_SIZE, MR_INTERNAL,
+             "an epoch of %zu ranges of the input is too long for a message", input->count);
+    MR_TRY(mr__cover_copy(&made->input, input, error));
+    *epoch = made;
+    made = NULL;
+done:
+    drop_epoch(made);
+    return status;
+}
+
+/* epoch: the outbox's if this succeeds. */
+static mr_status add_epoch(mr__outbox *outbox, mr__epoch *epoch, mr__error *error)
+{
+    mr_status status = MR_OK;
+    if (outbox->epoch_count == outbox->epoch_room) {
+        const size_t room = outbox->epoch_room * 2 + 16;
+        mr__epoch **grown = mr__realloc(outbox->epochs, room * sizeof *grown);
+        MR_CHECK(grown != NULL, MR_NO_MEMORY, "no memory for %zu epochs", room);
+        outbox->epochs = grown;
+        outbox->epoch_room = room;
+    }
+    outbox->epochs[outbox->epoch_count++] = epoch;
+done:
+    return status;
+}
+
+static mr_status close_shares(mr__outbox *outbox, const mr__epoch *epoch, mr__error *error)
+{
+    mr_status status = MR_OK;
+    for (size_t i = 0; i < outbox->flow_count; i++) {
+        mr__flow *flow = &outbox->flows[i];
+        const size_t before = flow->share_count;
+        if (mr__outbox_owns(outbox, flow))
+            continue;
+        status = mr__flow_close(flow, epoch, error);
+        outbox->unconfirmed += flow->share_count - before;
+        MR_TRY(status);
+    }
+done:
+    return status;
+}
+
+static mr_status check_empty(const mr__outbox *outbox, uint32_t number, mr__error *error)
+{
+    mr_status status = MR_OK;
+    for (size_t i = 0; i < outbox->flow_count; i++)
+        MR_CHECK(mr__flow_share(&outbox->flows[i], number) == NULL, MR_INTERNAL, "epoch %u has pairs, and no input",
+                 number);
+done:
+    return status;
+}
+
+mr_status mr__outbox_close(mr__outbox *outbox, uint32_t number, const mr__cover *input, uint32_t first, uint32_t last,
+                           mr__error *error)
+{
+    mr_status status = MR_OK;
+    mr__epoch *epoch = NULL;
+    if (input->count > 0)
+        MR_TRY(new_epoch(number, input, first, last, &epoch, error));
+    pthread_mutex_lock(&outbox->mutex);
+    status = check_open(outbox, number, error);
+    if (status == MR_OK && epoch == NULL)
+        status = check_empty(outbox, number, error);
+    if (status == MR_OK && epoch != NULL) {
+        status = add_epoch(outbox, epoch, error);
+        if (status == MR_OK) {
+            status = close_shares(outbox, epoch, error);
+            epoch = NULL;
+        }
+    }
+    if (status == MR_OK)
+        outbox->open--;
+    mr__carrier_wake(outbox->carrier);
+    mr__outbox_unlock(outbox);
+done:
+    drop_epoch(epoch);
+    return status;
+}
+
+uint64_t mr__outbox_kept(const mr__outbox *outbox)
+{
+    return atomic_load_explicit(&outbox->kept, memory_order_relaxed);
+}
+
+bool mr__outbox_is_clear(const mr__outbox *outbox)
+{
+    pthread_mutex_t *mutex = (pthread_mutex_t *)&outbox->mutex;
+    pthread_mutex_lock(mutex);
+    const bool clear = is_clear(outbox);
+    pthread_mutex_unlock(mutex);
+    return clear;
+}
+
+/* ---- what owners say --------------------------------------------------------------------------------------------- */
+
+static mr_status take_credit(mr__outbox *outbox, uint32_t from, uint64_t bytes, mr__error *error)
+{
+    mr_status status = MR_OK;
+    MR_CHECK(bytes <= outbox->under_way[from], MR_NETWORK_FAILED,
+             "rank %u gives credit for %llu bytes, but only %llu went to it", from, (unsigned long long)bytes,
+             (unsigned long long)outbox->under_way[from]);
+    outbox->under_way[from] -= bytes;
+    mr__carrier_wake(outbox->carrier);
+done:
+    return status;
+}
+
+static mr_status take_confirmation(mr__outbox *outbox, uint32_t from, const mr__share_name *name, mr__error *error)
+{
+    mr_status status = MR_OK;
+    mr__flow *flow = mr__outbox_flow(outbox, name->first);
+    MR_CHECK(name->generation <= outbox->generation && name->first < name->last &&
+                 name->last <= outbox->job->partitions,
+             MR_NETWORK_FAILED, "rank %u confirms something that it was never sent", from);
+    if (flow == NULL || flow->owner != from || flow->generation != name->generation || flow->first != name->first ||
+        flow->last != name->last)
+        goto done;      /* it owns this no more */
+    const mr__share *share = mr__flow_share(flow, name->epoch);
+    MR_CHECK(share != NULL && share->told, MR_NETWORK_FAILED, "rank %u confirms epoch %u, of which it was not told",
+             from, name->epoch);
+    mr__flow_drop_share(flow, name->epoch);
+    outbox->unconfirmed--;
+done:
+    return status;
+}
+
+mr_status mr__outbox_message(mr__outbox *outbox, uint32_t from, uint32_t kind, const void *bytes, size_t size,
+                             mr__error *error)
+{
+    mr_status status = MR_OK;
+    const uint8_t *at = bytes;
+    const size_t expected = kind == MR__MAIL_CREDIT ? MR__CREDIT_SIZE : MR__CONFIRM_SIZE;
+    MR_CHECK(from < outbox->mail->ranks && (kind == MR__MAIL_CREDIT || kind == MR__MAIL_CONFIRM) && size == expected,
+             MR_NETWORK_FAILED, "a message of rank %u, kind %u, has %zu bytes", from, kind, size);
+    pthread_mutex_lock(&outbox->mutex);
+    if (kind == MR__MAIL_CREDIT) {
+        status = take_credit(outbox, from, mr__get64(&at), error);
+    } else {
+        const mr__share_name name = mr__get_name(&at);
+        status = take_confirmation(outbox, from, &name, error);
+    }
+    mr__outbox_unlock(outbox);
+done:
+    return status;
+}
+
+/* ---- check ------------------------------------------------------------------------------------------------------- */
+
+static mr_status check_items(const mr__outbox *outbox, mr__error *error)
+{
+    mr_status status = MR_OK;
+    uint64_t kept = 0, resident[2] = {0, 0};
+    for (uint32_t p = 0; p < outbox->job->partitions; p++) {
+        const mr__flow *flow = mr__outbox_flow(outbox, p);
+        MR_CHECK(outbox->partition[p] == NULL || !mr__outbox_owns(outbox, flow), MR_INTERNAL,
+                 "O1 broken: this rank owns partition %u, and keeps pairs for another", p);
+        for (const mr__item *item = outbox->partition[p]; item != NULL; item = item->next) {
+            MR_CHECK(item->partition == p && !item->leaves && (item->chunk != NULL || item->extent.size == item->size),
+                     MR_INTERNAL, "O1 broken: an item of partition %u", p);
+            kept += item->chunk != NULL ? item->chunk->capacity : 0;
+            resident[item->sent] += item->chunk != NULL && !item->held;
+        }
+    }
+    MR_CHECK(kept == mr__outbox_kept(outbox), MR_INTERNAL, "O3 broken: %llu bytes are kept, not %llu",
+             (unsigned long long)kept, (unsigned long long)mr__outbox_kept(outbox));
+    for (int sent = 0; sent < 2; sent++) {
+        for (const mr__item *item = outbox->residents[sent].oldest; item != NULL; item = item->newer, resident[sent]--)
+            MR_CHECK(item->chunk != NULL && !item->held && item->sent == sent && resident[sent] > 0, MR_INTERNAL,
+                     "O3 broken: a resident of partition %u", item->partition);
+        MR_CHECK(resident[sent] == 0, MR_INTERNAL, "O3 broken: residents are missing");
+    }
+done:
+    return status;
+}
+
+static mr_status check_share(const mr__outbox *outbox, const mr__flow *flow, const mr__share *share, mr__error *error)
+{
+    mr_status status = MR_OK;
+    uint64_t chunks = 0, pairs = 0, unsent = 0;
+    for (uint32_t p = flow->first; p < flow->last; p++)
+        for (const mr__item *item = outbox->partition[p]; item != NULL; item = item->next)
+            if (item->epoch == share->epoch) {
+                chunks++;
+                pairs += item->pairs;
+                unsent += !item->sent;
+            }
+    MR_CHECK(chunks == share->chunks && pairs == share->pairs && unsent == share->unsent, MR_INTERNAL,
+             "O4 broken: epoch %u in the group %u .. %u", share->epoch, flow->first, flow->last);
+    MR_CHECK(share->due == (share->closed != NULL && unsent == 0 && !share->told), MR_INTERNAL,
+             "O6 broken: epoch %u in the group %u .. %u", share->epoch, flow->first, flow->last);
+done:
+    return status;
+}
+
+static mr_status check_flow(const mr__outbox *outbox, const mr__flow *flow, mr__error *error)
+{
+    mr_status status = MR_OK;
+    uint64_t queued = 0;
+    for (uint32_t p = flow->first; p < flow->last; p++)
+        for (const mr__item *item = outbox->partition[p]; item != NULL; item = item->next) {
+            queued += !item->sent;
+            MR_CHECK(item->sent || mr__flow_share(flow, item->epoch) != NULL, MR_INTERNAL,
+                     "O4 broken: epoch %u has no share, and was not sent", item->epoch);
+        }
+    for (const mr__item *item = flow->queue; item != NULL; item = item->behind, queued--)
+        MR_CHECK(!item->sent && item->partition >= flow->first && item->partition < flow->last && queued > 0,
+                 MR_INTERNAL, "O2 broken: the queue of the group %u .. %u", flow->first, flow->last);
+    MR_CHECK(queued == 0, MR_INTERNAL, "O2 broken: the queue of the group %u .. %u is short", flow->first, flow->last);
+    for (size_t i = 0; i < flow->share_count; i++)
+        MR_TRY(check_share(outbox, flow, flow->shares[i], error));
+done:
+    return status;
+}
+
+mr_status mr__outbox_check(const mr__outbox *outbox, mr__error *error)
+{
+    mr_status status = MR_OK;
+    size_t shares = 0;
+    pthread_mutex_t *mutex = (pthread_mutex_t *)&outbox->mutex;
+    pthread_mutex_lock(mutex);
+    MR_TRY(check_items(outbox, error));
+    for (size_t i = 0; i < outbox->flow_count; i++) {
+        MR_TRY(check_flow(outbox, &outbox->flows[i], error));
+        MR_CHECK(outbox->flows[i].share_count == 0 || !mr__outbox_owns(outbox, &outbox->flows[i]), MR_INTERNAL,
+                 "O5 broken: this rank would send to itself");
+        shares += outbox->flows[i].share_count;
+    }
+    MR_CHECK(shares == outbox->unconfirmed, MR_INTERNAL, "O5 broken: %zu shares are not confirmed, not %zu", shares,
+             outbox->unconfirmed);
+done:
+    pthread_mutex_unlock(mutex);
+    return status;
+}
