@@ -59,6 +59,8 @@ const char *mr__output_place(const mr__output *output);
 /* On another rank: the same path, and the opener's place. The opener may be gone by then, but not everybody. */
 mr_status mr__output_join(const mr__namespace *names, const char *path, bool force, const char *place, uint32_t rank,
                           mr__output **output, mr__error *error);
+/* Opens what a rank wrote, for reading; the caller closes it through its tier. Before commit. MR_IO_FAILED. */
+mr_status mr__output_read_attempt(const mr__output *output, mr__attempt attempt, mr__file *file, mr__error *error);
 /* attempts: each part once, all of them closed. Whoever opened or joined may call, at the same time as others, and
  * again after a failure or another rank's death. The attempts of the first call that came far enough to write its list
  * down are the result, also if a later call names others. *before: it was committed already, or another rank did so

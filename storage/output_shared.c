@@ -337,6 +337,20 @@ static int take_over(mr__output *output, char **rung)
     return result == 0 ? look_at_rung(output, *rung) : result;
 }
 
+mr_status mr__output_read_attempt(const mr__output *output, mr__attempt attempt, mr__file *file, mr__error *error)
+{
+    mr_status status = MR_OK;
+    mr__tier *tier = output->tier;
+    char *path = mr__output_path("%s/part-%05u.%u", output->attempts, attempt.part, attempt.rank);
+    MR_CHECK(path != NULL, MR_NO_MEMORY, "no memory for output %s", output->name);
+    const int opened = tier->ops->open(tier, path, file);
+    MR_CHECK(opened == 0, MR_IO_FAILED, "could not read what rank %u wrote beside output %s: %s%s", attempt.rank,
+             output->name, strerror(-opened), mr__errno_hint(opened));
+done:
+    mr__free(path);
+    return status;
+}
+
 /* ---- move, mark, show -------------------------------------------------------------------------------------------- */
 
 static int move_one(mr__output *output, const char *rung, const mr__attempt *winner)
