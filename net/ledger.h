@@ -28,6 +28,13 @@ typedef struct mr__work {
     uint32_t first, last;       /* partitions [first, last) */
 } mr__work;
 
+typedef struct mr__works {      /* a list that grows; mr__free(list) */
+    mr__work *list;
+    size_t count, room;
+} mr__works;
+
+mr_status mr__works_push(mr__works *works, mr__work work, mr__error *error);
+
 typedef struct mr__group {
     uint32_t first, last;       /* partitions */
     uint32_t owner;

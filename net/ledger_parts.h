@@ -64,13 +64,6 @@ static inline bool mr__work_is_whole(const mr__ledger *ledger, const mr__work *w
 #define MR__ORDER(a, b) ((a) < (b) ? -1 : (a) > (b))
 #define MR__LLU(number) ((unsigned long long)(number))
 
-/* A list that grows. */
-typedef struct mr__works {
-    mr__work *list;
-    size_t count, room;
-} mr__works;
-
-mr_status mr__works_push(mr__works *works, mr__work work, mr__error *error);
 /* What is to do, in any order, no point of it twice, cut at the ledger's homes and put on shelves. Sorts `todo`. */
 mr_status mr__shelves_fill(const mr__ledger *ledger, mr__works *todo, mr__shelf made[MR__SHELVES], mr__error *error);
 void mr__shelves_fini(mr__shelf shelf[MR__SHELVES]);
