@@ -52,7 +52,9 @@ static mr_round round_of(mr__job *job, uint32_t index)
 {
     mr_round round = {.params = job->plan.params, .params_size = job->plan.params_size, .index = index,
                       .dense = job->dense_table, .dense_keys = job->plan.dense_keys, .width = job->dense_width};
-    for (uint32_t w = 0; w < job->worker_count; w++)
+    if (job->joint != NULL)
+        round.rows = mr__joint_rows(job->joint);
+    for (uint32_t w = 0; w < job->worker_count && job->joint == NULL; w++)
         round.rows += job->lanes[w].rows;
     return round;
 }

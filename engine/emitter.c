@@ -72,10 +72,16 @@ void mr__lane_fini(mr__lane *lane)
     mr__pages_free(lane->scratch, lane->scratch_size);
     mr__pages_free(lane->columns, lane->columns_size);
     mr__arena_fini(&lane->dense_blocks);
+    mr__cover_fini(&lane->epoch.input);
     mr__arena_fini(&lane->sample_arena);
     mr__free(lane->samples);
     mr__pages_free(lane->sort.refs, lane->sort.bytes);
     mr__pages_free(lane->resort.refs, lane->resort.bytes);
+}
+
+static bool is_wanted(const mr__lane *lane, uint32_t partition)
+{
+    return partition >= lane->epoch.first && partition < lane->epoch.last;
 }
 
 mr_status mr__lane_flush_combine(mr__lane *lane, mr__error *error)
@@ -87,8 +93,12 @@ mr_status mr__lane_flush_combine(mr__lane *lane, mr__error *error)
     mr__cell_cursor cursor = {0};
     mr__pair pair;
     while (mr__combine_buffer_next(&lane->combine, &cursor, &pair)) {
-        const uint64_t hash = mr__hash_key(pair.key, pair.key_size, job->layout.key_suffix);
-        MR_TRY(mr__array_append(&lane->array, mr__partition_of(hash, job->partition_bits), &pair, error));
+        const uint32_t partition =
+            job->by_range ? mr__range_partition(job, &pair)
+                          : mr__partition_of(mr__hash_key(pair.key, pair.key_size, job->layout.key_suffix),
+                                             job->partition_bits);
+        if (is_wanted(lane, partition))
+            MR_TRY(mr__array_append(&lane->array, partition, &pair, error));
     }
     mr__trace_span(job->trace, lane->index, "flush table", "shuffle", start, mr__now_ns(), "keys", keys);
 done:
@@ -108,7 +118,8 @@ static mr_status append_batch(mr__lane *lane, const uint8_t *values, uint32_t va
                                        ? mr__range_partition(job, &pair)
                                        : mr__partition_of(mr__hash_staged(staged, job->layout.key_suffix),
                                                           job->partition_bits);
-        MR_TRY(mr__array_append(&lane->array, partition, &pair, error));
+        if (is_wanted(lane, partition))
+            MR_TRY(mr__array_append(&lane->array, partition, &pair, error));
     }
 done:
     return status;
@@ -273,6 +284,10 @@ mr_status mr_emit_commit(mr_emitter *out)
         memcpy(chunk->data + i * pair, &key, sizeof key);
     }
     lane->pairs += chunk->pairs;
+    if (!is_wanted(lane, chunk->partition)) {
+        mr__chunk_release(&lane->job->pool, chunk);
+        goto done;
+    }
     MR_TRY(lane->array.full(lane->array.context, chunk, error));
 done:
     out->status = status;

@@ -261,7 +261,8 @@ static mr_status give_out_if(mr__inbox *inbox, uint32_t rank, hold *one, mr__err
     MR_TRY(mr__cover_add(&group->counted[rank], one->name.epoch, (uint64_t)one->name.epoch + 1, error));
     for (mr__chunk *chunk; (chunk = one->chunks) != NULL;) {
         one->chunks = chunk->next;
-        mr__exchange_give(job->exchange, chunk);
+        const uint32_t partition = chunk->partition;
+        mr__shuffle_waits(job, partition, mr__exchange_give(job->exchange, chunk));
     }
     for (size_t i = 0; i < one->spilled_count; i++)
         MR_TRY(mr__partition_note_extent(&job->partition[one->spilled[i].partition], &one->spilled[i].extent, error));

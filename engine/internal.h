@@ -22,6 +22,7 @@
 #include "combine_buffer.h"
 #include "devices.h"
 #include "exchange.h"
+#include "joint.h"
 #include "kernels.h"
 #include "output.h"
 #include "pair_sort.h"
@@ -56,6 +57,7 @@ struct mr_session {
     mr__tier *local;            /* /burst, the directory that the private burst directory is made in; or NULL */
     pthread_mutex_t burst_mutex;
     mr__loaded_app *apps;
+    mr__ranks *ranks;           /* NULL: this process is alone */
     _Atomic bool cancelled;
     bool error_set;
     bool spec_given;            /* the user said which workers */
@@ -65,6 +67,9 @@ struct mr_session {
     uint32_t device_lanes;      /* forced by MILLRACE_DEVICE_LANES=1|4|8|16; 0: measured */
 };
 
+/* From now on the session's jobs are those of many ranks. open, how: of the comm (courier.h). */
+mr_status mr__session_join(mr_session *session, mr__comm_open *open, void *how, const mr__courier_options *options,
+                           mr__error *error);
 /* Opens the session's burst directory at the first call. */
 mr_status mr__session_burst(mr_session *session, mr__burst **burst, mr__error *error);
 
@@ -120,6 +125,13 @@ typedef struct mr__lane {
         uint64_t first_key;
     } reserved;
     mr__arena dense_blocks;     /* f64 results of single blocks, until they are folded in order */
+    struct mr__lane_epoch {     /* one of many ranks: the tasks whose pairs left the lane since its last whole flush */
+        bool open;
+        uint32_t number;
+        uint32_t first, last;   /* partitions whose pairs are wanted; all on one rank */
+        mr__cover input;
+        uint64_t bytes;         /* of chunks that left */
+    } epoch;
     uint64_t pairs, rows;
     bool ready, sampling;
     uint64_t *fingerprint;      /* pairs are not kept but added to it (device_verify.c); NULL: as usual */
@@ -152,10 +164,13 @@ typedef struct mr__job {
     uint32_t dense_width;
     mr__pair_layout layout;         /* of shuffled pairs */
     mr__pair_layout result_layout;  /* of results: text after a reduce */
-    mr__order order;                /* by key, for grouping and range partitions */
+    mr__order order;                /* by key, for grouping */
+    bool keeps_keys;                /* pairs of one key meet again, to be combined or reduced */
+    mr__order range_order;          /* of range partitions; a key that is kept lies in one: values and suffix are cut */
     mr__order result_order;         /* of the sorted output */
     mr__combine_rule rule;
     uint32_t partitions, partition_bits, parts, reduce_tasks;
+    const uint32_t *reduce_list;    /* [reduce_tasks]: the parts (or partitions) to be reduced; NULL: all, in order */
     size_t window;
     mr_sort sort;
     uint64_t limit;
@@ -184,6 +199,8 @@ typedef struct mr__job {
     mr__lane *lanes;
     mr__comm *comm;
     mr__exchange *exchange;
+    uint32_t ranks;                 /* that do this job together */
+    mr__joint *joint;               /* NULL: this rank does it alone */
     mr__partition *partition;
     mr__spill *spill;               /* made when first needed */
     pthread_mutex_t spill_mutex;
@@ -216,12 +233,19 @@ mr_status mr__pinned_prepare(mr__job *job, mr__error *error);
 /* plan.c. Changes nothing but the job: mr_explain() plans too. */
 mr_status mr__job_plan(mr__job *job, mr__error *error);
 void mr__job_plan_fini(mr__job *job);
+/* What follows from the job's partitions and parts; before anything is made of them. */
+void mr__job_divide(mr__job *job);
 /* emitter.c */
 mr_status mr__lane_begin(mr__worker *worker, mr__error *error);
 void mr__lane_fini(mr__lane *lane);
 /* Gives back what mr_emit_reserve() handed out, if it was not committed. */
 void mr__emit_unreserve(mr__lane *lane);
 mr_status mr__lane_flush_combine(mr__lane *lane, mr__error *error);
+/* epoch.c: around each map task whose pairs the lane takes. begin: may close the epoch that is open. */
+mr_status mr__epoch_begin_task(mr__lane *lane, const mr__task *task, mr__error *error);
+mr_status mr__epoch_end_task(mr__lane *lane, const mr__task *task, mr__error *error);
+/* Empties the lane's buffers; what it mapped so far is an epoch of its own. */
+mr_status mr__epoch_close(mr__lane *lane, mr__error *error);
 /* Takes the first `count` pairs of the emitter's staging batch into the lane's buffers. values: NULL: each counts 1. */
 mr_status mr__lane_take(mr__lane *lane, const uint8_t *values, uint32_t value_size, uint32_t count, mr__error *error);
 /* map.c, map_rows.c */
@@ -247,6 +271,8 @@ mr_status mr__shuffle_full(void *lane, mr__chunk *chunk, mr__error *error);
 mr_status mr__shuffle_need_room(void *lane, mr__error *error);
 mr_status mr__merge_task(mr__task *task, mr__worker *worker, mr__error *error);
 mr_status mr__flush_task(mr__task *task, mr__worker *worker, mr__error *error);
+/* So much waits for a partition now: is it worth a merge while maps still run? */
+void mr__shuffle_waits(mr__job *job, uint32_t partition, uint64_t waiting);
 mr_status mr__lane_spill_writer(mr__lane *lane, mr__spill_writer **writer, mr__error *error);
 /* Pairs of the partition that lie in the spill; its writer was flushed, or will be before the partition is reduced. Any
  * thread. */
@@ -266,6 +292,8 @@ mr_status mr__dense_round(mr__job *job, uint32_t index, bool *again, mr__error *
 mr_status mr__dense_result(mr__job *job, mr__lane *lane, mr__error *error);
 /* job.c */
 mr_status mr__job_spill(mr__job *job, mr__error *error);
+/* Runs the stages of the schedule, until it ends. */
+mr_status mr__job_run_team(mr__job *job, mr__error *error);
 void mr__job_fini(mr__job *job);
 /* result.c: room for the result of a job, before anything of it is visible; then take() cannot fail. It takes what the
  * job holds of results. */

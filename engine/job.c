@@ -51,6 +51,7 @@ static mr_status make_workers(mr__job *job, mr__error *error)
         mr__lane *lane = &job->lanes[w];
         lane->job = job;
         lane->index = w;
+        lane->epoch.last = job->partitions;
         /* here and not in lane_begin: reduce looks into it even if this worker's thread comes late and maps nothing */
         mr__combine_rule rule = job->rule;
         if (w >= job->cpu_workers && rule.combine == MR_COUNT)
@@ -109,15 +110,19 @@ static mr_status prepare(mr__job *job, mr__error *error)
     MR_TRY(mr__devices_choose(job, error));
     job->worker_count = job->cpu_workers + job->devices.count;
     MR_TRY(mr__job_plan(job, error));
+    if (job->ranks > 1)
+        MR_TRY(mr__joint_open(job, error));
     MR_TRY(mr__devices_fit(job, error));
     MR_TRY(mr__devices_prepare(job, error));
     if (job->dataset != NULL) {
         MR_TRY(mr__pinned_prepare(job, error));
         MR_TRY(mr__read_choose(job->dataset->sources, &job->read, error));
     }
-    if (job->request->output != NULL)
+    if (job->request->output != NULL && job->joint == NULL)
         MR_TRY(mr__output_open(job->session->names, job->request->output, job->request->force, &job->output, error));
     MR_TRY(make_partitions(job, error));
+    if (job->joint != NULL)
+        MR_TRY(mr__joint_prepare(job, error));
     MR_TRY(make_workers(job, error));
     MR_TRY(mr__schedule_init(&job->schedule, job, job->worker_count, job->cpu_workers, job->devices.depth, error));
     job->schedule.device_largest = job->devices.largest_task;
@@ -138,8 +143,8 @@ done:
     return status;
 }
 
-/* Runs the stages. When nobody is left the team says so, and this adds why. */
-static mr_status run_team(mr__job *job, mr__error *error)
+/* When nobody is left the team says so, and this adds why. */
+mr_status mr__job_run_team(mr__job *job, mr__error *error)
 {
     const mr__task_source source = {&job->schedule, mr__schedule_pull, mr__schedule_done, mr__schedule_over};
     mr__error lost = {.text = ""};
@@ -159,16 +164,15 @@ static mr_status run_team(mr__job *job, mr__error *error)
 static mr_status run_rounds(mr__job *job, mr__error *error)
 {
     mr_status status = MR_OK;
-    if (job->by_range)
-        MR_TRY(mr__sample_splitters(job, error));
+    bool added;
     for (bool again = true; again;) {
         atomic_store(&job->mapped, 0);
         for (uint32_t w = 0; w < job->worker_count; w++)
             job->lanes[w].rows = 0;
         mr__schedule_begin(&job->schedule, job->smallest_task, job->largest_task);
-        MR_TRY(mr__schedule_add(&job->schedule, 0, job->schedule_total, error));
+        MR_TRY(mr__schedule_add(&job->schedule, 0, job->schedule_total, 0, job->partitions, &added, error));
         mr__schedule_close(&job->schedule);
-        MR_TRY(run_team(job, error));
+        MR_TRY(mr__job_run_team(job, error));
         MR_TRY(mr__schedule_check(&job->schedule, error));
         const uint64_t mapped = atomic_load(&job->mapped);
         MR_CHECK(mapped == job->schedule_total, MR_INTERNAL, "%llu of %llu units of the input were mapped",
@@ -215,6 +219,9 @@ static void fill_stats(mr__job *job)
     }
     stats->partitions = job->partitions;
     stats->parts = job->output != NULL ? job->parts : 0;
+    stats->ranks = job->ranks;
+    if (job->joint != NULL)
+        mr__joint_fill_stats(job->joint, stats);
     stats->simd = mr__level_name(mr__level_current());
     stats->read_path = job->dataset != NULL ? mr__read_path_name(job->read.path) : "memory";
     for (enum mr__stage s = MR__STAGE_MAP; s < MR__STAGE_END; s++) {
@@ -232,7 +239,7 @@ static mr_status commit(mr__job *job, mr__error *error)
 {
     mr_status status = MR_OK;
     const uint64_t start = mr__now_ns();
-    if (job->output == NULL)
+    if (job->output == NULL || job->joint != NULL)      /* one of its ranks has done that */
         return MR_OK;
     MR_CHECK(!mr__cancelled(job), MR_CANCELLED, "the job was cancelled; nothing was written");
     MR_TRY(mr__output_commit(job->output, error));
@@ -274,7 +281,8 @@ mr_status mr_run(mr_session *session, const mr_job *request, mr_result **result)
     mr_result *made = NULL;
     bool began = false;
     mr__job job = {.session = session, .request = request, .dataset = request->dataset, .started_ns = mr__now_ns(),
-                   .devices = {.blob = -1}};
+                   .devices = {.blob = -1},
+                   .ranks = session->ranks != NULL ? mr__ranks_count(session->ranks) : 1};
     mr__error_clear(error);
     atomic_store(&session->cancelled, false);
     mr__arena_init(&job.arena);
@@ -292,7 +300,9 @@ mr_status mr_run(mr_session *session, const mr_job *request, mr_result **result)
     MR_TRY(prepare(&job, error));
     began = true;
     MR_TRY(mr__ticker_start(&job, &ticker, error));
-    MR_TRY(run_rounds(&job, error));
+    if (job.by_range)
+        MR_TRY(mr__sample_splitters(&job, error));
+    MR_TRY(job.joint != NULL ? mr__joint_run(&job, error) : run_rounds(&job, error));
     if (result != NULL)
         MR_TRY(mr__result_create(&job, &made, error));
     mr__devices_say_burdens(&job);
@@ -313,6 +323,8 @@ done:
         made = NULL;
     }
     mr_result_close(made);
+    mr__joint_close(job.joint, status, error);
+    job.joint = NULL;
     mr__job_fini(&job);
     return status;
 }

@@ -149,10 +149,14 @@ mr_status mr__map_task(mr__task *task, mr__worker *worker, mr__error *error)
     mr_status status = MR_OK;
     mr__job *job = task->job;
     mr__lane *lane = worker->engine;
-    if (job->app->input == MR_INPUT_RECORDS || job->app->input == MR_INPUT_RANGE)
-        return mr__map_rows(job, lane, task, error);
-    const mr__sources *sources = job->dataset->sources;
     uint32_t asked = 0;
+    MR_TRY(mr__epoch_begin_task(lane, task, error));
+    if (job->app->input == MR_INPUT_RECORDS || job->app->input == MR_INPUT_RANGE) {
+        MR_TRY(mr__map_rows(job, lane, task, error));
+        MR_TRY(mr__epoch_end_task(lane, task, error));
+        goto done;
+    }
+    const mr__sources *sources = job->dataset->sources;
     for (uint32_t s = task->source; s < sources->count && sources->items[s].start < task->end; s++) {
         const mr__source *source = &sources->items[s];
         uint64_t begin, end;
@@ -172,6 +176,7 @@ mr_status mr__map_task(mr__task *task, mr__worker *worker, mr__error *error)
         }
         atomic_fetch_add_explicit(&job->mapped, end - begin, memory_order_relaxed);
     }
+    MR_TRY(mr__epoch_end_task(lane, task, error));
 done:
     return status;
 }

@@ -30,6 +30,7 @@ enum {
     PARTITIONS = 64,
     PARTITIONS_MOST = 1024,
     PARTS = 16,
+    SHARES_PER_RANK = 4,
     VALUE_MOST = 64 << 20,              /* bytes of a value */
     OVERHEAD = 12 << 20,
     OVERHEAD_WORKER = 4 << 20,
@@ -199,7 +200,10 @@ static mr_status lay_out_pairs(mr__job *job, mr__error *error)
         job->result_layout = (mr__pair_layout){.value_varies = true};
     job->rule = (mr__combine_rule){app->combine, app->combine == MR_COUNT ? MR_U64 : app->value, app->combine_with,
                                    plan->params};
-    job->order = (mr__order){.layout = job->layout, .kind = key_kind(app->key)};
+    job->order = job->range_order = (mr__order){.layout = job->layout, .kind = key_kind(app->key)};
+    job->keeps_keys = job->combines || job->reduces;
+    if (job->keeps_keys)
+        job->range_order.layout.key_suffix = 0;
     job->sort = job->request->sort != MR_SORT_NONE ? job->request->sort : plan->sort;
     if (app->sort == MR_SORT_KEY)
         job->sort = MR_SORT_KEY;
@@ -212,7 +216,9 @@ static mr_status lay_out_pairs(mr__job *job, mr__error *error)
     const bool sortable = app->value == MR_U64 || app->value == MR_I64 || app->value == MR_F64;
     MR_CHECK(job->sort != MR_SORT_VALUE || (sortable && !job->reduces && !job->dense), MR_BAD_USAGE,
              "app %s cannot be sorted by value: its results are not single numbers", job->app_name);
-    job->by_range = !job->dense && !job->combines && !job->reduces && job->sort == MR_SORT_KEY && job->limit == 0;
+    /* on one rank the sorted results of all partitions are merged into parts; many ranks write parts of their own */
+    job->by_range = !job->dense && job->sort == MR_SORT_KEY && job->limit == 0 &&
+                    (job->ranks > 1 || (!job->combines && !job->reduces));
     job->sorts = job->sort != MR_SORT_NONE && !job->by_range && !job->dense;
     job->ordered = !job->combines && !job->dense && (job->reduces || job->sorts || job->by_range);
     job->collect = job->sorts || job->request->output == NULL;
@@ -381,8 +387,16 @@ static mr_status share_memory(mr__job *job, mr__error *error)
         parts = PARTS;
     if (job->by_range)
         parts = partitions;
+    if (job->ranks > 1 && !job->dense) {    /* each rank owns some of the parts, and about as many as the others */
+        const uint64_t even = power_of_two_above((uint64_t)job->ranks * SHARES_PER_RANK);
+        partitions = partitions > even ? partitions : even;
+        parts = job->by_range || partitions < even ? partitions : parts > even ? parts : even;
+    }
     if (job->request->parts != 0)
         parts = job->request->parts;
+    MR_CHECK(parts >= job->ranks || job->dense || job->collect, MR_BAD_USAGE,
+             "%llu parts are too few for %u ranks: each of them writes its own\n  hint: ask for more, or leave the "
+             "number away", (unsigned long long)parts, job->ranks);
     if (job->request->parts > partitions)
         partitions = power_of_two_above(parts);
     MR_CHECK(partitions <= 1 << MR__PARTITION_BITS, MR_BAD_USAGE, "%u parts are too many: up to %d are possible",
@@ -393,15 +407,23 @@ static mr_status share_memory(mr__job *job, mr__error *error)
         parts = 1;
     job->partitions = (uint32_t)partitions;
     job->parts = (uint32_t)parts;
-    job->reduce_tasks = job->collect ? job->partitions : job->parts;
-    job->partition_bits = (uint32_t)__builtin_ctzll(partitions);
-    job->table_cap = share / 4 / partitions;
-    uint64_t chunk = CHUNK_LARGEST;
-    while (chunk > CHUNK_SMALLEST && chunk * partitions * job->worker_count > share / 8)
-        chunk /= 2;
-    mr__chunk_pool_init(&job->pool, &job->budget, (uint32_t)(chunk - sizeof(mr__chunk) - MR__CHUNK_PADDING));
+    mr__job_divide(job);
 done:
     return status;
+}
+
+void mr__job_divide(mr__job *job)
+{
+    const uint64_t share = job->budget.limit;
+    job->reduce_tasks = job->collect ? job->partitions : job->parts;
+    job->partition_bits = (uint32_t)__builtin_ctzll(job->partitions);
+    job->table_cap = share / 4 / job->partitions;
+    uint64_t chunk = CHUNK_LARGEST;
+    while (chunk > CHUNK_SMALLEST && chunk * job->partitions * job->worker_count > share / 8)
+        chunk /= 2;
+    if (job->pool.budget != NULL)
+        mr__chunk_pool_fini(&job->pool);
+    mr__chunk_pool_init(&job->pool, &job->budget, (uint32_t)(chunk - sizeof(mr__chunk) - MR__CHUNK_PADDING));
 }
 
 /* ---- all of it --------------------------------------------------------------------------------------------------- */

@@ -369,7 +369,7 @@ static mr_status reduce_combined(mr__job *job, mr__lane *lane, uint32_t index, m
     mr__sorter_init(&sorter, lane, &job->order, job->reduce_cap / 2);
     MR_TRY(fill_table(job, lane, index, table, chunks, &sorter, error));
     const bool overflowed = sorter.pairs > 0 || sorter.runs.count > 0;
-    if (!overflowed && !job->reduces && !job->sorts) {
+    if (!overflowed && !job->reduces && !job->sorts && !job->by_range) {
         mr__cell_cursor cursor = {0};
         mr__pair pair;
         while (mr__combine_buffer_next(table, &cursor, &pair))
@@ -435,6 +435,8 @@ mr_status mr__reduce_task(mr__task *task, mr__worker *worker, mr__error *error)
         MR_TRY(mr__sink_open_run(&sink, run, error));
         MR_TRY(reduce_partition(job, lane, task->partition, &sink, error));
         MR_TRY(mr__run_finish(run, lane, false, error));
+        if (job->joint != NULL && job->output != NULL)
+            MR_TRY(mr__joint_keep_run(job, task->partition, error));
     } else {
         const uint32_t first = (uint32_t)((uint64_t)task->partition * job->partitions / job->parts);
         const uint32_t last = (uint32_t)((uint64_t)(task->partition + 1) * job->partitions / job->parts);

@@ -16,16 +16,28 @@
 
 enum { PROBES = 61, TEXT_PROBE = 16 << 10, PROBE_KEEPS = 128 << 10 };
 
+/* A pair of which nothing counts but the key without its suffix. */
+static mr__pair bare_key(const mr__job *job, const mr__pair *pair)
+{
+    const uint32_t suffix = job->layout.key_suffix;
+    return (mr__pair){pair->key, pair->value, pair->key_size > suffix ? pair->key_size - suffix : 0, 0};
+}
+
 uint32_t mr__range_partition(const mr__job *job, const mr__pair *pair)
 {
-    const uint64_t prefix = mr__order_prefix(&job->order, pair);
+    mr__pair bare;
+    if (job->keeps_keys) {
+        bare = bare_key(job, pair);
+        pair = &bare;
+    }
+    const uint64_t prefix = mr__order_prefix(&job->range_order, pair);
     uint32_t low = 0, high = job->splitter_count;
     while (low < high) {
         const uint32_t middle = (low + high) / 2;
         const uint64_t splitter = job->splitter_prefixes[middle];
         const bool below = prefix != splitter
                                ? prefix < splitter
-                               : mr__order_compare(&job->order, pair, &job->splitters[middle], true) < 0;
+                               : mr__order_compare(&job->range_order, pair, &job->splitters[middle], true) < 0;
         if (below)
             high = middle;
         else
@@ -111,7 +123,7 @@ static mr_status splitters_from_range(mr__job *job, mr__error *error)
         keys[i] -= keys[i] % unit;
         shares[i] = (mr__pair){.key = (uint8_t *)&keys[i], .key_size = sizeof keys[i], .value = (uint8_t *)""};
     }
-    MR_TRY(mr__splitters_from(job, &job->order, shares, job->partitions, job->partitions, error));
+    MR_TRY(mr__splitters_from(job, &job->range_order, shares, job->partitions, job->partitions, error));
 done:
     return status;
 }
@@ -148,7 +160,9 @@ mr_status mr__sample_splitters(mr__job *job, mr__error *error)
         lane->sample_bytes = 0;
         MR_TRY(mr__map_task(&task, worker, error));
     }
-    MR_TRY(mr__splitters_from(job, &job->order, lane->samples, lane->sample_count, job->partitions, error));
+    for (size_t i = 0; job->keeps_keys && i < lane->sample_count; i++)
+        lane->samples[i] = bare_key(job, &lane->samples[i]);
+    MR_TRY(mr__splitters_from(job, &job->range_order, lane->samples, lane->sample_count, job->partitions, error));
 done:
     lane->sampling = false;
     lane->pairs = lane->rows = 0;

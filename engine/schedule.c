@@ -116,19 +116,80 @@ void mr__schedule_begin(mr__schedule *schedule, uint64_t smallest, uint64_t larg
     pthread_mutex_lock(&schedule->mutex);
     mr__cover_fini(&schedule->left);
     schedule->open = true;
+    schedule->dry = schedule->told_low = schedule->told_empty = schedule->told_drained = false;
     schedule->smallest = smallest;
     schedule->largest = largest;
     enter(schedule, MR__STAGE_MAP);
     pthread_mutex_unlock(&schedule->mutex);
 }
 
-mr_status mr__schedule_add(mr__schedule *schedule, uint64_t begin, uint64_t end, mr__error *error)
+void mr__schedule_begin_sort(mr__schedule *schedule)
 {
     pthread_mutex_lock(&schedule->mutex);
-    const mr_status status = mr__cover_add(&schedule->left, begin, end, error);
+    enter(schedule, MR__STAGE_SORT);
+    pthread_mutex_unlock(&schedule->mutex);
+}
+
+mr_status mr__schedule_add(mr__schedule *schedule, uint64_t begin, uint64_t end, uint32_t first, uint32_t last,
+                           bool *added, mr__error *error)
+{
+    mr_status status = MR_OK;
+    pthread_mutex_lock(&schedule->mutex);
+    *added = schedule->left.count == 0 || (schedule->first == first && schedule->last == last);
+    if (!*added)
+        goto done;
+    MR_TRY(mr__cover_add(&schedule->left, begin, end, error));
+    schedule->first = first;
+    schedule->last = last;
+    schedule->low = (end - begin) / 2;
+    schedule->dry = schedule->told_low = schedule->told_empty = schedule->told_drained = false;
     wake_all(schedule);
+done:
     pthread_mutex_unlock(&schedule->mutex);
     return status;
+}
+
+void mr__schedule_run_dry(mr__schedule *schedule)
+{
+    pthread_mutex_lock(&schedule->mutex);
+    schedule->dry = true;
+    wake_all(schedule);
+    pthread_mutex_unlock(&schedule->mutex);
+}
+
+/* With the lock held. */
+static bool is_drained(const mr__schedule *schedule)
+{
+    bool dirty = schedule->stage != MR__STAGE_MAP || !schedule->dry || schedule->left.count > 0 ||
+                 schedule->returned_count > 0 || schedule->mapping > 0 || schedule->flushing > 0;
+    for (uint32_t i = 0; i < schedule->workers; i++)
+        dirty |= schedule->dirty[i];
+    return !dirty;
+}
+
+bool mr__schedule_is_drained(mr__schedule *schedule)
+{
+    pthread_mutex_lock(&schedule->mutex);
+    const bool drained = is_drained(schedule);
+    pthread_mutex_unlock(&schedule->mutex);
+    return drained;
+}
+
+/* With the lock held: whoever adds ranges is told, once for each range, that it is time for the next one, and once that
+ * all is done. */
+static void tell_feeder(mr__schedule *schedule)
+{
+    if (!schedule->open || schedule->job->joint == NULL || schedule->stage != MR__STAGE_MAP)
+        return;
+    const bool empty = schedule->left.count == 0, drained = !schedule->told_drained && is_drained(schedule);
+    const bool low = mr__cover_units(&schedule->left) <= schedule->low;
+    if ((low && !schedule->told_low) || (empty && !schedule->told_empty))
+        mr__joint_wants_work(schedule->job->joint);
+    if (drained)
+        mr__joint_has_drained(schedule->job->joint);
+    schedule->told_low |= low;
+    schedule->told_empty |= empty;
+    schedule->told_drained |= drained;
 }
 
 void mr__schedule_close(mr__schedule *schedule)
@@ -294,6 +355,8 @@ static void cut(mr__schedule *schedule, const mr__worker *worker, mr__task *task
         size = range.end - range.begin;
     task->kind = MR__TASK_MAP;
     task->run = mr__map_task;
+    task->first = schedule->first;
+    task->last = schedule->last;
     task->begin = from_end ? range.end - size : range.begin;
     task->end = task->begin + size;
     if (bytes) {
@@ -341,6 +404,7 @@ static bool pull_flush(mr__schedule *schedule, const mr__worker *worker, mr__tas
     if (!schedule->dirty[whose])
         return false;
     schedule->dirty[whose] = false;
+    schedule->flushing++;
     task->kind = MR__TASK_FLUSH;
     task->run = mr__flush_task;
     task->partition = whose;
@@ -363,11 +427,11 @@ static bool pull_map(mr__schedule *schedule, const mr__worker *worker, uint32_t 
     }
     if (in_flight > 0)
         return false;
-    if (pull_flush(schedule, worker, task))
+    if ((!schedule->open || schedule->dry) && pull_flush(schedule, worker, task))
         return true;
     if (is_device(worker) && schedule->cpu_workers > 0)
         return false;
-    return !schedule->barrier && schedule->mapping > 0 && pull_merge(schedule, task);
+    return !schedule->barrier && (schedule->mapping > 0 || schedule->open) && pull_merge(schedule, task);
 }
 
 /* With the lock held: a task, or false when there is none now. */
@@ -384,6 +448,8 @@ static bool pull_now(mr__schedule *schedule, mr__worker *worker, uint32_t in_fli
         if (schedule->next_part >= (schedule->stage == MR__STAGE_REDUCE ? job->reduce_tasks : job->parts))
             return false;
         task->partition = schedule->next_part++;
+        if (schedule->stage == MR__STAGE_REDUCE && job->reduce_list != NULL)
+            task->partition = job->reduce_list[task->partition];
         task->kind = schedule->stage == MR__STAGE_REDUCE ? MR__TASK_REDUCE : MR__TASK_SORT;
         task->run = schedule->stage == MR__STAGE_REDUCE ? mr__reduce_task : mr__sort_task;
         return true;
@@ -412,7 +478,7 @@ static void advance(mr__schedule *schedule)
         job->headroom = 0;
         enter(schedule, job->dense ? MR__STAGE_END : MR__STAGE_REDUCE);
     } else if (schedule->stage == MR__STAGE_REDUCE && schedule->next_part >= job->reduce_tasks) {
-        if (!job->sorts || job->output == NULL) {
+        if (!job->sorts || job->output == NULL || job->joint != NULL) {     /* many ranks: joint_sort.c */
             enter(schedule, MR__STAGE_END);
             return;
         }
@@ -439,7 +505,9 @@ enum mr__pull mr__schedule_pull(void *context, mr__worker *worker, uint32_t in_f
             break;
         }
         *task = (mr__task){.job = schedule->job, .index = schedule->task_number};
-        if (pull_now(schedule, worker, in_flight, task)) {
+        const bool pulled = pull_now(schedule, worker, in_flight, task);
+        tell_feeder(schedule);
+        if (pulled) {
             schedule->task_number++;
             schedule->in_flight++;
             schedule->tasks[schedule->stage]++;
@@ -477,6 +545,7 @@ void mr__schedule_done(void *context, mr__worker *worker, const mr__done *done)
     pthread_mutex_lock(&schedule->mutex);
     schedule->in_flight--;
     schedule->mapping -= map;
+    schedule->flushing -= done->task.kind == MR__TASK_FLUSH;
     schedule->on_devices -= map && is_device(worker);
     if (map && done->status == MR_OK)
         note_rate(schedule, worker, done);
@@ -487,6 +556,7 @@ void mr__schedule_done(void *context, mr__worker *worker, const mr__done *done)
     }
     if (schedule->in_flight == 0 || schedule->status != MR_OK)
         wake_all(schedule);
+    tell_feeder(schedule);
     pthread_mutex_unlock(&schedule->mutex);
 }
 

@@ -27,7 +27,12 @@ typedef struct mr__schedule {
     enum mr__stage stage;
     uint32_t workers, first_device;     /* CPU workers come first */
     mr__cover left;                 /* of the input, not handed out; in bytes (text, files), blocks (records, ranges) */
+    uint32_t first, last;           /* what is left is for these partitions */
     bool open;                      /* more ranges may come */
+    bool dry;                       /* ... but none is on its way: workers empty their buffers */
+    bool told_low, told_empty, told_drained;    /* whoever adds ranges; since the last one */
+    uint64_t low;                   /* units left at which the next range is wanted */
+    uint32_t flushing;              /* flush tasks that are out */
     uint64_t smallest, largest;     /* bounds of a task */
     uint64_t in_flight, mapping;    /* tasks that are out; map tasks among them */
     bool *dirty;                    /* [workers]: has mapped since its last flush */
@@ -60,9 +65,17 @@ mr_status mr__schedule_init(mr__schedule *schedule, struct mr__job *job, uint32_
 void mr__schedule_fini(mr__schedule *schedule);
 /* Begins the map stage (again, for the next round). It lasts until its input was closed and is mapped. */
 void mr__schedule_begin(mr__schedule *schedule, uint64_t smallest, uint64_t largest);
-/* A range of the input to be mapped. Failure, nothing was added: MR_NO_MEMORY; MR_INTERNAL, some of it is left
- * already. */
-mr_status mr__schedule_add(mr__schedule *schedule, uint64_t begin, uint64_t end, mr__error *error);
+/* Begins the sort stage by itself: the results of all partitions are there. */
+void mr__schedule_begin_sort(mr__schedule *schedule);
+/* A range of the input to be mapped for partitions [first, last). What is left is for the same partitions always:
+ * *added is false while there is something left for others. Failure, nothing was added: MR_NO_MEMORY; MR_INTERNAL,
+ * some of it is left already. */
+mr_status mr__schedule_add(mr__schedule *schedule, uint64_t begin, uint64_t end, uint32_t first, uint32_t last,
+                           bool *added, mr__error *error);
+/* No range is on its way; one may still come. */
+void mr__schedule_run_dry(mr__schedule *schedule);
+/* Nothing is left of a dry schedule: all is mapped, and every buffer is empty. */
+bool mr__schedule_is_drained(mr__schedule *schedule);
 /* No range comes after those that were added. */
 void mr__schedule_close(mr__schedule *schedule);
 /* Asks for a merge of this partition; idempotent until the merge begins. */

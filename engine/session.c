@@ -13,7 +13,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "comm_module.h"
 #include "fault.h"
+#include "launch.h"
 #include "memory.h"
 #include "parse.h"
 #include "places.h"
@@ -102,6 +104,57 @@ done:
     return status;
 }
 
+mr_status mr__session_join(mr_session *session, mr__comm_open *open, void *how, const mr__courier_options *options,
+                           mr__error *error)
+{
+    mr_status status = MR_OK;
+    const char *text = getenv("MILLRACE_DEADLINE");
+    mr__courier_options chosen = options != NULL ? *options : (mr__courier_options){0};
+    const char *start = getenv("MILLRACE_START");
+    double seconds = 0;
+    MR_CHECK(start == NULL || (mr__parse_f64(start, &seconds) == MR__PARSED && seconds >= 0.1 && seconds <= 86400),
+             MR_BAD_USAGE, "MILLRACE_START is '%.40s'; it can be 0.1 to 86400 seconds", start);
+    if (start != NULL)
+        chosen.start_ns = (uint64_t)(seconds * 1e9);
+    MR_CHECK(text == NULL || (mr__parse_f64(text, &seconds) == MR__PARSED && seconds >= 0.1 && seconds <= 3600),
+             MR_BAD_USAGE, "MILLRACE_DEADLINE is '%.40s'; it can be 0.1 to 3600 seconds", text);
+    if (text != NULL)
+        chosen.deadline_ns = (uint64_t)(seconds * 1e9);
+    MR_TRY(mr__ranks_open(open, how, &chosen, &session->ranks, error));
+done:
+    return status;
+}
+
+/* A launcher may have started one rank only: then MPI is not needed. */
+static mr_status join_ranks(mr_session *session, mr__error *error)
+{
+    mr_status status = MR_OK;
+    mr__launch launch;
+    MR_TRY(mr__launch_of_process(&launch, error));
+    if (launch.size > 1)
+        MR_TRY(mr__session_join(session, mr__comm_open_mpi, NULL, NULL, error));
+done:
+    return status;
+}
+
+uint32_t mr_session_rank(const mr_session *session)
+{
+    return session->ranks != NULL ? mr__ranks_rank(session->ranks) : 0;
+}
+
+uint32_t mr_session_ranks(const mr_session *session)
+{
+    return session->ranks != NULL ? mr__ranks_count(session->ranks) : 1;
+}
+
+bool mr_session_speaks(const mr_session *session)
+{
+    if (session->ranks == NULL)
+        return true;
+    return mr__ranks_expelled(session->ranks) == NULL &&
+           mr__courier_lowest(mr__ranks_courier(session->ranks)) == mr__ranks_rank(session->ranks);
+}
+
 mr_status mr_session_open(const mr_session_options *options, mr_session **out)
 {
     mr_status status = MR_OK;
@@ -119,6 +172,7 @@ mr_status mr_session_open(const mr_session_options *options, mr_session **out)
     MR_TRY(mr__topology_read(&session->topology, error));
     MR_TRY(apply_options(session, options != NULL ? options : &defaults, error));
     MR_TRY(mount_tiers(session, error));
+    MR_TRY(join_ranks(session, error));
     *out = session;
     session = NULL;
 done:
@@ -130,6 +184,7 @@ void mr_session_close(mr_session *session)
 {
     if (session == NULL)
         return;
+    mr__ranks_close(session->ranks, session->error.code, session->error.text);
     for (mr__loaded_app *app = session->apps, *next; app != NULL; app = next) {
         next = app->next;
         dlclose(app->library);

@@ -23,7 +23,8 @@
 
 #include "memory.h"
 
-enum { MERGE_AT_CHUNKS = 2, MERGE_AT_SHARE = 16, TABLE_LEAST = 1 << 20, SORT_AT_CHUNKS = 2, SORTED_SHARE = 2 };
+enum { MERGE_AT_CHUNKS = 2, MERGE_AT_SHARE = 16, TABLE_LEAST = 1 << 20, SORT_AT_CHUNKS = 2, SORTED_SHARE = 2,
+       KEPT_AT_ONCE = 4 << 20 };
 /* From this value size on a sort costs nothing beside the copy that brings pairs into their order: reduce makes that
  * copy in any case, so it is not worth one more. */
 enum { LARGE_VALUE = 4096 };
@@ -50,15 +51,27 @@ static bool worth_merging(const mr__job *job, uint64_t waiting)
            mr__exchange_waiting_total(job->exchange) >= job->budget.limit / MERGE_AT_SHARE;
 }
 
+void mr__shuffle_waits(mr__job *job, uint32_t partition, uint64_t waiting)
+{
+    if (job->pipelined && worth_merging(job, waiting))
+        mr__schedule_merge(&job->schedule, partition);
+}
+
 mr_status mr__shuffle_full(void *context, mr__chunk *chunk, mr__error *error)
 {
+    mr_status status = MR_OK;
     mr__lane *lane = context;
     mr__job *job = lane->job;
     const uint32_t partition = chunk->partition;
-    const uint64_t waiting = mr__exchange_give(job->exchange, chunk);
-    if (job->pipelined && worth_merging(job, waiting))
-        mr__schedule_merge(&job->schedule, partition);
-    return MR_OK;
+    uint64_t waiting;
+    lane->epoch.bytes += chunk->size;
+    if (job->joint != NULL)
+        MR_TRY(mr__outbox_put(mr__joint_outbox(job->joint), lane->epoch.number, chunk, &waiting, error));
+    else
+        waiting = mr__exchange_give(job->exchange, chunk);
+    mr__shuffle_waits(job, partition, waiting);
+done:
+    return status;
 }
 
 /* ---- spilling ---------------------------------------------------------------------------------------------------- */
@@ -102,6 +115,7 @@ done:
 
 mr_status mr__shuffle_need_room(void *context, mr__error *error)
 {
+    mr_status status = MR_OK;
     mr__lane *lane = context;
     mr__job *job = lane->job;
     const uint64_t start = mr__now_ns();
@@ -114,10 +128,17 @@ mr_status mr__shuffle_need_room(void *context, mr__error *error)
             fullest = p;
         }
     }
-    if (most == 0)
-        return MR_OK;
-    const mr_status status = spill_chunks(lane, mr__exchange_take(job->exchange, fullest), error);
-    mr__trace_span(job->trace, lane->index, "spill", "spill", start, mr__now_ns(), "bytes", most);
+    const uint64_t kept = job->joint != NULL ? mr__outbox_kept(mr__joint_outbox(job->joint)) : 0;
+    if (kept > most) {
+        mr__spill_writer *writer;
+        MR_TRY(mr__lane_spill_writer(lane, &writer, error));
+        MR_TRY(mr__outbox_make_room(mr__joint_outbox(job->joint), writer, KEPT_AT_ONCE, &most, error));
+    } else if (most > 0) {
+        MR_TRY(spill_chunks(lane, mr__exchange_take(job->exchange, fullest), error));
+    }
+    if (most > 0)
+        mr__trace_span(job->trace, lane->index, "spill", "spill", start, mr__now_ns(), "bytes", most);
+done:
     return status;
 }
 
@@ -277,9 +298,11 @@ mr_status mr__flush_task(mr__task *task, mr__worker *worker, mr__error *error)
     mr_status status = MR_OK;
     mr__job *job = task->job;
     mr__lane *lane = &job->lanes[task->partition];      /* this worker's, or that of a device that is away */
-    if (lane->job->dense)
+    if (job->dense)
         return MR_OK;
-    if (lane->job->combines && lane->job->layout.key_suffix != 0) {
+    if (job->joint != NULL)
+        return mr__epoch_close(lane, error);
+    if (job->combines && job->layout.key_suffix != 0) {
         /* its slots are not in the order of partitions */
         MR_TRY(mr__lane_flush_combine(lane, error));
         mr__combine_buffer_clear(&lane->combine, false);

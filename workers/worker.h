@@ -25,6 +25,7 @@ typedef struct mr__task {
     uint32_t partition;
     uint32_t source;            /* map: the first source of the range */
     uint64_t begin, end;        /* map: byte (or row) range in the dataset */
+    uint32_t first, last;       /* map: its pairs are wanted for partitions [first, last) */
     uint64_t index;             /* number in pull order */
     mr_status (*run)(struct mr__task *task, mr__worker *worker, mr__error *error);     /* how a CPU worker runs it */
     bool cpu_only;              /* it does not fit devices */

@@ -36,8 +36,9 @@ typedef struct mr_session_options {
 } mr_session_options;
 
 /* Opens a session. options: NULL for all defaults; copied. *session: yours, mr_session_close() takes it back.
- * Cost: reads the machine's topology (about 10 ms). Errors: MR_NO_MEMORY, MR_BAD_USAGE (an option, or MILLRACE_SIMD
- * names a level that this machine lacks), MR_NO_WORKER. On failure *session is NULL and mr_error(NULL) has the
+ * In a process that a launcher started it waits for the other ranks. Cost: reads the machine's topology (about 10 ms).
+ * Errors: MR_NO_MEMORY, MR_BAD_USAGE (an option, or MILLRACE_SIMD names a level that this machine lacks, or the launcher
+ * does not fit), MR_NO_WORKER, MR_NETWORK_FAILED. On failure *session is NULL and mr_error(NULL) has the
  * sentence (per thread). */
 MR_API mr_status mr_session_open(const mr_session_options *options, mr_session **session);
 /* Ends it: removes what it left in the burst directory. Takes NULL. Results and datasets must be closed before. */
@@ -47,6 +48,13 @@ MR_API void mr_session_close(mr_session *session);
 MR_API const char *mr_error(const mr_session *session);
 /* Asks the running job to stop; mr_run() then returns MR_CANCELLED and leaves nothing. Async-signal-safe. */
 MR_API void mr_session_cancel(mr_session *session);
+/* Which of the job's ranks this process is, and how many there are: 0 of 1, unless a launcher (mpiexec.mpich, srun
+ * --mpi=pmi2) started several. Each rank runs the same program: the same jobs in the same order. */
+MR_API uint32_t mr_session_rank(const mr_session *session);
+MR_API uint32_t mr_session_ranks(const mr_session *session);
+/* Is this the rank that talks to the user? It is the lowest one alive, so at any time one of them. All ranks get the
+ * same status from mr_run(), and the others may stay silent. */
+MR_API bool mr_session_speaks(const mr_session *session);
 /* The version of the library, "0.1.0". */
 MR_API const char *mr_version(void);
 
@@ -106,9 +114,10 @@ typedef struct mr_stats {
     uint64_t pairs;             /* emitted */
     uint64_t keys;              /* distinct, or records in the result */
     uint64_t output_bytes;
-    uint64_t peak_rss_bytes;
+    uint64_t peak_rss_bytes;    /* of the rank that needed most */
     uint64_t spilled_bytes;
-    uint32_t workers, rounds, partitions, parts;    /* workers: CPU workers */
+    uint32_t workers, rounds, partitions, parts;    /* workers: CPU workers of this rank */
+    uint32_t ranks, ranks_lost; /* that began the job, and those of them that did not see its end */
     uint32_t devices;           /* that took part */
     uint64_t device_tasks;      /* map tasks that devices did */
     uint32_t device_failures;   /* their tasks ran elsewhere */

@@ -7,6 +7,7 @@
 enum { CPU_WORKERS = 2, WORKERS = 3, DEPTH = 2, DEVICE = CPU_WORKERS };
 
 static mr_session session;
+static bool added;
 static mr_app app = {.input = MR_INPUT_RANGE};
 static mr__job_device device;
 static mr__partition partition;
@@ -27,7 +28,7 @@ static void begin(uint32_t cores, uint64_t taken_ns)
     for (uint32_t w = 0; w < WORKERS; w++)
         mr__schedule_expect(&job.schedule, w, 1e6);
     mr__schedule_begin(&job.schedule, 10, 1000);
-    assert_int_equal(mr__schedule_add(&job.schedule, 0, 1000000, &error), MR_OK);
+    assert_int_equal(mr__schedule_add(&job.schedule, 0, 1000000, 0, 1, &added, &error), MR_OK);
 }
 
 static enum mr__pull pull(mr__worker *worker)
@@ -99,7 +100,7 @@ static void test_ranges_may_come_while_others_are_mapped(void **state)
     assert_int_equal(mr__schedule_init(&job.schedule, &job, 1, 1, 1, &error), MR_OK);
     mr__schedule_begin(&job.schedule, 10, 1000);
     for (size_t i = 0; i < MR__COUNT(ranges); i++) {
-        assert_int_equal(mr__schedule_add(&job.schedule, ranges[i].begin, ranges[i].end, &error), MR_OK);
+        assert_int_equal(mr__schedule_add(&job.schedule, ranges[i].begin, ranges[i].end, 0, 1, &added, &error), MR_OK);
         for (uint32_t tasks = 0; units_left() > (i < 2 ? 300 : 0); tasks++) {
             assert_int_equal(mr__schedule_pull(&job.schedule, &cpu, 0, &task), MR__PULLED);
             assert_int_equal(task.kind, MR__TASK_MAP);
@@ -108,12 +109,18 @@ static void test_ranges_may_come_while_others_are_mapped(void **state)
             assert_int_equal(mr__schedule_check(&job.schedule, &error), MR_OK);
         }
     }
-    /* nothing is left, but the input is open: what the worker has is flushed, and the stage stays */
+    /* nothing is left, but the input is open: once it is dry, what the worker has is flushed, and the stage stays */
+    mr__schedule_run_dry(&job.schedule);
+    assert_false(mr__schedule_is_drained(&job.schedule));
     assert_int_equal(mr__schedule_pull(&job.schedule, &cpu, 0, &task), MR__PULLED);
     assert_int_equal(task.kind, MR__TASK_FLUSH);
+    assert_false(mr__schedule_is_drained(&job.schedule));
     run_task(&cpu, &task, covered);
+    assert_true(mr__schedule_is_drained(&job.schedule));
     assert_int_equal(job.schedule.stage, MR__STAGE_MAP);
-    assert_int_equal(mr__schedule_add(&job.schedule, 1500, 1501, &error), MR_OK);
+    assert_int_equal(mr__schedule_add(&job.schedule, 1500, 1501, 0, 1, &added, &error), MR_OK);
+    assert_true(added);
+    assert_false(mr__schedule_is_drained(&job.schedule));
     mr__schedule_close(&job.schedule);
     assert_int_equal(mr__schedule_pull(&job.schedule, &cpu, 0, &task), MR__PULLED);
     assert_int_equal(task.kind, MR__TASK_MAP);
@@ -153,17 +160,41 @@ static void test_devices_take_the_last_rows_and_cpu_workers_the_first(void **sta
     mr__schedule_fini(&job.schedule);
 }
 
+static void test_what_is_left_is_for_the_same_partitions(void **state)
+{
+    mr__error error = {.text = ""};
+    mr__task task;
+    assert_int_equal(mr__schedule_init(&job.schedule, &job, 1, 1, 1, &error), MR_OK);
+    mr__schedule_begin(&job.schedule, 10, 1000);
+    assert_int_equal(mr__schedule_add(&job.schedule, 0, 10, 0, 8, &added, &error), MR_OK);
+    assert_true(added);
+    assert_int_equal(mr__schedule_add(&job.schedule, 10, 20, 2, 4, &added, &error), MR_OK);
+    assert_false(added);
+    assert_int_equal(units_left(), 10);
+    assert_int_equal(mr__schedule_pull(&job.schedule, &cpu, 0, &task), MR__PULLED);
+    assert_int_equal(task.first, 0);
+    assert_int_equal(task.last, 8);
+    assert_int_equal(mr__schedule_add(&job.schedule, 10, 20, 2, 4, &added, &error), MR_OK);
+    assert_true(added);
+    mr__schedule_done(&job.schedule, &cpu, &(mr__done){.task = task, .finished_ns = 1});
+    assert_int_equal(mr__schedule_pull(&job.schedule, &cpu, 0, &task), MR__PULLED);
+    assert_int_equal(task.first, 2);
+    assert_int_equal(task.last, 4);
+    mr__schedule_done(&job.schedule, &cpu, &(mr__done){.task = task, .finished_ns = 2});
+    mr__schedule_fini(&job.schedule);
+}
+
 static void test_without_memory_no_range_is_added(void **state)
 {
     mr__error error = {.text = ""};
     assert_int_equal(mr__schedule_init(&job.schedule, &job, 1, 1, 1, &error), MR_OK);
     mr__schedule_begin(&job.schedule, 10, 1000);
     mr__fault_arm(MR__FAULT_ALLOC, 1);
-    assert_int_equal(mr__schedule_add(&job.schedule, 0, 10, &error), MR_NO_MEMORY);
+    assert_int_equal(mr__schedule_add(&job.schedule, 0, 10, 0, 1, &added, &error), MR_NO_MEMORY);
     assert_string_not_equal(error.text, "");
     assert_int_equal(units_left(), 0);
     for (uint64_t i = 0; i < 100; i++)
-        assert_int_equal(mr__schedule_add(&job.schedule, i * 10, i * 10 + 7, &error), MR_OK);
+        assert_int_equal(mr__schedule_add(&job.schedule, i * 10, i * 10 + 7, 0, 1, &added, &error), MR_OK);
     assert_int_equal(units_left(), 700);
     assert_int_equal(mr__schedule_check(&job.schedule, &error), MR_OK);
     mr__schedule_fini(&job.schedule);
@@ -176,6 +207,7 @@ int main(void)
         cmocka_unit_test(test_a_slow_device_takes_nothing_that_others_would_wait_for),
         cmocka_unit_test(test_ranges_may_come_while_others_are_mapped),
         cmocka_unit_test(test_devices_take_the_last_rows_and_cpu_workers_the_first),
+        cmocka_unit_test(test_what_is_left_is_for_the_same_partitions),
         cmocka_unit_test(test_without_memory_no_range_is_added),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

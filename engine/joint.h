@@ -1,0 +1,71 @@
+/* joint.h: one job that many ranks do together, and finish although some of them are lost.
+ * Promise   Every pair of every unit of the input is in the result once, whoever is lost and whenever, as long as one
+ *           rank lives. All ranks that live end the job with the same status; a result becomes visible once.
+ * Owner     The job.
+ * Threads   open, prepare, run, close: the job's own. wants_work, has_drained, fail, mapped: any. The events: the
+ *           courier's thread (ranks.h).
+ * Failure   The status and the sentence of the rank that failed, on all of them. MR_NETWORK_FAILED: this rank was taken
+ *           for lost, or ranks do not do the same job. */
+#ifndef MR__JOINT_H
+#define MR__JOINT_H
+
+#include <millrace/job.h>
+
+#include "check.h"
+#include "outbox.h"
+#include "ranks.h"
+
+struct mr__job;
+
+/* Kinds of messages: 0 .. 2 are those of members.h, 3 .. 6 of mail.h. */
+enum mr__joint_kind {
+    MR__SAY_ASK = 7,        /* to the coordinator: give me work */
+    MR__SAY_GIVE,           /* a work, or none for now */
+    MR__SAY_IDLE,           /* to the coordinator: all I was given is where it belongs */
+    MR__SAY_REDUCE,         /* everything is where it belongs */
+    MR__SAY_DONE,           /* to the coordinator: what I reduced */
+    MR__SAY_COMMITTED,
+    MR__SAY_FAILED,
+    MR__SAY_TABLE,          /* to the coordinator: dense sums of a round */
+    MR__SAY_FOLDED,         /* the sums of all */
+    MR__SAY_MAPPED,         /* to the coordinator: how far I am */
+    MR__OWN_ENTER = MR__KIND_OWN,
+    MR__OWN_APPLIED,        /* a plan was applied */
+    MR__OWN_PASS,           /* the map stage begins */
+    MR__OWN_WANTS,          /* its input runs low */
+    MR__OWN_DRAINED,
+    MR__OWN_CLEAR,          /* the outbox is */
+    MR__OWN_ENDED,          /* the stages of a pass are over */
+    MR__OWN_FOLDED,
+    MR__OWN_COMMITTED
+};
+
+/* After the plan and before anything is made of it: the ranks agree that they do the same job, on its partitions and
+ * parts, and on its output. Waits for all of them. */
+mr_status mr__joint_open(struct mr__job *job, mr__error *error);
+/* The partitions and the output are there now. */
+mr_status mr__joint_prepare(struct mr__job *job, mr__error *error);
+/* Map, reduce and commit. */
+mr_status mr__joint_run(struct mr__job *job, mr__error *error);
+/* status, error: how the job ended here; the others are told. Takes NULL. */
+void mr__joint_close(mr__joint *joint, mr_status status, const mr__error *error);
+/* After the reduce task of a partition whose results are to be sorted: they go where whoever sorts finds them. */
+mr_status mr__joint_keep_run(struct mr__job *job, uint32_t partition, mr__error *error);
+
+mr__outbox *mr__joint_outbox(mr__joint *joint);
+void mr__joint_wants_work(mr__joint *joint);
+void mr__joint_has_drained(mr__joint *joint);
+/* Units of this round's input that all ranks together have mapped, as far as this one knows. */
+uint64_t mr__joint_mapped(mr__joint *joint);
+/* Rows of the last round, of all ranks together. */
+uint64_t mr__joint_rows(const mr__joint *joint);
+/* What all ranks together did, and how many were lost. */
+void mr__joint_fill_stats(mr__joint *joint, mr_stats *stats);
+
+/* ranks.c */
+void mr__joint_message(mr__joint *joint, uint32_t from, uint32_t kind, const void *bytes, size_t size);
+void mr__joint_lost(mr__joint *joint, uint32_t rank, const char *why);
+void mr__joint_expelled(mr__joint *joint, const char *why);
+void mr__joint_tick(mr__joint *joint);
+
+#endif

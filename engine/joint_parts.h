@@ -1,0 +1,158 @@
+/* joint_parts.h: what the files of a joint share. The states are drawn at the head of joint.c. */
+#ifndef MR__JOINT_PARTS_H
+#define MR__JOINT_PARTS_H
+
+#include "internal.h"
+#include "carrier.h"
+#include "inbox.h"
+#include "members.h"
+#include "packet.h"
+
+/* What the courier's thread wants of the job's own. */
+typedef enum mr__next {
+    MR__NEXT_WAIT,
+    MR__NEXT_AGAIN,             /* one more pass: somebody was lost */
+    MR__NEXT_FOLD,              /* the tables of all ranks are here */
+    MR__NEXT_FOLDED,            /* the round is over */
+    MR__NEXT_COMMIT,            /* all is reduced, and this rank coordinates */
+    MR__NEXT_COMMITTED,
+    MR__NEXT_FAILED
+} mr__next;
+
+enum mr__pass { MR__PASS_NONE, MR__PASS_MAPS, MR__PASS_REDUCES, MR__PASS_ENDED };
+
+/* What a rank did, in its DONE. */
+typedef struct mr__joint_sums {
+    uint64_t pairs, rows, keys, output_bytes, spilled_bytes, peak_rss_bytes;
+} mr__joint_sums;
+
+/* OWN_ENDED. */
+typedef struct mr__ended {
+    uint32_t round, final;
+} mr__ended;
+
+/* The tables that a rank sent of this round. */
+typedef struct mr__tables {
+    uint8_t *bytes;
+    size_t size, room;
+    bool whole;
+} mr__tables;
+
+/* What came before this rank was ready for it. */
+typedef struct mr__early {
+    struct mr__early *next;
+    uint32_t from, kind;
+    size_t size;
+    uint8_t bytes[];
+} mr__early;
+
+struct mr__joint {
+    mr__job *job;
+    mr__ranks *ranks;
+    mr__courier *courier;
+    uint32_t tag, rank, size;
+    mr__mail mail;
+    mr__outbox *outbox;
+    mr__inbox *inbox;
+    mr__carrier *carrier;
+    mr__members *members;
+
+    /* the courier's thread */
+    uint32_t shares;            /* of the ledger: the job's parts, or its partitions */
+    enum mr__pass pass;
+    bool ready;                 /* the first pass has begun */
+    mr__early *early, **early_end;
+    mr__account own;            /* works given to this rank in this round */
+    mr__works waiting;          /* those that the schedule has not got yet */
+    mr__group *groups;          /* of all owners, in shares */
+    size_t group_count;
+    bool asked, dry, idle, reduces; /* in this view: work was asked for; there is none; this rank said so; all did */
+    bool *reduced;              /* [shares]: by this rank */
+    uint32_t round;             /* that this rank is in: so many were folded */
+    bool behind;                /* others are in a later one: the folded table comes from one of them */
+    bool folds;                 /* ... from this one */
+    bool final;                 /* no round comes after those that were folded */
+    uint64_t told_alive;        /* ranks, when a view was last proposed */
+    /* of the coordinator */
+    mr__ledger *ledger;
+    uint32_t ledger_round;
+    uint64_t *idle_in, *done_in;    /* [size]: the view in which the rank said so */
+    uint32_t *writer;           /* [shares]: who reduced it */
+    mr__joint_sums *sums;       /* [size] */
+    mr__tables *tables;         /* [size]; guarded by mutex */
+    uint64_t *mapped;           /* [size], guarded by mutex */
+
+    /* both */
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    bool agreed;                /* the first view was applied; the numbers below are those of all ranks */
+    uint32_t partitions, parts;
+    char *place;                /* of the output; NULL or "": there is none */
+    mr__output *output;         /* opened by the coordinator of the first view */
+    mr__next next;
+    uint64_t view;              /* in which `next` was said */
+    uint64_t reduce_view;       /* in which REDUCE was heard last */
+    mr__works mapped_works;     /* of this round, once they are mapped */
+    uint32_t *winners;          /* [shares]: who reduced it, when all was */
+    mr__joint_sums total;       /* of all ranks */
+    mr_status status;
+    mr__error error;
+    uint32_t lost;
+    bool heard;                 /* the others know that it failed */
+    bool runs;                  /* the schedule is there */
+    uint8_t *fold, *folded;     /* FOLDED as a message: what was just folded here; the last one that was heard */
+    size_t fold_size, folded_size;
+    uint64_t rows;              /* of the last round */
+
+    /* the job's own thread */
+    uint32_t round_here;        /* rounds of which it took the folded table */
+};
+
+static inline bool mr__joint_is_coordinator(const mr__joint *joint)
+{
+    return mr__courier_lowest(joint->courier) == joint->rank;
+}
+
+/* In the view that was applied last, and none is being made. */
+static inline bool mr__joint_is_steady(const mr__joint *joint, uint64_t view)
+{
+    return mr__members_view(joint->members) == view && !mr__members_changing(joint->members);
+}
+
+/* joint.c */
+void mr__joint_post(mr__joint *joint, mr__path path, uint32_t to, enum mr__joint_kind kind, const void *bytes,
+                    size_t size);
+void mr__joint_post_all(mr__joint *joint, enum mr__joint_kind kind, const void *bytes, size_t size);
+/* heard: from another rank, so all know; or nobody can be told. */
+void mr__joint_fail(mr__joint *joint, mr_status status, const mr__error *error, bool heard);
+void mr__joint_say(mr__joint *joint, mr__next next);
+void mr__joint_go_on(mr__joint *joint);
+/* With the mutex held: until something changes, or for a moment. */
+void mr__joint_wait_a_little(mr__joint *joint);
+uint32_t mr__share_first(const mr__joint *joint, uint32_t share);   /* its first partition */
+
+/* joint_view.c */
+mr_status mr__joint_account(void *joint, uint64_t view, mr__packet *account, mr__error *error);
+mr_status mr__joint_decide(void *joint, uint64_t view, const mr__packet *accounts, uint32_t count, mr__packet *plan,
+                           mr__error *error);
+mr_status mr__joint_apply(void *joint, uint64_t view, const uint8_t *plan, size_t size, mr__error *error);
+/* The groups, in partitions, as outbox and inbox want them. */
+mr_status mr__joint_assign(mr__joint *joint, mr__error *error);
+/* All input of a round is to do again. */
+mr_status mr__joint_new_round(mr__joint *joint, mr__error *error);
+
+/* joint_sort.c: the sorted results of all shares, written by `winners`, become the parts of this rank. */
+mr_status mr__joint_sort(mr__job *job, const uint32_t *winners, mr__error *error);
+
+/* joint_dense.c */
+mr_status mr__joint_send_tables(mr__joint *joint, mr__error *error);        /* the job's thread */
+mr_status mr__joint_table(mr__joint *joint, uint32_t from, const uint8_t *bytes, size_t size, mr__error *error);
+mr_status mr__joint_fold(mr__joint *joint, mr__error *error);               /* the job's thread */
+mr_status mr__joint_share_fold(mr__joint *joint, mr__error *error);
+mr_status mr__joint_folded(mr__joint *joint, const uint8_t *bytes, size_t size, mr__error *error);
+void mr__joint_send_folded(mr__joint *joint);
+/* The job's thread: the table that was folded last becomes the job's. */
+mr_status mr__joint_take_folded(mr__joint *joint, mr__error *error);
+void mr__joint_drop_tables(mr__joint *joint);
+
+#endif
