@@ -55,7 +55,8 @@ enum {
     LEAVING_ROUNDS = 2,             /* one to send, one to let it go */
 };
 
-static const uint64_t preset_deadline = 5000000000, preset_heartbeat = 100000000, preset_tick = 100000000;
+static const uint64_t preset_deadline = 5000000000, preset_heartbeat = 100000000, preset_tick = 100000000,
+                      preset_start = 120000000000;
 static const uint64_t for_ever = UINT64_MAX / 4;
 
 uint64_t mr__courier_clock(const mr__courier *courier)
@@ -242,14 +243,13 @@ struct opening {
     mr__courier *courier;
     mr__comm_open *open;
     void *how;
-    mr__error *error;
 };
 
 static mr_status open_comm(const struct opening *opening)
 {
     mr_status status = MR_OK;
     mr__courier *courier = opening->courier;
-    mr__error *error = opening->error;
+    mr__error *error = &courier->open_error;
     MR_TRY(opening->open(opening->how, &courier->comm, error));
     courier->rank = courier->comm->ops->rank(courier->comm);
     courier->size = courier->comm->ops->size(courier->comm);
@@ -274,17 +274,18 @@ static void close_comm(mr__courier *courier)
     courier->comm = NULL;
 }
 
-/* Tells start() how it went, and waits until that has told its caller. false: it went wrong. */
-static bool report(mr__courier *courier, mr_status status)
+/* Tells start() how it went, and waits until that has told its caller. false: it went wrong, or start() is gone. */
+static bool report(mr__courier *courier, mr_status status, bool *abandoned)
 {
     pthread_mutex_lock(&courier->mutex);
+    *abandoned = courier->abandoned;
     courier->opened = status == MR_OK;
     courier->open_failed = status != MR_OK;
     pthread_cond_broadcast(&courier->wake);
-    while (!courier->go && status == MR_OK)
+    while (!courier->go && !courier->abandoned && status == MR_OK)
         pthread_cond_wait(&courier->wake, &courier->mutex);
     pthread_mutex_unlock(&courier->mutex);
-    return status == MR_OK;
+    return status == MR_OK && !*abandoned;
 }
 
 static void wait_for_stop(mr__courier *courier)
@@ -293,29 +294,6 @@ static void wait_for_stop(mr__courier *courier)
     while (!courier->stop)
         pthread_cond_wait(&courier->wake, &courier->mutex);
     pthread_mutex_unlock(&courier->mutex);
-}
-
-static void *run(void *argument)
-{
-    const struct opening opening = *(struct opening *)argument;
-    mr__courier *courier = opening.courier;
-    prctl(PR_SET_NAME, "mr-courier");
-    prctl(PR_SET_TIMERSLACK, TIMER_SLACK);
-    const mr_status status = open_comm(&opening);
-    if (status != MR_OK)
-        close_comm(courier);
-    if (!report(courier, status))
-        return NULL;
-    courier->lively_ns = mr__now_ns();
-    courier->tick_due = courier->lively_ns + courier->options.tick_ns;
-    mr__ring_begin(courier);
-    while (go_round(courier))
-        ;
-    close_comm(courier);
-    mr__queue_drop_all(courier);
-    if (courier->phase == MR__EXPELLED)
-        wait_for_stop(courier);
-    return NULL;
 }
 
 static void destroy(mr__courier *courier)
@@ -332,6 +310,36 @@ static void destroy(mr__courier *courier)
     mr__free(courier);
 }
 
+static void *run(void *argument)
+{
+    const struct opening opening = *(struct opening *)argument;
+    mr__courier *courier = opening.courier;
+    bool abandoned = false;
+    mr__free(argument);
+    prctl(PR_SET_NAME, "mr-courier");
+    prctl(PR_SET_TIMERSLACK, TIMER_SLACK);
+    const mr_status status = open_comm(&opening);
+    if (status != MR_OK)
+        close_comm(courier);
+    if (!report(courier, status, &abandoned)) {
+        if (abandoned) {
+            close_comm(courier);
+            destroy(courier);
+        }
+        return NULL;
+    }
+    courier->lively_ns = mr__now_ns();
+    courier->tick_due = courier->lively_ns + courier->options.tick_ns;
+    mr__ring_begin(courier);
+    while (go_round(courier))
+        ;
+    close_comm(courier);
+    mr__queue_drop_all(courier);
+    if (courier->phase == MR__EXPELLED)
+        wait_for_stop(courier);
+    return NULL;
+}
+
 static mr__courier *make(const mr__courier_options *options, const mr__courier_events *events)
 {
     pthread_condattr_t attributes;
@@ -344,6 +352,7 @@ static mr__courier *make(const mr__courier_options *options, const mr__courier_e
     mr__courier_options *chosen = &courier->options;
     chosen->deadline_ns = chosen->deadline_ns != 0 ? chosen->deadline_ns : preset_deadline;
     chosen->heartbeat_ns = chosen->heartbeat_ns != 0 ? chosen->heartbeat_ns : preset_heartbeat;
+    chosen->start_ns = chosen->start_ns != 0 ? chosen->start_ns : preset_start;
     chosen->tick_ns = chosen->tick_ns != 0 ? chosen->tick_ns : preset_tick;
     if (chosen->heartbeat_ns > chosen->deadline_ns / 4)
         chosen->heartbeat_ns = chosen->deadline_ns / 4;
@@ -356,32 +365,49 @@ static mr__courier *make(const mr__courier_options *options, const mr__courier_e
     return courier;
 }
 
+/* With the mutex held: until the comm is open, or could not be opened, or there was time enough for it. */
+static void wait_for_comm(mr__courier *courier)
+{
+    const uint64_t end = mr__now_ns() + courier->options.start_ns;
+    while (!courier->opened && !courier->open_failed && mr__now_ns() < end) {
+        const struct timespec until = {(time_t)(end / 1000000000), (long)(end % 1000000000)};
+        pthread_cond_timedwait(&courier->wake, &courier->mutex, &until);
+    }
+}
+
 mr_status mr__courier_start(mr__comm_open *open, void *how, const mr__courier_options *options,
                             const mr__courier_events *events, mr__courier **out, mr__error *error)
 {
     mr_status status = MR_OK;
-    mr__error opened = {.code = MR_OK};
+    struct opening *opening = mr__alloc(sizeof *opening);
     mr__courier *courier = make(options, events);
-    MR_CHECK(courier != NULL, MR_NO_MEMORY, "no memory for the messages of a rank; raise --memory");
-    struct opening opening = {courier, open, how, &opened};
-    const int result = pthread_create(&courier->thread, NULL, run, &opening);
+    MR_CHECK(courier != NULL && opening != NULL, MR_NO_MEMORY, "no memory for the messages of a rank; raise --memory");
+    *opening = (struct opening){courier, open, how};
+    const int result = pthread_create(&courier->thread, NULL, run, opening);
     MR_CHECK(result == 0, MR_NO_MEMORY, "could not start the thread that sends messages: %s", strerror(result));
+    opening = NULL;                         /* the thread's */
     pthread_mutex_lock(&courier->mutex);
-    while (!courier->opened && !courier->open_failed)
-        pthread_cond_wait(&courier->wake, &courier->mutex);
-    const bool failed = courier->open_failed;
-    if (!failed) {
+    wait_for_comm(courier);
+    const bool opened = courier->opened, failed = courier->open_failed;
+    const double seconds = (double)courier->options.start_ns * 1e-9;
+    if (opened) {
         *out = courier;                     /* before the first event */
         courier->go = true;
         pthread_cond_broadcast(&courier->wake);
+    } else if (!failed) {
+        courier->abandoned = true;          /* it cannot be ended: it takes itself back, should it ever return */
+        pthread_detach(courier->thread);
     }
     pthread_mutex_unlock(&courier->mutex);
     if (failed)
         pthread_join(courier->thread, NULL);
     else
         courier = NULL;
-    MR_CHECK(!failed, opened.code, "%s", opened.text);
+    MR_CHECK(!failed, courier->open_error.code, "%s", courier->open_error.text);
+    MR_CHECK(opened, MR_NETWORK_FAILED, "not all ranks came within %.0f seconds\n  hint: was one of them killed, or is "
+             "a node slow? MILLRACE_START sets how long they are waited for", seconds);
 done:
+    mr__free(opening);
     destroy(courier);
     return status;
 }

@@ -30,6 +30,7 @@ typedef struct mr__courier_options {        /* 0: the default */
     uint64_t deadline_ns;                   /* of silence: 5 s */
     uint64_t heartbeat_ns;                  /* 100 ms; at most a quarter of the deadline */
     uint64_t tick_ns;                       /* 100 ms */
+    uint64_t start_ns;                      /* for all ranks to come: 120 s */
     uint64_t (*clock)(void *context);       /* what deadlines are measured by; tests bring their own */
     void *clock_context;
 } mr__courier_options;
@@ -39,7 +40,8 @@ typedef struct mr__courier mr__courier;
 /* open: makes the comm, on the courier's own thread (MPI wants all its calls from the thread that began it). */
 typedef mr_status mr__comm_open(void *how, mr__comm **comm, mr__error *error);
 
-/* options may be NULL. Events may be called before it returns. */
+/* options may be NULL. Events may be called before it returns. MR_NETWORK_FAILED: `open` did not return in time; it is
+ * left to itself then, with its thread, and what it waits for is closed when it ever comes. */
 mr_status mr__courier_start(mr__comm_open *open, void *how, const mr__courier_options *options,
                             const mr__courier_events *events, mr__courier **courier, mr__error *error);
 uint32_t mr__courier_rank(const mr__courier *courier);

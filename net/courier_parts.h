@@ -76,7 +76,8 @@ struct mr__courier {
     bool asleep;
     bool accusations;                       /* some peer is accused */
     bool stop;
-    bool opened, open_failed, go;           /* the hand-shake of start() */
+    bool opened, open_failed, go, abandoned;    /* the hand-shake of start() */
+    mr__error open_error;
     bool closed;                            /* posts are refused, for this reason: */
     char closed_why[MR__WHY_SIZE];
     uint64_t patience_ns;
