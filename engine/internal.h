@@ -24,6 +24,7 @@
 #include "exchange.h"
 #include "joint.h"
 #include "kernels.h"
+#include "launch.h"
 #include "output.h"
 #include "pair_sort.h"
 #include "reader.h"
@@ -57,6 +58,7 @@ struct mr_session {
     mr__tier *local;            /* /burst, the directory that the private burst directory is made in; or NULL */
     pthread_mutex_t burst_mutex;
     mr__loaded_app *apps;
+    mr__launch launch;
     mr__ranks *ranks;           /* NULL: this process is alone */
     _Atomic bool cancelled;
     bool error_set;

@@ -64,9 +64,12 @@ static mr_status apply_options(mr_session *session, const mr_session_options *op
 {
     mr_status status = MR_OK;
     char path[MR__PATH_MAX];
+    const uint32_t local = session->launch.local_size;
     session->memory_limit = options->memory != 0 ? options->memory
-                                                 : session->topology.memory_free / 100 * MEMORY_PERCENT;
-    session->workers = options->workers != 0 ? options->workers : session->topology.suggested;
+                                                 : session->topology.memory_free / 100 * MEMORY_PERCENT / local;
+    session->workers = options->workers != 0 ? options->workers : session->topology.suggested / local;
+    if (session->workers == 0 && session->topology.suggested > 0)
+        session->workers = 1;           /* more ranks than cores */
     MR_TRY(apply_worker_spec(session, options->worker_spec, error));
     MR_CHECK(session->workers > 0 || session->spec.device_count > 0, MR_NO_WORKER,
              "this process may use no CPU\n  hint: look at its cpuset");
@@ -129,9 +132,7 @@ done:
 static mr_status join_ranks(mr_session *session, mr__error *error)
 {
     mr_status status = MR_OK;
-    mr__launch launch;
-    MR_TRY(mr__launch_of_process(&launch, error));
-    if (launch.size > 1)
+    if (session->launch.size > 1)
         MR_TRY(mr__session_join(session, mr__comm_open_mpi, NULL, NULL, error));
 done:
     return status;
@@ -170,6 +171,7 @@ mr_status mr_session_open(const mr_session_options *options, mr_session **out)
     pthread_mutex_init(&session->burst_mutex, NULL);
     MR_TRY(mr__level_init(error));
     MR_TRY(mr__topology_read(&session->topology, error));
+    MR_TRY(mr__launch_of_process(&session->launch, error));
     MR_TRY(apply_options(session, options != NULL ? options : &defaults, error));
     MR_TRY(mount_tiers(session, error));
     MR_TRY(join_ranks(session, error));

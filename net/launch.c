@@ -8,6 +8,8 @@
  *   SLURM_STEP_NUM_TASKS > 1, no PMI            srun that gave its tasks no way to find each other: refused
  *   nothing of it                               alone
  *
+ * Hydra leaves all ranks of a node on all of its cores, and says how many they are (MPI_LOCALNRANKS).
+ *
  * Why refused and not ignored: each process would take itself for the only one, and several would do the whole job into
  * one output. MPICH under Open MPI's launcher does just that.
  * Why not SLURM_NTASKS: it describes an allocation and is set in batch scripts and in salloc's shell, which are started
@@ -67,7 +69,7 @@ mr_status mr__launch_detect(mr__variable *variable, void *context, mr__launch *l
 {
     mr_status status = MR_OK;
     const variables of = {.get = variable, .context = context};
-    mr__launch found = {.by = MR__LAUNCHED_ALONE, .rank = 0, .size = 1};
+    mr__launch found = {.by = MR__LAUNCHED_ALONE, .rank = 0, .size = 1, .local_size = 1};
     uint32_t open_mpi_size = 0, pmi_size = 0, tasks = 0;
     const bool pmi = get(&of, "PMI_FD") != NULL || get(&of, "PMI_PORT") != NULL;
     MR_TRY(get_number(&of, "OMPI_COMM_WORLD_SIZE", &open_mpi_size, error));
@@ -79,6 +81,11 @@ mr_status mr__launch_detect(mr__variable *variable, void *context, mr__launch *l
         const bool by_slurm = tasks > 0 && get(&of, "MPI_LOCALNRANKS") == NULL;
         found.by = by_slurm ? MR__LAUNCHED_BY_SLURM : MR__LAUNCHED_BY_HYDRA;
         MR_TRY(get_rank(&of, &found, error));
+        MR_TRY(get_number(&of, "MPI_LOCALRANKID", &found.local_rank, error));
+        MR_TRY(get_number(&of, "MPI_LOCALNRANKS", &found.local_size, error));
+        MR_CHECK(found.local_rank < found.local_size && found.local_size <= found.size, MR_BAD_USAGE,
+                 "MPI_LOCALRANKID=%u, MPI_LOCALNRANKS=%u and PMI_SIZE=%u contradict each other\n  hint: launchers set "
+                 "these variables; were they set by hand?", found.local_rank, found.local_size, found.size);
     } else {
         MR_TRY(get_number(&of, "PMI_SIZE", &pmi_size, error));
         MR_CHECK(pmi_size <= 1, MR_BAD_USAGE,

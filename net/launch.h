@@ -19,6 +19,9 @@ typedef enum mr__launcher {
 typedef struct mr__launch {
     mr__launcher by;
     uint32_t rank, size;        /* a launcher may start one rank: then MPI is not needed either */
+    /* Among ranks that a launcher left on one node without giving each its cores, as hydra does: which of them this is,
+     * and how many; else 0 of 1 (srun binds its tasks, and if it does not, nobody says who is where). */
+    uint32_t local_rank, local_size;
 } mr__launch;
 
 typedef const char *mr__variable(void *context, const char *name);      /* NULL: it is not set */

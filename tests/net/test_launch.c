@@ -26,6 +26,10 @@ static const launch_case cases[] = {
     {"a shell", {"LANG=C", "PATH=/bin"}, MR__LAUNCHED_ALONE, 0, 1, NULL},
     {"mpiexec.mpich", {HYDRA("3", "4")}, MR__LAUNCHED_BY_HYDRA, 3, 4, NULL},
     {"mpiexec.mpich, one rank", {HYDRA("0", "1")}, MR__LAUNCHED_BY_HYDRA, 0, 1, NULL},
+    {"mpiexec.mpich, two of eight ranks on a node",
+     {"PMI_FD=7", "PMI_RANK=5", "PMI_SIZE=8", "MPI_LOCALNRANKS=2", "MPI_LOCALRANKID=1"}, MR__LAUNCHED_BY_HYDRA, 5, 8, NULL},
+    {"a local rank beyond the size", {"PMI_FD=7", "PMI_RANK=5", "PMI_SIZE=8", "MPI_LOCALNRANKS=2", "MPI_LOCALRANKID=2"},
+     0, 0, 0, "MPI_LOCALRANKID=2, MPI_LOCALNRANKS=2 and PMI_SIZE=8 contradict"},
     {"mpiexec.mpich over a port", {"PMI_PORT=n1:4711", "PMI_ID=1", "PMI_RANK=1", "PMI_SIZE=2"},
      MR__LAUNCHED_BY_HYDRA, 1, 2, NULL},
     {"mpiexec.mpich in a batch script, helpers started by srun", {STEP("1", "2"), HYDRA("5", "8")},
@@ -85,6 +89,24 @@ static void test_each_launcher_is_known_by_what_it_sets(void **state)
     }
 }
 
+static void test_ranks_that_share_a_node_know_it(void **state)
+{
+    static const launch_case shared = {.environment = {"PMI_FD=7", "PMI_RANK=5", "PMI_SIZE=8", "MPI_LOCALNRANKS=2",
+                                                       "MPI_LOCALRANKID=1"}},
+                             alone = {.environment = {"PATH=/bin"}},
+                             bound = {.environment = {STEP("2", "3"), PMI2("2", "3")}};
+    mr__launch launch;
+    mr__error error = {.code = MR_OK};
+    assert_int_equal(mr__launch_detect(variable, (void *)(uintptr_t)&shared, &launch, &error), MR_OK);
+    assert_int_equal(launch.local_rank, 1);
+    assert_int_equal(launch.local_size, 2);
+    assert_int_equal(mr__launch_detect(variable, (void *)(uintptr_t)&alone, &launch, &error), MR_OK);
+    assert_int_equal(launch.local_rank, 0);
+    assert_int_equal(launch.local_size, 1);
+    assert_int_equal(mr__launch_detect(variable, (void *)(uintptr_t)&bound, &launch, &error), MR_OK);
+    assert_int_equal(launch.local_size, 1);
+}
+
 static void test_only_mpich_is_accepted_as_a_library(void **state)
 {
     mr__error error = {.code = MR_OK};
@@ -98,6 +120,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_launcher_is_known_by_what_it_sets),
+        cmocka_unit_test(test_ranks_that_share_a_node_know_it),
         cmocka_unit_test(test_only_mpich_is_accepted_as_a_library),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
