@@ -45,7 +45,14 @@ class Processes(unittest.TestCase):
             marks = [f"{folder}/one", f"{folder}/other"]
             one, other = (shlex.join([sys.executable, "-S", "-c", HOLD_BESIDE, *order])
                           for order in (marks, reversed(marks)))
-            self.assertGreater(process.run(f"{one} & {other} & wait", timeout=120).peak_rss_bytes, 200 * MIB)
+            done = process.run(f"{one} & {other} & wait", timeout=120)
+            self.assertGreater(done.peak_rss_bytes, 200 * MIB)
+            self.assertGreater(done.largest_rss_bytes, 100 * MIB)
+            self.assertLess(done.largest_rss_bytes, 150 * MIB)
+
+    def test_the_largest_of_one_is_its_peak(self):
+        done = process.run(HOLD_100_MIB)
+        self.assertEqual(done.largest_rss_bytes, done.peak_rss_bytes)
 
     def test_a_failure_says_what_and_why(self):
         with self.assertRaisesRegex(process.Failed, "status 1: .*no-such-file"):

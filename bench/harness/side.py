@@ -22,6 +22,7 @@ class Sample:
     cpu_seconds: float
     report: dict                # what the command printed as JSON
     answer: dict = dataclasses.field(default_factory=dict)
+    largest_rss_bytes: int = 0  # of one process
 
 
 def last_object(text):
@@ -70,7 +71,8 @@ class Command:
         done = process.run(self.command, self.env)
         report = last_object(done.stdout)
         seconds = report.get("seconds", done.seconds) if self.inner else done.seconds
-        sample = Sample(seconds, done.seconds, done.peak_rss_bytes, done.cpu_seconds, report)
+        sample = Sample(seconds, done.seconds, done.peak_rss_bytes, done.cpu_seconds, report,
+                        largest_rss_bytes=done.largest_rss_bytes)
         sample.answer = self.answer(report | {"stdout": done.stdout}, self.out)
         return sample
 
