@@ -2,9 +2,12 @@
 import pathlib
 import random
 import shlex
+import shutil
+import subprocess
 import sys
 import tempfile
 import time
+import types
 import unittest
 import unittest.mock
 
@@ -12,7 +15,7 @@ BUILD = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 sys.dont_write_bytecode = True
 
-from harness import apps, contest, process, side  # noqa: E402
+from harness import apps, contest, process, ranks, side  # noqa: E402
 
 process.measure = BUILD / "bench/measure"
 MIB = 1 << 20
@@ -138,6 +141,56 @@ class Digests(unittest.TestCase):
         self.assertTrue(self.digest(["records", "100"], low + high, high)["sorted"])
         self.assertFalse(self.digest(["records", "100"], low + high, low)["sorted"])
         self.assertEqual(self.digest(["records", "100"], low + high)["rows"], 2)
+
+
+class Ranks(unittest.TestCase):
+    def printing(self, report):
+        return ranks.Ranked("millrace", ["echo", report], ranks=4)
+
+    def test_a_job_that_ran_on_other_ranks_does_not_count(self):
+        self.assertEqual(self.printing('{"ranks": 4, "ranks_lost": 0}').run().report["ranks"], 4)
+        for report in ('{"ranks": 1, "ranks_lost": 0}', '{"ranks": 4, "ranks_lost": 1}', "{}"):
+            with self.assertRaisesRegex(process.Failed, "4 and 0 were meant"):
+                self.printing(report).run()
+
+    def test_the_seconds_of_a_stage(self):
+        side_ = self.printing('{"ranks": 4, "ranks_lost": 0, "stages": [{"name": "map", "seconds": 7}]}')
+        side_.stage = "map"
+        self.assertEqual(side_.run().seconds, 7)
+
+    def test_one_rank_is_killed_and_no_other(self):
+        with tempfile.TemporaryDirectory() as folder:
+            program = shutil.copy(shutil.which("sleep"), f"{folder}/millrace")
+            started = [subprocess.Popen([program, "60"], env={ranks.MARK: mark, "PMI_RANK": str(rank)})
+                       for mark, rank in (("this", 0), ("this", 1), ("this", 2), ("other", 1))]
+            started.append(subprocess.Popen([program, "60"], env={ranks.MARK: "this"}))     # who started them
+            try:
+                while len(ranks.processes_of("this")) < 3:
+                    time.sleep(0.01)
+                self.assertEqual(ranks.processes_of("this"), {rank: started[rank].pid for rank in range(3)})
+                killer = ranks.Killer("this", 1, 0.05)
+                killer.start()
+                killer.join()
+                self.assertTrue(killer.killed)
+                self.assertEqual(started[1].wait(), -9)
+                self.assertEqual([child.poll() for child in started], [None, -9, None, None, None])
+            finally:
+                for child in started:
+                    child.kill()
+                    child.wait()
+
+    def test_a_job_that_ends_before_the_loss_does_not_count(self):
+        early = ranks.Killed("millrace", ["echo", '{"ranks": 4, "ranks_lost": 1}'], ranks=4, seconds_in=60)
+        with self.assertRaisesRegex(process.Failed, "before rank 0 could be killed"):
+            early.run()
+
+    @unittest.skipUnless((BUILD / "bench/limit_alltoall").exists() and shutil.which("mpiexec.mpich"), "no MPICH")
+    def test_raw_mpi_sends_what_it_says(self):
+        context = types.SimpleNamespace(build=BUILD, missing=lambda *_: "")
+        found = ranks.all_to_all(context, 3, "nap", 1 << 20, 1 << 16)
+        self.assertEqual((found["ranks"], found["bytes"]), (3, 6 << 20))
+        self.assertEqual(found["check"], 2 * sum(range(16)))
+        self.assertGreater(found["seconds"], 0)
 
 
 class Answers(unittest.TestCase):

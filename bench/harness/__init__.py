@@ -7,7 +7,8 @@
     contest.py   two sides in turn, A B A B; medians and ratios
     limits.py    what the machine allows at best
     apps.py      each app against its peers
-    must.py      the claims, each with both numbers; devices.py has those about OpenCL devices
+    must.py      the claims, each with both numbers; devices.py has those about OpenCL devices, ranks.py
+                 those about several ranks
     sweep.py     over workers, input size and memory limit; plot.py draws it
     report.py    the results as JSON and as a page to read
 

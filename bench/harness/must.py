@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import hashlib
 
-from harness import apps, contest, data, devices, machine, process
+from harness import apps, contest, data, devices, machine, process, ranks
 from harness.contest import Contest, say, short
 
 MIB = 1 << 20
@@ -329,11 +329,14 @@ class Must:
     def devices(self):
         devices.claims(self)
 
+    def ranks(self):
+        ranks.Claims(self).all()
+
     def all(self, only):
         """only: names of groups; empty for all."""
         groups = (self.wordcount, self.wordcount_bounded, self.linux_source, self.limits_reached, self.kmeans,
                   self.row_kernels, self.matmul, self.string_match, self.sort, self.workers,
-                  self.pipelined_reduce, self.identical, self.devices)
+                  self.pipelined_reduce, self.identical, self.devices, self.ranks)
         for claims in (group for group in groups if not only or group.__name__ in only):
             say(f"\n-- {claims.__name__.replace('_', ' ')}")
             try:

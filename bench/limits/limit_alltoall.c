@@ -16,7 +16,8 @@
  *     {"limit": ..., "ranks": N, "bytes": of all ranks together, "seconds": S, "cpu_seconds": of all ranks together,
  *      "latency_seconds": one way of 8 bytes (only with 2 ranks), "check": C}
  * A chunk carries its sender and number at both ends; check is the sum of the numbers, and a sum that is wrong is a
- * failure. There is no MPI_Finalize: over tcp it may hang; after a barrier the ranks just end. */
+ * failure. There is no MPI_Finalize: over tcp it may hang; after a barrier the ranks just end, and the launcher's exit
+ * status then means nothing: what counts is that the line is there. */
 #include "limit.h"
 
 #include <mpi.h>
