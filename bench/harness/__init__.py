@@ -9,7 +9,7 @@
     apps.py      each app against its peers
     must.py      the claims, each with both numbers; devices.py has those about OpenCL devices, ranks.py
                  those about several ranks
-    sweep.py     over workers, input size and memory limit; plot.py draws it
+    sweep.py     over workers, input size, memory limit and ranks (scaling.py); plot.py draws it
     report.py    the results as JSON and as a page to read
 
 Only the standard library is used here: the harness runs before anything is installed, and says what is missing.

@@ -69,6 +69,36 @@ def memory_kept(all_series):
     return figure, axes
 
 
+def _efficiency(title, all_series):
+    figure, axes = frame(title, "ranks of one worker", "efficiency by CPU time")
+    for series in all_series:
+        points = [p for p in series["points"] if "efficiency" in p]
+        axes.plot([p["value"] for p in points], [p["efficiency"] for p in points], marker="o", label=series["label"])
+    axes.axhline(1, color="0.6", linestyle="--")
+    log_of_two(axes, all_series)
+    return figure, axes
+
+
+def ranks_strong(all_series):
+    return _efficiency("More ranks, one input", all_series)
+
+
+def ranks_weak(all_series):
+    return _efficiency("More ranks, as much input for each", all_series)
+
+
+def ranks_simulated(all_series):
+    figure, axes = frame("Ranks that share this machine's cores", "ranks of one worker", "seconds of the job")
+    for series in all_series:
+        points = [p for p in series["points"] if "simulated_seconds" in p]
+        line, = axes.plot([p["value"] for p in points], [p["job_seconds"] for p in points], marker="o",
+                          label=series["label"])
+        axes.plot([p["value"] for p in points], [p["simulated_seconds"] for p in points], marker="x", linestyle="--",
+                  color=line.get_color(), label=f"{series['label']}, simulated")
+    log_of_two(axes, all_series)
+    return figure, axes
+
+
 def ratios(contests):
     rows = [c for c in contests if not c["skipped"] and not c["peer"].startswith("millrace")]
     if not rows:
@@ -93,7 +123,9 @@ def main():
     kind, sweeps = results["machine"]["kind"], results.get("sweeps", {})
     drawn = {name: draw_sweep(sweeps[key]) for name, key, draw_sweep in
              (("workers", "workers", workers), ("input-size", "input_size", input_size),
-              ("memory-limit", "memory_limit", memory_limit), ("memory-kept", "memory_limit", memory_kept))
+              ("memory-limit", "memory_limit", memory_limit), ("memory-kept", "memory_limit", memory_kept),
+              ("ranks-strong", "ranks_strong", ranks_strong), ("ranks-weak", "ranks_weak", ranks_weak),
+              ("ranks-simulated", "ranks_strong", ranks_simulated))
              if any(series["points"] for series in sweeps.get(key, []))}
     if (chart := ratios(results["contests"])) is not None:
         drawn["ratios"] = chart

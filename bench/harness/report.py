@@ -2,6 +2,7 @@
 import dataclasses
 import datetime
 import json
+import statistics
 
 from harness.contest import short
 
@@ -64,6 +65,26 @@ def _verdict_lines(verdicts):
         yield f"| {word} | {verdict.claim} | {verdict.wanted} | {verdict.got}{note} |"
 
 
+def _ranks_lines(series_of_app):
+    yield "| app | ranks | s | CPU s | efficiency by CPU time | MiB, all and largest | job s | simulated s | error |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    errors = []
+    for series in series_of_app:
+        for point in series["points"]:
+            simulated = "| | |"
+            if "simulated_seconds" in point:
+                errors.append(abs(point["simulation_error"]))
+                simulated = f"| {short(point['simulated_seconds'])} | {point['simulation_error']:+.0%} |"
+            share = f"{point['efficiency']:.3f}" if "efficiency" in point else ""
+            yield (f"| {series['label']} | {point['value']} | {short(point['seconds'])} ({short(point['least'])}.."
+                   f"{short(point['most'])}) | {short(point['cpu_seconds'])} | {share} "
+                   f"| {point['peak_rss_bytes'] / MIB:.0f}, {point['largest_rss_bytes'] / MIB:.0f} "
+                   f"| {short(point['job_seconds'])} {simulated}")
+    if errors:
+        yield ""
+        yield f"The simulation is off by {statistics.median(errors):.0%} (median), at most by {max(errors):.0%}."
+
+
 def _page(journal):
     machine, outcomes = journal.machine, journal.outcomes
     memory = machine["memory_bytes"] / (1 << 30)
@@ -81,6 +102,9 @@ def _page(journal):
     yield from ("", "## Limits of the machine", "", *_limit_lines(journal.limits))
     if outcomes:
         yield from ("", "## Comparisons", "", *_contest_lines(outcomes, journal.limits))
+    for name, title in (("ranks_strong", "Ranks, one input for all"), ("ranks_weak", "Ranks, as much input for each")):
+        if any(series["points"] for series in journal.sweeps.get(name, [])):
+            yield from ("", f"## {title}", "", *_ranks_lines(journal.sweeps[name]))
     failed = [outcome for outcome in outcomes if outcome.skipped]
     if journal.skips or failed:
         yield from ("", "## Not run", "")
@@ -104,6 +128,7 @@ class Journal:
         self.generated, self.clean = generated, clean
         self.date = str(datetime.date.today())
         self.limits, self.outcomes, self.skips, self.verdicts, self.sweeps = {}, [], [], [], {}
+        self.recorded = {}                  # what the simulation was told: profiles of runs, and the network
         stem.parent.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -123,7 +148,8 @@ class Journal:
         content = {"date": self.date, "machine": self.machine, "command": self.invocation, "data": self.generated,
                    "limits": self.limits, "must": [dataclasses.asdict(verdict) for verdict in self.verdicts],
                    "contests": [to_dict(outcome) for outcome in self.outcomes],
-                   "not_run": [dataclasses.asdict(skip) for skip in self.skips], "sweeps": self.sweeps}
+                   "not_run": [dataclasses.asdict(skip) for skip in self.skips], "sweeps": self.sweeps,
+                   "recorded": self.recorded}
         for path, text in ((self.results, json.dumps(content, indent=1)), (self.page, "\n".join(_page(self)))):
             temporary = path.with_name(path.name + ".tmp")
             temporary.write_text(self.clean(text) + "\n")

@@ -1,9 +1,10 @@
-"""How Millrace's time follows workers, input size and memory limit. plot.py draws what these return."""
+"""How Millrace's time follows workers, input size, memory limit and ranks. plot.py draws what these return."""
 import dataclasses
 import functools
+import statistics
 import subprocess
 
-from harness import apps, process
+from harness import apps, process, scaling
 from harness.contest import Spread, say, short
 from harness.data import UNITS, Missing, size_bytes
 
@@ -15,7 +16,10 @@ def _point(side, repeats):
     side.clean()
     spread = Spread.of([run.seconds for run in runs])
     return {"seconds": spread.median, "least": spread.least, "most": spread.most,
+            "cpu_seconds": statistics.median(run.cpu_seconds for run in runs),
+            "job_seconds": statistics.median(run.report.get("seconds", 0) for run in runs),
             "peak_rss_bytes": max(run.peak_rss_bytes for run in runs),
+            "largest_rss_bytes": max(run.largest_rss_bytes for run in runs),
             "spilled_bytes": runs[0].report.get("spilled_bytes", 0), "command": side.shown()}
 
 
@@ -73,17 +77,42 @@ def memory_limit(context):
         yield _series(app, "MiB of --memory", [(limit, make(memory=f"{limit}M")) for limit in limits], context.pairs)
 
 
-SWEEPS = {sweep.__name__: sweep for sweep in (workers, input_size, memory_limit)}
+def _over_ranks(context, jobs, grows):
+    for app, sides in jobs(context):
+        series = _series(app, "ranks", sides, min(context.pairs, 3))
+        if series["points"] and series["points"][0]["value"] == 1:
+            for point, share in zip(series["points"], scaling.efficiency(series["points"], grows)):
+                point["efficiency"] = share
+        yield series
 
 
-def run_all(context, journal):
+def ranks_strong(context):
+    """x: ranks of one worker; one input for all."""
+    yield from _over_ranks(context, scaling.strong, False)
+
+
+def ranks_weak(context):
+    """x: ranks of one worker; as much input for each."""
+    yield from _over_ranks(context, scaling.weak, True)
+
+
+SWEEPS = {sweep.__name__: sweep for sweep in (workers, input_size, memory_limit, ranks_strong, ranks_weak)}
+
+
+def run_all(context, journal, only):
+    """only: beginnings of names; empty for all."""
     for name, sweep in SWEEPS.items():
+        if only and not name.startswith(tuple(only)):
+            continue
         say(f"\nsweep: {name.replace('_', ' ')}")
         try:
             for series in sweep(context):
                 journal.add(journal.sweeps.setdefault(name, []), series)
         except Missing as reason:
             say(f"  skipped: {reason}")
+    if any(series["points"] for name, found in journal.sweeps.items() if name.startswith("ranks_") for series in found):
+        journal.recorded = scaling.compare(context, journal.sweeps)
+        journal.save()
 
 
 def plot(context, results, folder):

@@ -17,8 +17,11 @@ looked at by itself. Without combining, chunks leave when they are full, and wor
 until the end. With combining, all leaves at the end: as many pairs as there are different keys in what one worker
 mapped. At the end each worker tells each owner that its epoch is over, and each owner answers.
 
-Where nodes share cores (`cores`: ranks on one machine, as the measured runs had it) all that needs a core takes longer
-by workers / cores, and there is no link: sending costs what it takes of the cores (`byte_cpu`).
+Where nodes share cores (`cores`: ranks on one machine, as the measured runs had it) those that map share them evenly,
+so a work takes longer while more workers are busy than there are cores; and there is no link: sending costs what it
+takes of the cores (`byte_cpu`). Works are kept by the time that is left of them at full speed:
+
+    virtual time    runs as fast as a busy worker does: 1, or cores / busy workers
 
 Dense tables (k-means, pi): at the end of a round the coordinator receives the tables of all, folds them in order and
 sends the sum back.
@@ -36,7 +39,7 @@ from simulation.ledger import Ledger
 SLICES_MOST = 16            # draws for one work
 PARTS_PER_NODE = 4          # at least, and as many in all as a power of two says (engine/plan.c)
 FOLD_BYTE = 0.25e-9         # seconds of adding a byte of a table to another
-REQUEST, REPLY, MAPPED, ARRIVED, IDLE, LOST, NOTICED = range(7)
+REQUEST, REPLY, ARRIVED, IDLE, LOST, NOTICED, WOKEN = range(7)
 
 
 @dataclasses.dataclass
@@ -58,9 +61,9 @@ class Cluster:
     losses: int = 0
     deadline: float = 5.0           # until a loss is noticed
 
-    @property
-    def slowdown(self):
-        return max(1.0, self.nodes * self.workers / self.cores) if self.cores else 1.0
+    def slowdown(self, nodes):
+        """How much longer a worker takes while so many nodes are busy."""
+        return max(1.0, nodes * self.workers / self.cores) if self.cores else 1.0
 
     @property
     def rate(self):
@@ -100,6 +103,9 @@ class MapStage:
         self.nodes = [Node() for _ in range(self.cluster.nodes)]
         self.ledger = Ledger(job.units, self.cluster.nodes, self.profile.smallest)
         self.events, self.number = [], 0
+        self.mapping = []               # works: (virtual end, number, node, units)
+        self.now = self.virtual = begin
+        self.busy = 0                   # nodes that map
         self.coordinator_free, self.fullest_free = begin, begin
         self.idle, self.living, self.unnoticed, self.view = 0, self.cluster.nodes, len(losses), 0
         self.end = None
@@ -115,11 +121,29 @@ class MapStage:
         heapq.heappush(self.events, (when, self.number, kind, node, what))
 
     def run(self):
-        act = (self.request, self.reply, self.mapped, self.arrived, self.say_idle, self.lose, self.notice)
+        act = (self.request, self.reply, self.arrived, self.say_idle, self.lose, self.notice, self.wake)
         while self.end is None:
-            when, _, kind, node, what = heapq.heappop(self.events)
-            act[kind](when, node, what)
+            due = self.next_mapped()
+            if self.events and self.events[0][0] <= due:
+                when, _, kind, node, what = heapq.heappop(self.events)
+                act[kind](when, node, what)
+            else:
+                _, _, node, units = heapq.heappop(self.mapping)
+                self.mapped(due, node, units)
         return self.end
+
+    # ---- virtual time -------------------------------------------------------------------------------------------
+
+    def next_mapped(self):
+        if not self.mapping:
+            return float("inf")
+        return self.now + (self.mapping[0][0] - self.virtual) * self.cluster.slowdown(self.busy)
+
+    def busy_from(self, when, more):
+        """From now on so many more nodes map."""
+        self.virtual += (when - self.now) / self.cluster.slowdown(self.busy)
+        self.now = when
+        self.busy += more
 
     def serve(self, when, messages=1):
         """When the coordinator is through with messages that come now."""
@@ -157,9 +181,11 @@ class MapStage:
         if node.hand:
             units = node.hand.popleft()
             node.running = True
+            self.busy_from(when, 1)
+            self.number += 1
+            heapq.heappush(self.mapping, (self.virtual + self.job.map_seconds(units), self.number, i, units))
             if not node.hand and not node.asked and not node.dry:
                 self.ask(i, when)
-            self.at(when + self.job.map_seconds(units), MAPPED, i, units)
         elif not node.asked:
             if node.dry:
                 self.flush(when, i)
@@ -170,6 +196,7 @@ class MapStage:
         node = self.nodes[i]
         if node.dead:
             return
+        self.busy_from(when, -1)
         node.running = False
         node.mapped += units
         node.fresh += units
@@ -188,7 +215,7 @@ class MapStage:
         node, cluster = self.nodes[i], self.cluster
         node.left = max(0.0, node.left - size)
         node.sent += size
-        seconds = size / cluster.rate + 2 * messages * cluster.message * cluster.slowdown
+        seconds = size / cluster.rate + 2 * messages * cluster.message * cluster.slowdown(self.living)
         node.link_free = max(node.link_free, when) + seconds
         self.job.messages += messages
         self.job.sent_bytes += size
@@ -208,7 +235,7 @@ class MapStage:
         if self.profile.distinct:
             made = self.job.crossing(cluster.workers * self.profile.sent_bytes(node.fresh / cluster.workers))
             node.left += made
-            when += made * cluster.byte_cpu * cluster.slowdown / cluster.workers
+            when += made * cluster.byte_cpu * cluster.slowdown(self.living) / cluster.workers
         node.fresh = 0
         chunks = 0.0
         if node.left > 0:
@@ -230,6 +257,8 @@ class MapStage:
 
     def lose(self, when, i, _):
         self.nodes[i].dead = True
+        if self.nodes[i].running:
+            self.busy_from(when, -1)
         self.at(when + self.cluster.deadline, NOTICED, i)
 
     def notice(self, when, i, _):
@@ -246,7 +275,11 @@ class MapStage:
                 resent = node.sent / self.living
                 self.send(again, other, resent, resent / self.cluster.chunk)
                 node.idle = node.dry = False
-                self.go_on(again, other)
+                self.at(again, WOKEN, other)
+
+    def wake(self, when, i, _):
+        if not self.nodes[i].dead:
+            self.go_on(when, i)
 
 
 class Job:
@@ -273,27 +306,28 @@ class Job:
         return self.crossing(self.cluster.workers * self.partitions * self.cluster.chunk / 2)
 
     def map_seconds(self, units):
-        """Of a node, for one work."""
+        """Of a node that has its cores for itself, for one work."""
         slices = min(SLICES_MOST, max(1, round(units / self.slice)))
         rate = sum(self.random.choices(self.rates, self.sizes, k=slices)) / slices
         seconds = units * rate
         if not self.profile.distinct:
             seconds += self.crossing(self.profile.sent_bytes(units)) * self.cluster.byte_cpu
-        return seconds * self.cluster.slowdown / self.cluster.workers
+        return seconds / self.cluster.workers
 
     def reduce_seconds(self):
         """Of the slowest node. Each has its part of the parts, a task each, taken by its workers in turn."""
         profile, cluster = self.profile, self.cluster
         total = self.sent_in_all() / profile.recorded_bytes() * profile.reduce_seconds
         ratios = [seconds * len(profile.reduces) / sum(profile.reduces) for seconds in profile.reduces] or [1.0]
-        slowest, nodes = 0.0, cluster.nodes - cluster.losses
+        slowest, everyone, nodes = 0.0, 0.0, cluster.nodes - cluster.losses
         for node in range(nodes):
             each = total / self.parts * (cluster.skew if node == 0 else 1.0)
             free = [0.0] * cluster.workers
             for _ in range(self.parts * node // nodes, self.parts * (node + 1) // nodes):
                 heapq.heapreplace(free, free[0] + each * self.random.choice(ratios))
             slowest = max(slowest, max(free))
-        return slowest * cluster.slowdown
+            everyone += sum(free)
+        return max(slowest, everyone / cluster.cores if cluster.cores else 0)
 
     def sent_in_all(self):
         """Bytes of pairs, those that stay on their node too."""
@@ -306,12 +340,13 @@ class Job:
         tables = self.units * self.profile.table_bytes
         link = self.crossing(tables) / cluster.rate + others * self.profile.table_bytes / cluster.rate
         work = tables * FOLD_BYTE + self.crossing(tables) * cluster.byte_cpu + 2 * others * cluster.message
-        return link + work * cluster.slowdown + 2 * cluster.latency * (others > 0)
+        return link + work + 2 * cluster.latency * (others > 0)
 
     def losses(self, begin):
         """When which nodes are lost: while all map."""
         cluster = self.cluster
-        expected = self.units * self.profile.unit_seconds * cluster.slowdown / (cluster.nodes * cluster.workers)
+        expected = self.units * self.profile.unit_seconds * cluster.slowdown(cluster.nodes) / (
+            cluster.nodes * cluster.workers)
         victims = self.random.sample(range(cluster.nodes), cluster.losses)
         return [(begin + self.random.uniform(0.05, 0.9) * expected, victim) for victim in victims]
 

@@ -75,6 +75,15 @@ class Parallel(unittest.TestCase):
         self.assertAlmostEqual(two, 0.5, delta=0.001)
         self.assertAlmostEqual(eight, 0.5, delta=0.001)
 
+    def test_shared_cores_are_free_for_who_is_left(self):
+        """3 nodes with a work each, two of 100 units and one of 300, on 2 cores: until 150 us all share; then one has
+        200 units left and a core for itself."""
+        made = constant(units=300, smallest=300)
+        stage = model.MapStage(model.Job(made, model.Cluster(3, 1, cores=2, **FREE)), 0.0, [])
+        stage.ledger.left_of = [100, 100, 300]
+        stage.ledger.left = 500
+        self.assertAlmostEqual(stage.run(), 150e-6 + 200e-6)
+
     def test_rounds_add_up(self):
         made = constant(rounds=5, table_bytes=1.0)
         self.assertAlmostEqual(run(made, 10).stages["map"], 5 * run(constant(), 10).stages["map"])
@@ -187,6 +196,13 @@ class Losses(unittest.TestCase):
         made = constant(tasks=[[1000, 1e-3]], pair_bytes=100.0)
         sent = [run(made, 10, losses=losses, deadline=0.0, chunk=100).sent_bytes for losses in (0, 1)]
         self.assertGreater(sent[1], sent[0])
+
+    def test_ranks_that_share_cores_lose_one(self):
+        alone = run(constant(), 4, cores=2).seconds
+        for seed in range(5):
+            outcome = run(constant(), 4, cores=2, losses=1, deadline=0.0, seed=seed)
+            self.assertGreater(outcome.seconds, alone)
+            self.assertLess(outcome.seconds, alone * 1.3)       # the lost one had done a quarter at most
 
     def test_one_survives(self):
         self.assertGreater(run(constant(), 4, losses=3, deadline=0.0).seconds, 0.5)
