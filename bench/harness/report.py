@@ -66,8 +66,9 @@ def _verdict_lines(verdicts):
 
 
 def _ranks_lines(series_of_app):
-    yield "| app | ranks | s | CPU s | efficiency by CPU time | MiB, all and largest | job s | simulated s | error |"
-    yield "|---|---|---|---|---|---|---|---|---|"
+    yield "| app | ranks | s | CPU s | of them start | efficiency by CPU time, without start and with it " \
+          "| MiB, all and largest | job s | simulated s | error |"
+    yield "|---|---|---|---|---|---|---|---|---|---|"
     errors = []
     for series in series_of_app:
         for point in series["points"]:
@@ -75,7 +76,10 @@ def _ranks_lines(series_of_app):
             if "simulated_seconds" in point:
                 errors.append(abs(point["simulation_error"]))
                 simulated = f"| {short(point['simulated_seconds'])} | {point['simulation_error']:+.0%} |"
-            share = f"{point['efficiency']:.3f}" if "efficiency" in point else ""
+            share = "|"
+            if "efficiency" in point:
+                share = (f"{short(point['start_cpu_seconds'])} | {point['efficiency']:.3f}, "
+                         f"{point['efficiency_with_start']:.3f}")
             yield (f"| {series['label']} | {point['value']} | {short(point['seconds'])} ({short(point['least'])}.."
                    f"{short(point['most'])}) | {short(point['cpu_seconds'])} | {share} "
                    f"| {point['peak_rss_bytes'] / MIB:.0f}, {point['largest_rss_bytes'] / MIB:.0f} "

@@ -3,10 +3,12 @@
 Ranks on one machine share its cores: beyond as many ranks as cores nothing gets faster, and what counts is how much
 CPU time all processes together take (launcher and progress of MPI too). Efficiency by CPU time is the CPU time of one
 rank / that of N for the same input; for an input that grows with the ranks, N times the CPU time of one / that of N.
-A rank has one worker.
+Starting N processes and MPI takes the same whatever the job: it is measured by a job with next to nothing to do, and
+efficiency is given with it and without. A rank has one worker.
 """
 import dataclasses
 import functools
+import statistics
 
 from harness import apps, data, machine, process, ranks
 from harness.contest import say
@@ -15,6 +17,8 @@ from simulation import profile as profiles
 
 RANKS = (1, 2, 4, 8)
 SEEDS = 3
+STARTS = 3
+FEW_TERMS = 1000
 RAW_BYTES = 256 << 20
 RAW_CHUNK = 256 << 10
 # Bytes (or terms) of weak scaling for each rank; strong scaling has the input of 8 ranks for all.
@@ -55,10 +59,23 @@ def weak(context):
         yield app, [(count, job(context, app, count, each * count)) for count in RANKS]
 
 
-def efficiency(points, grows):
-    """By CPU time, of each point; the first one is of one rank."""
-    alone = points[0]["cpu_seconds"]
-    return [alone / point["cpu_seconds"] * (point["value"] if grows else 1) for point in points]
+def start_cpu_seconds(context, count):
+    """What a job takes that has next to nothing to do: launcher, processes, MPI, plan and commit."""
+    side = ranks.job(context, "pi", [], f"terms={FEW_TERMS}", ranks=count)
+    seconds = statistics.median(side.run().cpu_seconds for _ in range(STARTS))
+    side.clean()
+    return seconds
+
+
+def add_efficiency(context, points, grows):
+    """By CPU time, to each point; the first one is of one rank."""
+    starts = [start_cpu_seconds(context, point["value"]) for point in points]
+    alone, alone_start = points[0]["cpu_seconds"], starts[0]
+    for point, start in zip(points, starts):
+        times = point["value"] if grows else 1
+        point["start_cpu_seconds"] = start
+        point["efficiency_with_start"] = times * alone / point["cpu_seconds"]
+        point["efficiency"] = times * (alone - alone_start) / max(point["cpu_seconds"] - start, 1e-9)
 
 
 # ---- and simulated ----------------------------------------------------------------------------------------------

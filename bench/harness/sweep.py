@@ -81,8 +81,7 @@ def _over_ranks(context, jobs, grows):
     for app, sides in jobs(context):
         series = _series(app, "ranks", sides, min(context.pairs, 3))
         if series["points"] and series["points"][0]["value"] == 1:
-            for point, share in zip(series["points"], scaling.efficiency(series["points"], grows)):
-                point["efficiency"] = share
+            scaling.add_efficiency(context, series["points"], grows)
         yield series
 
 
