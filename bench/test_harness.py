@@ -15,7 +15,7 @@ BUILD = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 sys.dont_write_bytecode = True
 
-from harness import apps, contest, process, ranks, side  # noqa: E402
+from harness import apps, contest, process, ranks, scaling, side, sweep  # noqa: E402
 
 process.measure = BUILD / "bench/measure"
 MIB = 1 << 20
@@ -191,6 +191,35 @@ class Ranks(unittest.TestCase):
         self.assertEqual((found["ranks"], found["bytes"]), (3, 6 << 20))
         self.assertEqual(found["check"], 2 * sum(range(16)))
         self.assertGreater(found["seconds"], 0)
+
+
+class Scaling(unittest.TestCase):
+    """CPU seconds: 2 for the start of each rank, 8 for the job on one; on four ranks the job takes 10."""
+
+    def efficiency(self, grows, *cpu_seconds):
+        points = [{"value": value, "cpu_seconds": seconds} for value, seconds in zip((1, 4), cpu_seconds)]
+        with unittest.mock.patch.object(scaling, "start_cpu_seconds", lambda _, count: 2.0 * count):
+            scaling.add_efficiency(None, points, grows)
+        return [(point["efficiency"], point["efficiency_with_start"]) for point in points]
+
+    def test_of_one_input(self):
+        self.assertEqual(self.efficiency(False, 10.0, 18.0), [(1, 1), (0.8, 10 / 18)])
+
+    def test_of_an_input_that_grows(self):
+        self.assertEqual(self.efficiency(True, 10.0, 48.0), [(1, 1), (0.8, 40 / 48)])
+
+    def test_inputs_have_the_names_of_other_comparisons(self):
+        self.assertEqual([scaling._named(size) for size in (1 << 30, 128 << 20, 268_800_000)],
+                         ["1G", "128M", "268800000"])
+
+    def test_only_the_sweeps_that_are_asked_for(self):
+        called = []
+        names = ("workers", "ranks_strong", "ranks_weak")
+        sweeps = {name: lambda _, name=name: called.append(name) or () for name in names}
+        journal = types.SimpleNamespace(sweeps={})
+        with unittest.mock.patch.object(sweep, "SWEEPS", sweeps):
+            sweep.run_all(None, journal, ["ranks"])
+        self.assertEqual(called, ["ranks_strong", "ranks_weak"])
 
 
 class Answers(unittest.TestCase):
