@@ -153,6 +153,10 @@ class Ranks(unittest.TestCase):
             with self.assertRaisesRegex(process.Failed, "4 and 0 were meant"):
                 self.printing(report).run()
 
+    def test_ranks_that_never_end_are_a_failure(self):
+        with self.assertRaisesRegex(process.Failed, "stopped after 0.2 s"):
+            ranks.Ranked("millrace", ["sleep", "30"], ranks=4, timeout=0.2).run()
+
     def test_the_seconds_of_a_stage(self):
         side_ = self.printing('{"ranks": 4, "ranks_lost": 0, "stages": [{"name": "map", "seconds": 7}]}')
         side_.stage = "map"

@@ -22,7 +22,7 @@ MIB = 1 << 20
 MARK = "MILLRACE_BENCH_JOB"             # in the environment of a job's processes: how they are found
 MRMPI_MEMORY = "7G"                     # what MR-MPI's two ranks may take: 7 pages of 512 MB each
 RAW_CHUNKS = (256 << 10, 1 << 20, 4 << 20)
-RAW_TIMEOUT = 120
+TIMEOUT, RAW_TIMEOUT = 600, 120         # ranks that wait for each other for ever are a failure, too
 TRANSPORT = {"UCX_TLS": "tcp,self", "UCX_MEM_EVENTS": "n"}
 
 
@@ -55,6 +55,7 @@ def job(context, app, inputs, *params, ranks, workers=None, memory=None, kind=Ra
     made = kind(**vars(made), ranks=ranks, **fields)
     at = made.command.index("--json")
     made.command[at:at] = ["--ranks", str(ranks)]
+    made.timeout = TIMEOUT
     made.name = f"millrace, {ranks} rank{'s' if ranks > 1 else ''}"
     return made
 

@@ -55,6 +55,7 @@ class Command:
     inner: bool = False                         # the command's own seconds count
     inputs: list = dataclasses.field(default_factory=list)      # files and folders that it reads; a peer's: ours
     only: str = ""                              # why this peer does less or more work than the app, if so
+    timeout: float = 3600                       # seconds
 
     def shown(self):
         return process.shown(self.command, self.env)
@@ -68,7 +69,7 @@ class Command:
         for path in self.inputs:
             warm(path)
         os.sync()  # nobody writes back the bytes of the run before
-        done = process.run(self.command, self.env)
+        done = process.run(self.command, self.env, self.timeout)
         report = last_object(done.stdout)
         seconds = report.get("seconds", done.seconds) if self.inner else done.seconds
         sample = Sample(seconds, done.seconds, done.peak_rss_bytes, done.cpu_seconds, report,

@@ -81,15 +81,14 @@ class Outcome:
 
 
 class Node:
-    __slots__ = ("hand", "asked", "running", "dry", "idle", "dead", "given", "mapped", "fresh", "left", "sent",
-                 "link_free")
+    __slots__ = ("hand", "asked", "running", "dry", "idle", "dead", "given", "fresh", "left", "sent", "link_free")
 
     def __init__(self):
         self.hand = collections.deque()
         self.asked = 0              # requests under way
         self.running = self.dry = self.idle = self.dead = False
-        self.given = self.mapped = 0
-        self.fresh = 0              # units since the last flush
+        self.given = 0              # units
+        self.fresh = 0              # that were mapped since the last flush
         self.left = 0.0             # bytes made and not sent
         self.sent = 0.0
         self.link_free = 0.0
@@ -198,7 +197,6 @@ class MapStage:
             return
         self.busy_from(when, -1)
         node.running = False
-        node.mapped += units
         node.fresh += units
         if not self.profile.dense and not self.profile.distinct:
             node.left += self.job.crossing(self.profile.sent_bytes(units))
