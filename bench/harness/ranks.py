@@ -26,10 +26,6 @@ TIMEOUT, RAW_TIMEOUT = 600, 120         # ranks that wait for each other for eve
 TRANSPORT = {"UCX_TLS": "tcp,self", "UCX_MEM_EVENTS": "n"}
 
 
-def map_seconds(report):
-    return sum(stage["seconds"] for stage in report.get("stages", []) if stage["name"] == "map")
-
-
 @dataclasses.dataclass
 class Ranked(side.Command):
     """A run on so many ranks."""
@@ -89,10 +85,11 @@ class Killer(threading.Thread):
                 return
         if self.over.wait(self.seconds):
             return
-        pid = processes_of(self.mark).get(self.victim)
-        if pid is not None:
-            os.kill(pid, signal.SIGKILL)
+        try:
+            os.kill(processes_of(self.mark)[self.victim], signal.SIGKILL)
             self.killed = True
+        except (KeyError, ProcessLookupError):
+            pass                        # it has ended
 
 
 @dataclasses.dataclass
@@ -206,13 +203,17 @@ class Claims:
         if outcome.skipped:
             raise process.Failed(outcome.skipped)
         stage, alone = outcome.ours.median, outcome.theirs.median
+        added = (statistics.median(run.cpu_seconds for run in outcome.ours_runs) -
+                 statistics.median(run.cpu_seconds for run in outcome.peer_runs))
         share = raw.best["seconds"] / max(stage - alone, 1e-9)
         self.must.verdict(
             f"sort of {size} on {ranks} ranks, its shuffle against raw MPI's all-to-all", ">= 0.7 of its rate",
             f"{short(share)}: {short(crossing / 1e9 / max(stage - alone, 1e-9))} of {short(raw.rate / 1e9)} GB/s",
             share >= 0.7 and outcome.same,
             f"{short(crossing / MIB)} MiB cross; map stage {short(stage)} s, {short(alone)} s in one process; the "
-            f"whole stage has {short(raw.best['seconds'] / stage)} of the raw rate; `{raw.best['command']}`")
+            f"whole stage has {short(raw.best['seconds'] / stage)} of the raw rate; CPU "
+            f"time of a byte that crosses {short(1e9 * added / crossing)} ns, start of MPI included, raw "
+            f"{short(1e9 * raw.best['cpu_seconds'] / raw.best['bytes'])} ns; `{raw.best['command']}`")
         self.memory_kept(f"sort of {size} on {ranks} ranks, --memory 8G", outcome.ours_runs, 2 << 30)
 
     def memory_kept(self, claim, runs, limit):
