@@ -67,6 +67,8 @@ mr_status mr__output_check_target(const mr__output *output, mr__error *error)
              output->name);
     bool replaceable = entry.kind == MR__DIRECTORY;
     const int listed = replaceable ? tier->ops->list(tier, output->target, looks_like_a_result, &replaceable) : 0;
+    if (listed == -ENOENT)
+        return MR_OK;                           /* since it was looked at, another rank has put it aside */
     MR_CHECK(listed == 0, mr__status_of_errno(-listed, MR_IO_FAILED), "could not list output %s: %s%s", output->name,
              strerror(-listed), mr__errno_hint(listed));
     MR_CHECK(

@@ -62,7 +62,7 @@
 enum {
     RUNGS = 1000,
     OVERTAKEN = 1,              /* what a step came to, besides 0 and -errno */
-    PATIENCE_MS = 10, PATIENCE_DOUBLINGS = 7,
+    PATIENCE_MS = 4, PATIENCE_DOUBLINGS = 8,
 };
 
 static const char HINT[] = "\n  hint: the directory of the output must be on a file system that all ranks share";
@@ -325,6 +325,8 @@ static int take_over(mr__output *output, char **rung)
     while (result == -ENOENT && output->rung < RUNGS) {
         char *from = rung_path(output, output->rung), *to = rung_path(output, output->rung + 1);
         result = from != NULL && to != NULL ? tier->ops->rename(tier, from, to, MR__RENAME_NEW) : -ENOMEM;
+        if (result == -EEXIST || result == -ENOTEMPTY)
+            result = -ENOENT;                   /* NFS looks at the new name first: it is there, one rung up at least */
         if (result == 0 || result == -ENOENT)
             output->rung++;
         if (result == 0) {
@@ -498,7 +500,7 @@ done:
     return status;
 }
 
-/* Until it is committed, or for 10 ms, then 20, 40, ... up to a bit more than a second. */
+/* Until it is committed, or for 4 ms, then 8, 16, ... up to a bit more than a second. */
 static void wait_for_the_other(const mr__output *output, unsigned turn)
 {
     const long limit = (long)PATIENCE_MS << (turn < PATIENCE_DOUBLINGS ? turn : PATIENCE_DOUBLINGS);

@@ -172,6 +172,38 @@ static void claims_do_not_meet(void **state)
     }
 }
 
+static void a_shared_claim_goes_with_the_last_of_its_owners(void **state)
+{
+    mr__tier *tier = tiers[0], *memory = tiers[1];
+    mr__claim first, second, other;
+    for (int opener_leaves_first = 0; opener_leaves_first < 2; opener_leaves_first++) {
+        assert_int_equal(tier->ops->claim(tier, "", "mine-", &first), 0);
+        assert_int_equal(tier->ops->share(tier, &first), 0);
+        assert_int_equal(tier->ops->join(tier, first.path, &second), 0);
+        assert_string_equal(first.path, second.path);
+        mr__claim_leave(tier, opener_leaves_first ? &first : &second);
+        mr__claim_leave(tier, opener_leaves_first ? &first : &second);      /* it has left */
+        assert_int_equal(tier->ops->claim(tier, "", "mine-", &other), 0);   /* sweeps, but not what is in use */
+        assert_int_equal(names_in(tier, ""), 2);
+        mr__claim_drop(tier, &other);
+        mr__claim_leave(tier, opener_leaves_first ? &second : &first);
+        assert_int_equal(names_in(tier, ""), 0);
+    }
+    assert_int_equal(tier->ops->claim(tier, "", "mine-", &first), 0);
+    assert_int_equal(tier->ops->join(tier, first.path, &second), -ENOENT);  /* it is not shared */
+    assert_int_equal(tier->ops->share(tier, &first), 0);
+    assert_int_equal(tier->ops->join(tier, first.path, &second), 0);
+    mr__claim_drop(tier, &first);                                           /* by who has no more use for it */
+    assert_int_equal(names_in(tier, ""), 0);
+    mr__claim_leave(tier, &second);
+    assert_int_equal(tier->ops->join(tier, "mine-1-0123456789abcdef", &second), -ENOENT);
+
+    assert_int_equal(memory->ops->claim(memory, "", "mine-", &first), 0);
+    assert_int_equal(memory->ops->share(memory, &first), -ENOTSUP);
+    assert_int_equal(memory->ops->join(memory, first.path, &second), -ENOTSUP);
+    mr__claim_drop(memory, &first);
+}
+
 static void removing_a_tree_follows_no_link(void **state)
 {
     mr__tier *tier = tiers[0];
@@ -278,6 +310,7 @@ int main(void)
         cmocka_unit_test(a_rename_never_replaces_and_a_swap_changes_places),
         cmocka_unit_test(a_full_tier_says_so_and_gets_its_room_back),
         cmocka_unit_test(claims_do_not_meet),
+        cmocka_unit_test(a_shared_claim_goes_with_the_last_of_its_owners),
         cmocka_unit_test(removing_a_tree_follows_no_link),
         cmocka_unit_test(the_longest_mount_that_ends_at_a_component_wins),
         cmocka_unit_test(a_side_input_is_loaded_as_a_whole),
