@@ -255,7 +255,7 @@ static int read_winners(mr__output *output, winners *decided)
     return result;
 }
 
-/* -EEXIST or -ENOTEMPTY: somebody else was faster. */
+/* -EEXIST: somebody else was faster. */
 static int write_winners(mr__output *output, const mr__attempt *attempts, size_t count)
 {
     mr__tier *tier = output->tier;
@@ -290,7 +290,7 @@ static int decide(mr__output *output, const mr__attempt *attempts, size_t count,
         return result;
     *decided = (winners){.list = attempts, .count = count};
     result = write_winners(output, attempts, count);
-    return result == -EEXIST || result == -ENOTEMPTY ? read_winners(output, decided) : result;
+    return result == -EEXIST ? read_winners(output, decided) : result;
 }
 
 /* ---- the rungs --------------------------------------------------------------------------------------------------- */
@@ -311,7 +311,7 @@ static int look_at_rung(const mr__output *output, const char *rung)
 /* What a step came to: if it failed as it does when the rung is gone, the rung tells. */
 static int judge(const mr__output *output, const char *rung, int result)
 {
-    if (result != -ENOENT && result != -EEXIST && result != -ENOTEMPTY)
+    if (result != -ENOENT && result != -EEXIST)
         return result;
     const int looked = look_at_rung(output, rung);
     return looked != 0 ? looked : result;
@@ -325,7 +325,7 @@ static int take_over(mr__output *output, char **rung)
     while (result == -ENOENT && output->rung < RUNGS) {
         char *from = rung_path(output, output->rung), *to = rung_path(output, output->rung + 1);
         result = from != NULL && to != NULL ? tier->ops->rename(tier, from, to, MR__RENAME_NEW) : -ENOMEM;
-        if (result == -EEXIST || result == -ENOTEMPTY)
+        if (result == -EEXIST)
             result = -ENOENT;                   /* NFS looks at the new name first: it is there, one rung up at least */
         if (result == 0 || result == -ENOENT)
             output->rung++;
@@ -449,7 +449,7 @@ static int show(mr__output *output, const char *rung)
         if (result == -ENOTSUP)
             result = replace_in_steps(output, rung);
     }
-    return judge(output, rung, result == -ENOTEMPTY ? -EEXIST : result);
+    return judge(output, rung, result);
 }
 
 /* ---- commit ------------------------------------------------------------------------------------------------------ */

@@ -181,7 +181,9 @@ static int directory_rename(mr__tier *tier, const char *from, const char *to, mr
         return -ENOTSUP;
     if (faccessat(root, to, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
         return -EEXIST;
-    return renameat(root, from, root, to) == 0 ? 0 : -errno;
+    if (renameat(root, from, root, to) == 0)
+        return 0;
+    return errno == ENOTEMPTY ? -EEXIST : -errno;
 }
 
 static int directory_remove(mr__tier *tier, const char *path)

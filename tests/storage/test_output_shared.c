@@ -1,5 +1,5 @@
-/* One output that many ranks write. Oracle: what opendir and fopen find under the target's name and beside it; the text of
- * a part says which rank wrote it, and each rank that commits names other winners.
+/* One output that many ranks write. Oracle: what opendir and fopen find under the target's name and beside it; the text
+ * of a part says which rank wrote it, and each rank that commits names other winners.
  *
  * The ranks here write through a tier of the test's own, which counts the calls of a commit. At a chosen call one rank
  * stops, others commit or die, and it goes on; so every interleaving of whole commits with the calls of another one is
@@ -73,13 +73,15 @@ static int hooked_make_directory(mr__tier *self, const char *path)
 static int look_and_rename(const char *from, const char *to)
 {
     char old[PATH_MAX + 256], new[PATH_MAX + 256];
-    snprintf(old, sizeof old, "%s", scratch_file(from));
-    snprintf(new, sizeof new, "%s", scratch_file(to));
+    snprintf(old, sizeof old, "%s/%s", scratch_path, from);
+    snprintf(new, sizeof new, "%s/%s", scratch_path, to);
     if (faccessat(AT_FDCWD, new, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
         return -EEXIST;
     if (dies())
         return -EIO;
-    return rename(old, new) == 0 ? 0 : -errno;
+    if (rename(old, new) == 0)
+        return 0;
+    return errno == ENOTEMPTY ? -EEXIST : -errno;
 }
 
 static int hooked_rename(mr__tier *self, const char *from, const char *to, mr__rename how)
@@ -124,7 +126,7 @@ static int remove_all(void **state)
     return scratch_remove(state);
 }
 
-/* ---- what the ranks write, and what is found ------------------------------------------------------------------------ */
+/* ---- what the ranks write, and what is found --------------------------------------------------------------------- */
 
 /* Whatever a test that failed left. */
 static int start_afresh(void **state)
@@ -257,7 +259,7 @@ static void close_ranks(mr__output **ranks, uint32_t count)
     assert_int_equal(names_beside(), 0);
 }
 
-/* ---- what happens when nothing happens ----------------------------------------------------------------------------- */
+/* ---- what happens when nothing happens --------------------------------------------------------------------------- */
 
 static void any_rank_may_commit_what_many_wrote(void **state)
 {
@@ -389,7 +391,7 @@ static void a_place_removed_by_hand_is_not_taken_for_a_commit(void **state)
     }
 }
 
-/* ---- one stops, others go on -------------------------------------------------------------------------------------- */
+/* ---- one stops, others go on ------------------------------------------------------------------------------------- */
 
 /* Rank d commits at depth d: within the call at which rank d-1 was stopped. */
 static struct {
@@ -436,8 +438,8 @@ static void act(uint32_t rank)
     if (play.dead[rank])
         return;
     if (status != MR_OK)
-        print_error("ability %d, force %d, rank %u, stops at %u %u, deaths at %u %u: %s\n", ability, play.force, rank, play.stops_at[0], play.stops_at[1],
-                    play.dies_at[0], play.dies_at[1], error.text);
+        print_error("ability %d, force %d, rank %u, stops at %u %u, deaths at %u %u: %s\n", ability, play.force, rank,
+                    play.stops_at[0], play.stops_at[1], play.dies_at[0], play.dies_at[1], error.text);
     assert_int_equal(status, MR_OK);
     assert_int_equal(find(), NEW);
     play.committed += !before;
@@ -555,7 +557,7 @@ static void what_a_lost_rank_still_writes_is_not_in_the_result(void **state)
     }
 }
 
-/* ---- processes ---------------------------------------------------------------------------------------------------- */
+/* ---- processes --------------------------------------------------------------------------------------------------- */
 
 static uint32_t kill_at;
 
@@ -668,7 +670,7 @@ static void a_place_stays_while_one_rank_lives_and_goes_with_the_next_claim(void
     close(ready[1]);
 }
 
-/* ---- threads ------------------------------------------------------------------------------------------------------ */
+/* ---- threads ----------------------------------------------------------------------------------------------------- */
 
 static struct race {
     mr__output *ranks[RANKS];
@@ -693,9 +695,11 @@ static void *run_rank(void *context)
     dice = (uint64_t)(uintptr_t)context * 977;
     pthread_barrier_wait(&race.start);
     if (race.commits) {
-        if (commit(race.ranks[rank], rank, RANKS, &before, NULL) != MR_OK)
+        mr__error error = {.code = MR_OK};
+        if (commit(race.ranks[rank], rank, RANKS, &before, &error) != MR_OK) {
+            print_error("ability %d, rank %u: %s\n", ability, rank, error.text);
             atomic_fetch_add(&race.failures, 1);
-        else if (!mr__output_is_committed(race.ranks[rank]))
+        } else if (!mr__output_is_committed(race.ranks[rank]))
             atomic_fetch_add(&race.hidden, 1);
         else if (!before)
             atomic_fetch_add(&race.committed, 1);
@@ -733,7 +737,7 @@ static void run_race(bool force, bool commits, uint32_t round)
 
 static void of_ranks_that_commit_at_once_one_does(void **state)
 {
-    for (uint32_t round = 0; round < 300; round++) {
+    for (uint32_t round = 0; round < 200; round++) {
         ability = round / 2 % ABILITIES;
         run_race(round % 2, true, round);
     }
@@ -745,7 +749,7 @@ static void of_ranks_that_leave_at_once_one_cleans_up(void **state)
         run_race(round % 2, false, round);
 }
 
-/* ---- failures ----------------------------------------------------------------------------------------------------- */
+/* ---- failures ---------------------------------------------------------------------------------------------------- */
 
 static bool swept_force;
 
