@@ -18,6 +18,7 @@
 
 #include "memory.h"
 
+/* How long it sleeps while too much waits in the courier; what it spills beyond what is missing. */
 static const uint64_t crowded_ns = 1000000, spare_room = 1 << 20;
 
 struct mr__carrier {
@@ -87,33 +88,34 @@ static bool rest(mr__carrier *carrier, mr__carried carried)
     return more;
 }
 
+mr_status mr__carrier_turn(mr__carrier *carrier, mr__carried *carried, mr__error *error)
+{
+    mr_status status = MR_OK;
+    if (mr__inbox_owes(carrier->inbox))
+        MR_TRY(make_room(carrier, error));
+    MR_TRY(mr__outbox_carry(carrier->outbox, carried, error));
+done:
+    return status;
+}
+
 static void *carry(void *argument)
 {
     mr__carrier *carrier = argument;
-    mr_status status = MR_OK;
-    mr__error failure = {.code = MR_OK}, *error = &failure;
-    mr__carried carried;
-    do {
-        if (mr__inbox_owes(carrier->inbox))
-            MR_TRY(make_room(carrier, error));
-        MR_TRY(mr__outbox_carry(carrier->outbox, &carried, error));
-    } while (rest(carrier, carried));
-done:
+    mr_status status;
+    mr__error error = {.code = MR_OK};
+    mr__carried carried = MR__CARRY_NOTHING;
+    do
+        status = mr__carrier_turn(carrier, &carried, &error);
+    while (status == MR_OK && rest(carrier, carried));
     if (status != MR_OK)
-        carrier->mail->failed(carrier->mail->context, status, &failure);
+        carrier->mail->failed(carrier->mail->context, status, &error);
     return NULL;
 }
 
-static void unmake(mr__carrier *carrier)
-{
-    mr__spill_writer_destroy(carrier->writer);
-    pthread_cond_destroy(&carrier->wake);
-    pthread_mutex_destroy(&carrier->mutex);
-    mr__free(carrier);
-}
+/* ---- made and unmade --------------------------------------------------------------------------------------------- */
 
-mr_status mr__carrier_start(mr__job *job, const mr__mail *mail, mr__outbox *outbox, mr__inbox *inbox,
-                            mr__carrier **carrier, mr__error *error)
+mr_status mr__carrier_create(mr__job *job, const mr__mail *mail, mr__outbox *outbox, mr__inbox *inbox,
+                             mr__carrier **carrier, mr__error *error)
 {
     mr_status status = MR_OK;
     pthread_condattr_t attributes;
@@ -125,16 +127,44 @@ mr_status mr__carrier_start(mr__job *job, const mr__mail *mail, mr__outbox *outb
     pthread_mutex_init(&made->mutex, NULL);
     pthread_cond_init(&made->wake, &attributes);
     pthread_condattr_destroy(&attributes);
-    const int failure = pthread_create(&made->thread, NULL, carry, made);
-    if (failure != 0)
-        unmake(made);
-    MR_CHECK(failure == 0, MR_NO_MEMORY, "could not start the thread that sends pairs to other ranks: %s",
-             strerror(failure));
     mr__outbox_attach(outbox, made);
     mr__inbox_attach(inbox, made);
-    mr__carrier_wake(made);     /* for what was put before */
     *carrier = made;
 done:
+    return status;
+}
+
+void mr__carrier_destroy(mr__carrier *carrier)
+{
+    if (carrier == NULL)
+        return;
+    mr__spill_writer_destroy(carrier->writer);
+    pthread_cond_destroy(&carrier->wake);
+    pthread_mutex_destroy(&carrier->mutex);
+    mr__free(carrier);
+}
+
+static void detach(mr__carrier *carrier)
+{
+    mr__outbox_attach(carrier->outbox, NULL);
+    mr__inbox_attach(carrier->inbox, NULL);
+}
+
+mr_status mr__carrier_start(mr__job *job, const mr__mail *mail, mr__outbox *outbox, mr__inbox *inbox,
+                            mr__carrier **carrier, mr__error *error)
+{
+    mr_status status = MR_OK;
+    mr__carrier *made = NULL;
+    MR_TRY(mr__carrier_create(job, mail, outbox, inbox, &made, error));
+    const int failure = pthread_create(&made->thread, NULL, carry, made);
+    MR_CHECK(failure == 0, MR_NO_MEMORY, "could not start the thread that sends pairs to other ranks: %s",
+             strerror(failure));
+    *carrier = made;
+    made = NULL;
+done:
+    if (made != NULL)
+        detach(made);
+    mr__carrier_destroy(made);
     return status;
 }
 
@@ -154,12 +184,11 @@ void mr__carrier_stop(mr__carrier *carrier)
 {
     if (carrier == NULL)
         return;
-    mr__outbox_attach(carrier->outbox, NULL);
-    mr__inbox_attach(carrier->inbox, NULL);
+    detach(carrier);
     pthread_mutex_lock(&carrier->mutex);
     carrier->stopping = true;
     pthread_cond_signal(&carrier->wake);
     pthread_mutex_unlock(&carrier->mutex);
     pthread_join(carrier->thread, NULL);
-    unmake(carrier);
+    mr__carrier_destroy(carrier);
 }

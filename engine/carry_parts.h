@@ -88,16 +88,24 @@ static inline uint64_t mr__carry_window(const mr__job *job, uint32_t ranks)
 mr_status mr__carry_check_groups(const mr__job *job, const mr__mail *mail, const mr__group *groups, size_t count,
                                  mr__error *error);
 
-/* ---- outbox.c, for the carrier ----------------------------------------------------------------------------------- */
-
-/* Whom to wake when there may be something to send; NULL: nobody. */
-void mr__outbox_attach(mr__outbox *outbox, mr__carrier *carrier);
-
 typedef enum mr__carried {
     MR__CARRIED,            /* a message was posted */
     MR__CARRY_CROWDED,      /* something could be sent, but too much waits in the courier */
     MR__CARRY_NOTHING,      /* nothing is to be sent, or credits are missing: somebody will wake the carrier */
 } mr__carried;
+
+/* ---- carrier.c: a carrier without a thread, for tests ------------------------------------------------------------ */
+
+mr_status mr__carrier_create(mr__job *job, const mr__mail *mail, mr__outbox *outbox, mr__inbox *inbox,
+                             mr__carrier **carrier, mr__error *error);
+void mr__carrier_destroy(mr__carrier *carrier);     /* attached no more, or outbox and inbox are not used again */
+/* What the thread does between two looks at whether to sleep. */
+mr_status mr__carrier_turn(mr__carrier *carrier, mr__carried *carried, mr__error *error);
+
+/* ---- outbox.c, for the carrier ----------------------------------------------------------------------------------- */
+
+/* Whom to wake when there may be something to send; NULL: nobody. */
+void mr__outbox_attach(mr__outbox *outbox, mr__carrier *carrier);
 
 /* Posts the next message. */
 mr_status mr__outbox_carry(mr__outbox *outbox, mr__carried *carried, mr__error *error);
