@@ -74,7 +74,9 @@ void fleet_destroy(struct fleet *fleet, bool threads);
 uint32_t fleet_pairs(uint64_t unit, uint32_t partition);
 /* Delivers the first letter of a path, if there is one. */
 bool fleet_deliver(struct fleet *fleet, uint32_t from, uint32_t to, mr__path path);
-bool fleet_has_letter(struct fleet *fleet, uint32_t from, uint32_t to, mr__path path);
+/* The first letter of a path, or NULL; free() it. Gives a letter to the rank's inbox or outbox. */
+struct letter *fleet_take_letter(struct fleet *fleet, uint32_t from, uint32_t to, mr__path path);
+mr_status fleet_hand_over(struct node *to, uint32_t from, const struct letter *one, mr__error *error);
 /* A lane does a little: takes work, maps up to `units` of it, closes its epoch if it finds no work. false: there was
  * nothing to do. */
 bool fleet_map(struct lane *lane, uint32_t units);
