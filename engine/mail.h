@@ -2,8 +2,9 @@
  * Promise   What is posted to a rank that is alive arrives once, in order of its path. What is posted to a lost one
  *           vanishes.
  * Owner     Who made the mail; it is borrowed until outbox, inbox and carrier are gone.
- * Threads   post, pending: any, also with a lock of the caller's held: they do not wait and call nothing back. clear,
- *           failed: called by any thread, with no lock of the caller's held; they do not call outbox, inbox or carrier.
+ * Threads   post, pending: any, also with a lock of the caller's held: they do not wait, call nothing back, and take no
+ *           lock under which outbox or inbox are called. clear, failed: called by any thread, with no lock of the
+ *           caller's held; they do not call outbox, inbox or carrier.
  * Failure   post: as mr__courier_post(); then nothing was posted. */
 #ifndef MR__MAIL_H
 #define MR__MAIL_H

@@ -55,7 +55,7 @@ done:
 typedef struct piece {
     mr__item *item;
     mr__share_name name;
-    uint32_t to, size, flags;
+    uint32_t to, offset, size, flags;   /* offset: assign sets the item's back, whoever holds it */
 } piece;
 
 static mr_status post_piece(mr__outbox *outbox, const piece *sent, mr__error *error)
@@ -70,9 +70,9 @@ static mr_status post_piece(mr__outbox *outbox, const piece *sent, mr__error *er
         MR_TRY(mr__spill_reader_create(outbox->job->spill, &item->extent, 1, 0, &outbox->job->budget, &reader, error));
         MR_TRY(mr__spill_reader_next(reader, &bytes, &extent, error));
     }
-    bytes += item->offset;
+    bytes += sent->offset;
     at = mr__put32(mr__put32(mr__put_name(head, &sent->name), item->partition), sent->flags);
-    at = mr__put32(mr__put32(mr__put32(at, item->pairs), item->size), item->offset);
+    at = mr__put32(mr__put32(mr__put32(at, item->pairs), item->size), sent->offset);
     mr__put64(at, XXH3_64bits(bytes, sent->size));
     MR_TRY(outbox->mail->post(outbox->mail->context, MR__BULK, sent->to, MR__MAIL_CHUNK, head, sizeof head, bytes,
                               sent->size, error));
@@ -87,7 +87,8 @@ static piece take_piece(mr__outbox *outbox, mr__flow *flow)
     mr__item *item = flow->queue;
     uint64_t *under_way = &outbox->under_way[flow->owner];
     const uint32_t rest = item->size - item->offset;
-    piece taken = {.item = item, .to = flow->owner, .size = rest < MR__PIECE_MOST ? rest : MR__PIECE_MOST};
+    piece taken = {.item = item, .to = flow->owner, .offset = item->offset,
+                   .size = rest < MR__PIECE_MOST ? rest : MR__PIECE_MOST};
     taken.name = (mr__share_name){item->epoch, flow->generation, flow->first, flow->last};
     *under_way += taken.size;
     taken.flags = *under_way >= outbox->window / 2 ? MR__CREDIT_WANTED : 0;

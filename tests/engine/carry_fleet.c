@@ -54,7 +54,7 @@ static mr_status post(void *context, mr__path path, uint32_t to, uint32_t kind, 
     memcpy(made->bytes, head, head_size);
     if (size > 0)
         memcpy(made->bytes + head_size, bytes, size);
-    pthread_mutex_lock(&fleet->mutex);
+    pthread_mutex_lock(&fleet->post_office);
     struct letters *list = &fleet->letters[from->rank][to][path];
     if (!is_dead(fleet, from->rank) && !is_dead(fleet, to)) {
         *list->tail = made;
@@ -62,7 +62,7 @@ static mr_status post(void *context, mr__path path, uint32_t to, uint32_t kind, 
         list->bytes += made->size;
         made = NULL;
     }
-    pthread_mutex_unlock(&fleet->mutex);
+    pthread_mutex_unlock(&fleet->post_office);
     free(made);
     return MR_OK;
 }
@@ -71,9 +71,9 @@ static size_t pending(void *context, mr__path path, uint32_t to)
 {
     const struct node *from = context;
     struct fleet *fleet = from->fleet;
-    pthread_mutex_lock(&fleet->mutex);
+    pthread_mutex_lock(&fleet->post_office);
     const size_t bytes = fleet->letters[from->rank][to][path].bytes;
-    pthread_mutex_unlock(&fleet->mutex);
+    pthread_mutex_unlock(&fleet->post_office);
     return bytes;
 }
 
@@ -91,7 +91,7 @@ static void failed(void *context, mr_status status, const mr__error *error)
 
 struct letter *fleet_take_letter(struct fleet *fleet, uint32_t from, uint32_t to, mr__path path)
 {
-    pthread_mutex_lock(&fleet->mutex);
+    pthread_mutex_lock(&fleet->post_office);
     struct letters *list = &fleet->letters[from][to][path];
     struct letter *taken = list->head;
     if (taken != NULL) {
@@ -100,7 +100,7 @@ struct letter *fleet_take_letter(struct fleet *fleet, uint32_t from, uint32_t to
         if (list->head == NULL)
             list->tail = &list->head;
     }
-    pthread_mutex_unlock(&fleet->mutex);
+    pthread_mutex_unlock(&fleet->post_office);
     return taken;
 }
 
@@ -181,6 +181,7 @@ struct fleet *fleet_create(uint32_t ranks, uint64_t units, uint64_t limit, bool 
     made->ranks = ranks;
     made->units = units;
     pthread_mutex_init(&made->mutex, NULL);
+    pthread_mutex_init(&made->post_office, NULL);
     for (uint32_t from = 0; from < FLEET_MOST; from++)
         for (uint32_t to = 0; to < FLEET_MOST; to++)
             for (mr__path path = MR__CONTROL; path < MR__PATHS; path++)
@@ -235,6 +236,7 @@ void fleet_destroy(struct fleet *fleet, bool threads)
             drop_letters(fleet, from, to);
     mr__ledger_destroy(fleet->ledger);
     pthread_mutex_destroy(&fleet->mutex);
+    pthread_mutex_destroy(&fleet->post_office);
     free(fleet);
 }
 

@@ -56,7 +56,7 @@ struct node {
 struct fleet {
     uint32_t ranks;
     uint64_t units;
-    pthread_mutex_t mutex;              /* for letters and ledger */
+    pthread_mutex_t mutex, post_office; /* for the ledger and plans; for letters. The second is met with locks held */
     struct letters letters[FLEET_MOST][FLEET_MOST][MR__PATHS];     /* from, to */
     _Atomic bool dead[FLEET_MOST];
     mr__ledger *ledger;
