@@ -7,7 +7,7 @@
 
 #include "memory.h"
 
-enum { SLAB = 2 << 20, SLABS_FROM = 64 << 20 };
+enum { SLAB = 2 << 20, SLABS_FROM = 64 << 20, PAGE = 4096 };
 
 struct mr__slab {
     struct mr__slab *next;
@@ -181,6 +181,28 @@ mr__chunk *mr__chunk_acquire(mr__chunk_pool *pool, uint32_t partition, size_t le
 mr__chunk *mr__chunk_acquire_forced(mr__chunk_pool *pool, uint32_t partition, size_t least)
 {
     return acquire(pool, partition, least, true);
+}
+
+mr__chunk *mr__chunk_acquire_small(mr__chunk_pool *pool, uint32_t partition, size_t size, bool forced)
+{
+    const size_t most = footprint(pool->capacity) / 2;
+    if (size > most)
+        return NULL;
+    const size_t bytes = (footprint((uint32_t)size) + PAGE - 1) / PAGE * PAGE;
+    if (bytes > most)
+        return NULL;
+    if (forced)
+        mr__budget_force(pool->budget, bytes);
+    else if (!mr__budget_reserve(pool->budget, bytes))
+        return NULL;
+    mr__chunk *chunk = mr__pages_alloc(bytes);
+    if (chunk == NULL) {
+        mr__budget_release(pool->budget, bytes);
+        return NULL;
+    }
+    chunk->partition = partition;
+    chunk->capacity = (uint32_t)(bytes - footprint(0));     /* not the pool's: it is freed by itself */
+    return chunk;
 }
 
 void mr__chunk_release(mr__chunk_pool *pool, mr__chunk *chunk)

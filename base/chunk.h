@@ -45,6 +45,9 @@ void mr__chunk_pool_move(mr__chunk_pool *to, mr__chunk_pool *from, mr__budget *b
 mr__chunk *mr__chunk_acquire(mr__chunk_pool *pool, uint32_t partition, size_t least);
 /* The same, beyond the budget: for the chunk without which a worker cannot even spill. */
 mr__chunk *mr__chunk_acquire_forced(mr__chunk_pool *pool, uint32_t partition, size_t least);
+/* A chunk of just the pages that `size` bytes need: for few bytes that stay for long. NULL also if that is more than
+ * half of an ordinary one. */
+mr__chunk *mr__chunk_acquire_small(mr__chunk_pool *pool, uint32_t partition, size_t size, bool forced);
 void mr__chunk_release(mr__chunk_pool *pool, mr__chunk *chunk);
 /* A list linked by next; NULL is an empty one. */
 void mr__chunk_release_all(mr__chunk_pool *pool, mr__chunk *chunks);

@@ -27,7 +27,8 @@
  * I2  No hold of this rank's groups is of an epoch that was counted there.
  * I3  No hold that is whole and of this rank's group waits, unless some of it is away or was taken by force.
  * I4  No rank that is lost has a hold, or gets credit.
- * I5  A group has counted an epoch of a sender just if it covers some input of it. */
+ * I5  A group has counted an epoch of a sender just if it covers some input of it.
+ * I6  Nobody waits for a credit that it may have. */
 #include "inbox.h"
 
 #include <xxhash.h>
@@ -324,6 +325,19 @@ done:
     return status;
 }
 
+static mr__chunk *acquire(mr__chunk_pool *pool, uint32_t partition, uint32_t size, bool *forced)
+{
+    mr__chunk *chunk = mr__chunk_acquire_small(pool, partition, size, false);
+    *forced = false;
+    if (chunk == NULL)
+        chunk = mr__chunk_acquire(pool, partition, size);
+    if (chunk != NULL)
+        return chunk;
+    *forced = true;
+    chunk = mr__chunk_acquire_small(pool, partition, size, true);
+    return chunk != NULL ? chunk : mr__chunk_acquire_forced(pool, partition, size);
+}
+
 /* A chunk for a message, or what came of it before. *forced: beyond the budget. */
 static mr_status open_chunk(mr__inbox *inbox, uint32_t from, hold *one, const chunk_message *message, bool *forced,
                             mr__error *error)
@@ -337,10 +351,7 @@ static mr_status open_chunk(mr__inbox *inbox, uint32_t from, hold *one, const ch
         goto done;
     }
     MR_CHECK(message->offset == 0, MR_NETWORK_FAILED, "rank %u sent a piece of a chunk without its beginning", from);
-    one->partial = mr__chunk_acquire(&inbox->job->pool, message->partition, message->size);
-    *forced = one->partial == NULL;
-    if (*forced)
-        one->partial = mr__chunk_acquire_forced(&inbox->job->pool, message->partition, message->size);
+    one->partial = acquire(&inbox->job->pool, message->partition, message->size, forced);
     MR_CHECK(one->partial != NULL, MR_NO_MEMORY, "no memory for %u bytes of pairs from rank %u", message->size, from);
     one->partial_size = message->size;
     one->partial_pairs = message->pairs;
@@ -419,6 +430,7 @@ static mr_status take_end(mr__inbox *inbox, uint32_t rank, const uint8_t *at, si
     if (can_never_be(inbox, &name))
         goto done;
     MR_TRY(find_hold(inbox, rank, &name, &one, error));
+    MR_TRY(give_credit(inbox, rank, error));    /* for what was dropped */
     MR_CHECK(!one->ended, MR_NETWORK_FAILED, "rank %u ends epoch %u twice", rank, name.epoch);
     one->ended = true;
     one->end_chunks = chunks;
@@ -516,6 +528,8 @@ mr_status mr__inbox_assign(mr__inbox *inbox, const mr__group *groups, size_t cou
                 drop(inbox, &inbox->senders[r], one);
             else
                 status = give_out_if(inbox, r, one, error);
+            if (status == MR_OK)
+                status = give_credit(inbox, r, error);      /* for what was dropped */
         }
     pthread_mutex_unlock(&inbox->mutex);
 done:
@@ -713,6 +727,7 @@ mr_status mr__inbox_check(const mr__inbox *inbox, mr__error *error)
         const sender *from = &inbox->senders[r];
         MR_CHECK(!from->lost || (from->holds == NULL && from->due == 0 && from->owed == 0), MR_INTERNAL,
                  "I4 broken: rank %u is lost", r);
+        MR_CHECK(!from->waits || from->due == 0 || from->owed > 0, MR_INTERNAL, "I6 broken: rank %u waits", r);
         for (const hold *one = from->holds; one != NULL; one = one->next)
             MR_TRY(check_hold(inbox, r, one, error));
         for (size_t i = 0; i < inbox->group_count; i++)

@@ -17,10 +17,10 @@
  * shares are counted from the same items, and from the closed epochs that have no item in it. So what was confirmed by
  * an owner that is lost needs no record: it is what the lists hold.
  *
- * Held items (outbox_carry.c). The carrier copies from an item, and make_room writes items, without the mutex. Meanwhile
- * an item is `held`: it is in no list of residents, and nobody else releases its chunk or sends it. If assign moves its
- * partition to this rank, the item `leaves`: who holds it delivers it. `leaving` counts these: the outbox is not clear
- * before they are where they belong.
+ * Held items (outbox_carry.c). The carrier copies from an item, and make_room writes items, without the mutex.
+ * Meanwhile an item is `held`: it is in no list of residents, and nobody else releases its chunk or sends it. If assign
+ * moves its partition to this rank, the item `leaves`: who holds it delivers it. `leaving` counts these: the outbox is
+ * not clear before they are where they belong.
  *
  * Credits. under_way[r] counts the bytes posted to rank r that came back in no credit; for a lost rank they never do,
  * so little more is posted to it before somebody else owns what it owned. A chunk that takes more than one message
@@ -167,6 +167,25 @@ done:
     return status;
 }
 
+/* What a lane flushes at the end of an epoch are mostly empty chunks, one for each partition, and they stay. */
+static mr__chunk *shrink(mr__outbox *outbox, mr__chunk *chunk)
+{
+    mr__chunk_pool *pool = &outbox->job->pool;
+    if (chunk->size > chunk->capacity / 2)
+        return chunk;
+    pthread_mutex_lock(&outbox->mutex);
+    const bool own = mr__outbox_owns(outbox, mr__outbox_flow(outbox, chunk->partition));
+    pthread_mutex_unlock(&outbox->mutex);
+    mr__chunk *small = own ? NULL : mr__chunk_acquire_small(pool, chunk->partition, chunk->size, false);
+    if (small == NULL)
+        return chunk;
+    memcpy(small->data, chunk->data, chunk->size);
+    small->size = chunk->size;
+    small->pairs = chunk->pairs;
+    mr__chunk_release(pool, chunk);
+    return small;
+}
+
 mr_status mr__outbox_put(mr__outbox *outbox, uint32_t epoch, mr__chunk *chunk, uint64_t *waiting, mr__error *error)
 {
     mr_status status = MR_OK;
@@ -175,6 +194,7 @@ mr_status mr__outbox_put(mr__outbox *outbox, uint32_t epoch, mr__chunk *chunk, u
         mr__chunk_release(&outbox->job->pool, chunk);
         return MR_OK;
     }
+    chunk = shrink(outbox, chunk);
     pthread_mutex_lock(&outbox->mutex);
     mr__flow *flow = mr__outbox_flow(outbox, chunk->partition);
     const bool own = mr__outbox_owns(outbox, flow);

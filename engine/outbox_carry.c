@@ -10,7 +10,7 @@
 
 #include "memory.h"
 
-enum { CROWDED_CHUNKS = 4 };        /* that wait for one rank in the courier: enough to keep it busy */
+enum { CROWDED_CHUNKS = 4 };
 
 /* Ends the hold of an item, which is in its final form. */
 static mr_status let_go(mr__outbox *outbox, mr__item *item, mr__error *error)
@@ -124,18 +124,24 @@ static bool may_send(const mr__outbox *outbox, const mr__flow *flow)
            (item->offset > 0 || under_way < outbox->window / 2 || under_way + item->size <= outbox->window);
 }
 
+/* Bytes that wait for one rank in the courier: enough to keep it busy while the carrier sleeps. */
+static uint64_t crowded(const mr__outbox *outbox)
+{
+    const uint64_t chunks = (uint64_t)outbox->job->pool.capacity * CROWDED_CHUNKS, half = outbox->window / 2;
+    return chunks > half ? chunks : half;
+}
+
 /* The flow that has something to send; NULL: none. */
 static mr__flow *choose(mr__outbox *outbox, mr__carried *carried)
 {
     const mr__mail *mail = outbox->mail;
-    const size_t crowded = (size_t)outbox->job->pool.capacity * CROWDED_CHUNKS;
     *carried = MR__CARRY_NOTHING;
     for (size_t i = 0; i < outbox->flow_count; i++) {
         const size_t index = (outbox->turn + i) % outbox->flow_count;
         mr__flow *flow = &outbox->flows[index];
         if (flow->due == NULL && !may_send(outbox, flow))
             continue;
-        if (mail->pending(mail->context, MR__BULK, flow->owner) >= crowded) {
+        if (mail->pending(mail->context, MR__BULK, flow->owner) >= crowded(outbox)) {
             *carried = MR__CARRY_CROWDED;
             continue;
         }

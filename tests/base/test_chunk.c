@@ -65,6 +65,34 @@ static void test_the_budget_ends_it_and_a_forced_chunk_goes_beyond(void **state)
     mr__chunk_pool_fini(&pool);
 }
 
+static void test_a_small_chunk_takes_the_pages_that_it_needs(void **state)
+{
+    enum { LARGE = 1 << 16, PAGE = 4096 };
+    mr__budget budget;
+    mr__chunk_pool pool;
+    mr__budget_init(&budget, 3 * PAGE);
+    mr__chunk_pool_init(&pool, &budget, LARGE);
+    mr__chunk *one = mr__chunk_acquire_small(&pool, 9, 1, false);
+    mr__chunk *two = mr__chunk_acquire_small(&pool, 9, PAGE, false);
+    assert_non_null(one);
+    assert_non_null(two);
+    assert_int_equal(budget.used, 3 * PAGE);
+    assert_null(mr__chunk_acquire_small(&pool, 9, 1, false));
+    mr__chunk *forced = mr__chunk_acquire_small(&pool, 9, 1, true);
+    assert_non_null(forced);
+    assert_int_equal(budget.used, 4 * PAGE);
+    assert_null(mr__chunk_acquire_small(&pool, 9, LARGE / 2, true));
+    assert_null(mr__chunk_acquire_small(&pool, 9, SIZE_MAX, true));
+    assert_int_equal(two->partition, 9);
+    assert_true(two->capacity >= PAGE && two->size == 0 && two->pairs == 0 && two->next == NULL);
+    memset(two->data, 0xaa, two->capacity + MR__CHUNK_PADDING);
+    mr__chunk_release(&pool, one);
+    mr__chunk_release(&pool, two);
+    mr__chunk_release(&pool, forced);
+    assert_int_equal(budget.used, 0);
+    mr__chunk_pool_fini(&pool);
+}
+
 static void test_a_pair_larger_than_a_chunk_gets_one_of_its_own(void **state)
 {
     mr__budget budget;
@@ -173,6 +201,7 @@ int main(void)
         cmocka_unit_test(a_grown_pool_takes_slabs_and_trim_gives_back_those_that_are_free),
         cmocka_unit_test(test_chunks_are_empty_and_writable_to_their_last_byte),
         cmocka_unit_test(test_the_budget_ends_it_and_a_forced_chunk_goes_beyond),
+        cmocka_unit_test(test_a_small_chunk_takes_the_pages_that_it_needs),
         cmocka_unit_test(test_a_pair_larger_than_a_chunk_gets_one_of_its_own),
         cmocka_unit_test(test_without_pages_the_budget_gets_back_what_was_reserved),
         cmocka_unit_test(test_threads_share_a_pool),

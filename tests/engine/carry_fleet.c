@@ -148,13 +148,13 @@ static void set_plan(struct node *of, const mr__group *groups, size_t count)
     of->plan_count = count;
 }
 
-static void begin_node(struct node *made, uint64_t limit, bool threads)
+static void begin_node(struct node *made, uint64_t limit, uint32_t chunk, bool threads)
 {
     mr__error error = {.text = ""};
     mr__job *job = &made->job;
     job->partitions = FLEET_PARTITIONS;
     mr__budget_init(&job->budget, limit);
-    mr__chunk_pool_init(&job->pool, &job->budget, FLEET_CHUNK);
+    mr__chunk_pool_init(&job->pool, &job->budget, chunk);
     pthread_mutex_init(&job->spill_mutex, NULL);
     pthread_mutex_init(&made->courier, NULL);
     succeed(mr__comm_open_local(&job->comm, &error), &error);
@@ -173,7 +173,7 @@ static void begin_node(struct node *made, uint64_t limit, bool threads)
         made->lanes[l].node = made;
 }
 
-struct fleet *fleet_create(uint32_t ranks, uint64_t units, uint64_t limit, bool threads)
+struct fleet *fleet_create(uint32_t ranks, uint64_t units, uint64_t limit, uint32_t chunk, bool threads)
 {
     mr__error error = {.text = ""};
     struct fleet *made = calloc(1, sizeof *made);
@@ -192,7 +192,7 @@ struct fleet *fleet_create(uint32_t ranks, uint64_t units, uint64_t limit, bool 
     for (uint32_t r = 0; r < ranks; r++) {
         made->nodes[r].fleet = made;
         made->nodes[r].rank = r;
-        begin_node(&made->nodes[r], limit, threads);
+        begin_node(&made->nodes[r], limit, chunk, threads);
         set_plan(&made->nodes[r], groups, count);
     }
     return made;

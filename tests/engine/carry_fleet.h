@@ -67,8 +67,9 @@ struct fleet {
 int fleet_set_up(void **state);
 int fleet_tear_down(void **state);
 
-/* limit: of each rank's memory. threads: real carriers. Everything succeeds, or the test fails. */
-struct fleet *fleet_create(uint32_t ranks, uint64_t units, uint64_t limit, bool threads);
+/* limit: of each rank's memory. chunk: capacity of its chunks. threads: real carriers. Everything succeeds, or the test
+ * fails. */
+struct fleet *fleet_create(uint32_t ranks, uint64_t units, uint64_t limit, uint32_t chunk, bool threads);
 void fleet_destroy(struct fleet *fleet, bool threads);
 /* How many pairs a unit has for a partition. */
 uint32_t fleet_pairs(uint64_t unit, uint32_t partition);

@@ -8,7 +8,7 @@
 
 #include "carry_fleet.h"
 
-enum { SEEDS = 400, STEPS_MOST = 400000 };
+enum { SEEDS = 320, STEPS_MOST = 400000 };
 
 static uint32_t random_below(unsigned *random, uint32_t limit)
 {
@@ -94,7 +94,8 @@ static void sail(unsigned seed, uint64_t limit)
 {
     struct course run = {.seed = seed, .random = seed * 2654435761u};
     const uint32_t ranks = 1 + random_below(&run.random, FLEET_MOST);
-    run.fleet = fleet_create(ranks, 20 + random_below(&run.random, 300), limit, false);
+    run.fleet = fleet_create(ranks, 20 + random_below(&run.random, 300), limit,
+                             seed % 4 == 0 ? 16384 : FLEET_CHUNK, false);
     run.kills = ranks > 1 ? random_below(&run.random, ranks) : 0;
     run.next_kill = 1 + random_below(&run.random, 4000);
     uint32_t steps = 0;

@@ -3,6 +3,7 @@
  * put, and the rules of the headers. */
 #include "cmocka_all.h"
 
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -14,13 +15,18 @@
 enum { HALF = FLEET_PARTITIONS / 2, UNLIMITED = 0 };
 
 /* Rank 0 owns the first half of the partitions, rank 1 the second. */
-static struct fleet *two_ranks(uint64_t limit)
+static struct fleet *two_ranks_of(uint64_t limit, uint32_t chunk, bool threads)
 {
-    struct fleet *fleet = fleet_create(2, 100, limit == UNLIMITED ? UINT64_MAX / 2 : limit, false);
+    struct fleet *fleet = fleet_create(2, 100, limit == UNLIMITED ? UINT64_MAX / 2 : limit, chunk, threads);
     for (uint32_t r = 0; r < 2; r++)
         assert_true(fleet_apply(&fleet->nodes[r]));
     assert_int_equal(fleet->nodes[0].groups[0].last, HALF);
     return fleet;
+}
+
+static struct fleet *two_ranks(uint64_t limit)
+{
+    return two_ranks_of(limit, FLEET_CHUNK, false);
 }
 
 static mr__chunk *new_chunk(struct node *of, uint32_t partition, uint32_t size, uint8_t fill)
@@ -437,8 +443,9 @@ static void test_what_moves_to_this_rank_goes_to_its_exchange_and_extents(void *
     fleet_destroy(fleet, false);
 }
 
-/* Rank 2 hears of an owner that never comes to be, sends to it, and again when that becomes true later. */
-static void test_what_is_stale_is_not_counted_twice(void **state)
+/* Rank 2 hears of an owner that never comes to be, sends it so many messages, of which some arrive in time, and all of
+ * them again when that becomes true later. */
+static void be_stale(uint32_t sent, uint32_t in_time)
 {
     static const mr__group before[] = {{.last = 4, .owner = 0}, {.first = 4, .last = 8, .owner = 1},
                                        {.first = 8, .last = 12, .owner = 2}};
@@ -446,30 +453,141 @@ static void test_what_is_stale_is_not_counted_twice(void **state)
                                       {.first = 8, .last = 12, .owner = 2}};
     static const mr__group between[] = {{.last = 4, .owner = 0}, {.first = 4, .last = 8, .owner = 3},
                                         {.first = 8, .last = 12, .owner = 2}};
-    for (uint32_t letters = 0; letters <= 4; letters++) {
-        struct fleet *fleet = fleet_create(4, 100, UINT64_MAX / 2, false);
-        struct node *from = &fleet->nodes[2], *at = &fleet->nodes[0];
-        assign(from, before, 3, MR_OK);
-        assign(at, before, 3, MR_OK);
-        for (uint32_t i = 0; i < 3; i++) {
-            const uint32_t epoch = mr__outbox_begin(from->outbox);
-            put(from, epoch, 5, 100, (uint8_t)epoch);
-            close_epoch(from, epoch, 10 * epoch, 10 * epoch + 10);
-        }
-        assign(from, never, 3, MR_OK);
-        while (turn(from) == MR__CARRIED) {
-        }
-        for (uint32_t i = 0; i < letters; i++)      /* the rest is late, or never left */
-            fleet_deliver(fleet, 2, 0, MR__BULK);
-        assign(from, between, 3, MR_OK);
-        assign(at, between, 3, MR_OK);
-        assign(from, never, 3, MR_OK);              /* now it becomes true */
-        assign(at, never, 3, MR_OK);
-        settle(fleet);
-        assert_true(mr__outbox_is_clear(from->outbox));
-        assert_int_equal(mr__exchange_waiting(at->job.exchange, 5), 300);
-        fleet_destroy(fleet, false);
+    struct fleet *fleet = fleet_create(4, 100, UINT64_MAX / 2, FLEET_CHUNK, false);
+    struct node *from = &fleet->nodes[2], *at = &fleet->nodes[0];
+    assign(from, before, 3, MR_OK);
+    assign(at, before, 3, MR_OK);
+    for (uint32_t i = 0; i < 3; i++) {
+        const uint32_t epoch = mr__outbox_begin(from->outbox);
+        put(from, epoch, 5, 100, (uint8_t)epoch);
+        close_epoch(from, epoch, 10 * epoch, 10 * epoch + 10);
     }
+    assign(from, never, 3, MR_OK);
+    for (uint32_t i = 0; i < sent; i++)
+        turn(from);
+    for (uint32_t i = 0; i < in_time; i++)
+        fleet_deliver(fleet, 2, 0, MR__BULK);
+    assign(from, between, 3, MR_OK);
+    assign(at, between, 3, MR_OK);
+    assign(from, never, 3, MR_OK);              /* now it becomes true */
+    assign(at, never, 3, MR_OK);
+    settle(fleet);
+    assert_true(mr__outbox_is_clear(from->outbox));
+    assert_int_equal(mr__exchange_waiting(at->job.exchange, 5), 300);
+    fleet_destroy(fleet, false);
+}
+
+static void test_what_is_stale_is_not_counted_twice(void **state)
+{
+    for (uint32_t sent = 0; sent <= 6; sent++)
+        for (uint32_t in_time = 0; in_time <= sent; in_time++)
+            be_stale(sent, in_time);
+}
+
+/* A part of a large chunk is stale, and its credit comes back. */
+static void test_a_part_of_a_chunk_may_be_stale(void **state)
+{
+    static const mr__group before[] = {{.last = 8, .owner = 0}, {.first = 8, .last = 12, .owner = 1}};
+    static const mr__group after[] = {{.last = 8, .owner = 0}, {.first = 8, .last = 10, .owner = 1},
+                                      {.first = 10, .last = 12, .owner = 1}};
+    struct fleet *fleet = fleet_create(2, 100, UINT64_MAX / 2, FLEET_CHUNK, false);
+    struct node *from = &fleet->nodes[0], *at = &fleet->nodes[1];
+    mr__error error = {.text = ""};
+    assert_int_equal(mr__outbox_assign(from->outbox, before, 2, &error), MR_OK);
+    const uint32_t epoch = mr__outbox_begin(from->outbox);
+    put(from, epoch, 9, MR__PIECE_MOST + 10, 1);
+    assert_int_equal(turn(from), MR__CARRIED);
+    assert_true(fleet_deliver(fleet, 0, 1, MR__BULK));
+    /* rank 1 never had the group that it was sent for */
+    assert_int_equal(mr__outbox_assign(from->outbox, after, 3, &error), MR_OK);
+    assert_int_equal(mr__inbox_assign(at->inbox, after, 3, &error), MR_OK);
+    close_epoch(from, epoch, 0, 10);
+    settle(fleet);
+    assert_true(mr__outbox_is_clear(from->outbox));
+    check_arrived(at, 9, MR__PIECE_MOST + 10, 1);
+    fleet_destroy(fleet, false);
+}
+
+static void test_the_lost_are_not_heard(void **state)
+{
+    struct fleet *fleet = two_ranks(UNLIMITED);
+    struct letter *chunk, *end;
+    mr__error error = {.text = ""};
+    carry_one(fleet, &chunk, &end);
+    assert_int_equal(fleet_hand_over(&fleet->nodes[1], 0, chunk, &error), MR_OK);
+    mr__inbox_forget(fleet->nodes[1].inbox, 0);
+    chunk->bytes[0] ^= 1;                       /* even nonsense */
+    assert_int_equal(fleet_hand_over(&fleet->nodes[1], 0, chunk, &error), MR_OK);
+    assert_int_equal(fleet_hand_over(&fleet->nodes[1], 0, end, &error), MR_OK);
+    fleet_check(fleet);
+    assert_int_equal(mr__exchange_waiting_total(fleet->nodes[1].job.exchange), 0);
+    free(chunk);
+    free(end);
+    fleet_destroy(fleet, false);
+}
+
+static bool is_first(void *context, uint32_t rank)
+{
+    return rank == 0;
+}
+
+static void test_a_group_covers_what_came_whole_of_the_lost(void **state)
+{
+    struct fleet *fleet = two_ranks(UNLIMITED);
+    struct node *at = &fleet->nodes[1];
+    mr__error error = {.text = ""};
+    mr__group groups[] = {{.last = HALF, .owner = 0}, {.first = HALF, .last = FLEET_PARTITIONS, .owner = 1}};
+    for (uint32_t i = 0; i < 3; i++) {
+        const uint32_t epoch = mr__outbox_begin(fleet->nodes[0].outbox);
+        if (i != 1)                             /* an epoch without pairs counts as any other */
+            put(&fleet->nodes[0], epoch, HALF + i, 50, 1);
+        if (i < 2)                              /* the last one stays open */
+            close_epoch(&fleet->nodes[0], epoch, 10 * i, 10 * i + 10);
+    }
+    settle(fleet);
+    assert_int_equal(mr__inbox_cover(at->inbox, is_first, NULL, groups, 2, &error), MR_OK);
+    assert_int_equal(groups[0].covered.count, 0);
+    assert_int_equal(groups[1].covered.count, 1);
+    assert_int_equal(groups[1].covered.ranges[0].begin, 0);
+    assert_int_equal(groups[1].covered.ranges[0].end, 20);
+    mr__cover_fini(&groups[1].covered);
+    groups[1].first++;
+    assert_int_equal(mr__inbox_cover(at->inbox, is_first, NULL, groups, 2, &error), MR_INTERNAL);
+    fleet_destroy(fleet, false);
+}
+
+static void test_an_epoch_of_nothing_is_forgotten(void **state)
+{
+    struct fleet *fleet = two_ranks(UNLIMITED);
+    struct node *of = &fleet->nodes[0];
+    mr__error error = {.text = ""};
+    const mr__cover nothing = {.count = 0};
+    uint64_t waiting = 7;
+    const uint32_t epoch = mr__outbox_begin(of->outbox);
+    mr__chunk *empty = mr__chunk_acquire(&of->job.pool, HALF, 1);
+    assert_int_equal(mr__outbox_put(of->outbox, epoch, empty, &waiting, &error), MR_OK);
+    assert_int_equal(waiting, 0);
+    assert_false(mr__outbox_is_clear(of->outbox));
+    assert_int_equal(mr__outbox_close(of->outbox, epoch, &nothing, 0, FLEET_PARTITIONS, &error), MR_OK);
+    assert_true(mr__outbox_is_clear(of->outbox));
+    assert_int_equal(turn(of), MR__CARRY_NOTHING);
+    assert_int_equal(mr__outbox_close(of->outbox, epoch, &nothing, 0, FLEET_PARTITIONS, &error), MR_INTERNAL);
+    fleet_destroy(fleet, false);
+}
+
+static void test_few_pairs_keep_little_memory(void **state)
+{
+    struct fleet *fleet = two_ranks_of(UNLIMITED, 1 << 18, false);
+    struct node *from = &fleet->nodes[0], *at = &fleet->nodes[1];
+    const uint32_t epoch = mr__outbox_begin(from->outbox);
+    for (uint32_t p = HALF; p < FLEET_PARTITIONS; p++)
+        put(from, epoch, p, 1000, 1);
+    assert_int_equal(mr__outbox_kept(from->outbox) + HALF * (sizeof(mr__chunk) + MR__CHUNK_PADDING), HALF * 4096);
+    close_epoch(from, epoch, 0, 10);
+    settle(fleet);
+    mr__chunk_pool_trim(&at->job.pool);
+    assert_int_equal(atomic_load(&at->job.budget.used), HALF * 4096);
+    fleet_destroy(fleet, false);
 }
 
 /* ---- what fails -------------------------------------------------------------------------------------------------- */
@@ -571,6 +689,43 @@ static void test_each_call_may_fail(void **state)
         mr__cover_fini(&inputs[i]);
 }
 
+static mr_status no_post(void *context, mr__path path, uint32_t to, uint32_t kind, const void *head, size_t head_size,
+                         const void *bytes, size_t size, mr__error *error)
+{
+    return mr__fail(error, MR_NETWORK_FAILED, "this rank was taken for lost");
+}
+
+static _Atomic int failures_told;
+
+static void note_failure(void *context, mr_status status, const mr__error *error)
+{
+    assert_int_equal(status, MR_NETWORK_FAILED);
+    assert_string_equal(error->text, "this rank was taken for lost");
+    atomic_fetch_add(&failures_told, 1);
+}
+
+static void test_a_carrier_that_fails_says_so_once(void **state)
+{
+    struct fleet *fleet = two_ranks_of(UNLIMITED, FLEET_CHUNK, true);
+    struct node *from = &fleet->nodes[0];
+    mr__carrier_stop(from->carrier);
+    from->mail.post = no_post;
+    from->mail.failed = note_failure;
+    mr__error error = {.text = ""};
+    assert_int_equal(mr__carrier_start(&from->job, &from->mail, from->outbox, from->inbox, &from->carrier, &error),
+                     MR_OK);
+    const uint32_t epoch = mr__outbox_begin(from->outbox);
+    for (uint32_t i = 0; i < 3; i++)
+        put(from, epoch, HALF, 100, 1);
+    const uint64_t end = mr__now_ns() + 20000000000u;
+    while (atomic_load(&failures_told) == 0 && mr__now_ns() < end)
+        sched_yield();
+    put(from, epoch, HALF, 100, 1);
+    close_epoch(from, epoch, 0, 10);
+    fleet_destroy(fleet, true);
+    assert_int_equal(atomic_load(&failures_told), 1);
+}
+
 static void test_without_memory_none_is_made(void **state)
 {
     struct fleet *fleet = two_ranks(UNLIMITED);
@@ -616,7 +771,13 @@ int main(void)
         cmocka_unit_test(test_groups_that_cannot_be_are_refused),
         cmocka_unit_test(test_what_moves_to_this_rank_goes_to_its_exchange_and_extents),
         cmocka_unit_test(test_what_is_stale_is_not_counted_twice),
+        cmocka_unit_test(test_a_part_of_a_chunk_may_be_stale),
+        cmocka_unit_test(test_the_lost_are_not_heard),
+        cmocka_unit_test(test_a_group_covers_what_came_whole_of_the_lost),
+        cmocka_unit_test(test_an_epoch_of_nothing_is_forgotten),
+        cmocka_unit_test(test_few_pairs_keep_little_memory),
         cmocka_unit_test(test_each_call_may_fail),
+        cmocka_unit_test(test_a_carrier_that_fails_says_so_once),
         cmocka_unit_test(test_without_memory_none_is_made),
     };
     return cmocka_run_group_tests(tests, fleet_set_up, fleet_tear_down);

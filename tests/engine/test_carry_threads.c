@@ -90,7 +90,8 @@ static void sail(unsigned seed)
     unsigned random = seed * 2654435761u;
     struct crew crew = {.over = false};
     const uint32_t ranks = 2 + (uint32_t)rand_r(&random) % 3;
-    crew.fleet = fleet_create(ranks, 1000, seed % 3 == 0 ? 3 << 20 : UINT64_MAX / 2, true);
+    crew.fleet = fleet_create(ranks, 1000, seed % 3 == 0 ? 3 << 20 : UINT64_MAX / 2,
+                              seed % 4 == 0 ? 16384 : FLEET_CHUNK, true);
     for (uint32_t r = 0; r < ranks; r++) {
         struct node *node = &crew.fleet->nodes[r];
         crew.couriers[r] = begin(&crew, node, NULL);
@@ -124,7 +125,7 @@ static void test_every_pair_comes_to_its_owner_once_with_threads(void **state)
 
 static void test_an_idle_carrier_costs_nothing(void **state)
 {
-    struct fleet *fleet = fleet_create(2, 1, UINT64_MAX / 2, true);
+    struct fleet *fleet = fleet_create(2, 1, UINT64_MAX / 2, FLEET_CHUNK, true);
     struct timespec begin, end;
     usleep(20000);
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &begin);
