@@ -8,7 +8,7 @@
  *             chunks pairs                    u64 each
  *             [begin end]                     u64 each, for each range of the input
  *   CONFIRM   epoch generation first last     u32 each
- *   CREDIT    bytes                           u64
+ *   CREDIT    bytes                           u64, as mr__carry_cost() counts
  *
  * all little-endian, without holes. generation: a sender counts how often it was told who owns what; a group that gets
  * another owner is sent again with the number of that moment. What a rank says about a group in a lower generation than
@@ -73,6 +73,13 @@ static inline mr__share_name mr__get_name(const uint8_t **at)
     name.first = mr__get32(at);
     name.last = mr__get32(at);
     return name;
+}
+
+/* What bytes of a chunk, in one message, take of a window: pages, as they will at the owner, so that many small chunks
+ * cannot take more memory there than few large ones. */
+static inline uint64_t mr__carry_cost(uint32_t bytes)
+{
+    return ((uint64_t)bytes + 4095) / 4096 * 4096;
 }
 
 /* Bytes that one rank may have under way to another. All of them together are what an owner may have to take beyond its

@@ -51,6 +51,7 @@ typedef struct hold {
     size_t spilled_count, spilled_room;     /* room also for those that are away */
     mr__chunk *partial;             /* came in part; its capacity is all of it */
     uint32_t partial_size, partial_pairs;
+    uint64_t partial_cost;          /* of the messages that brought it */
     uint64_t chunk_count, pairs;    /* that came */
     uint64_t end_chunks, end_pairs; /* that are to come, once `ended` */
     mr__cover input;
@@ -200,7 +201,7 @@ static void drop(mr__inbox *inbox, sender *from, hold *one)
         at = &(*at)->next;
     *at = one->next;
     if (one->partial != NULL)
-        from->due += one->partial->size;
+        from->due += one->partial_cost;
     if (one->away > 0)
         one->orphan = true;
     else
@@ -368,7 +369,7 @@ static mr_status take_chunk(mr__inbox *inbox, uint32_t rank, const chunk_message
     from->waits |= (message->flags & MR__CREDIT_WANTED) != 0;
     if (was_counted(find_own(inbox, message->name.first, message->name.last), rank, message->name.epoch) ||
         can_never_be(inbox, &message->name)) {
-        from->due += message->here;
+        from->due += mr__carry_cost(message->here);
         return give_credit(inbox, rank, error);
     }
     MR_TRY(find_hold(inbox, rank, &message->name, &one, error));
@@ -376,6 +377,7 @@ static mr_status take_chunk(mr__inbox *inbox, uint32_t rank, const chunk_message
     mr__chunk *chunk = one->partial;
     memcpy(chunk->data + chunk->size, message->bytes, message->here);
     chunk->size += message->here;
+    one->partial_cost += mr__carry_cost(message->here);
     one->forced |= forced;
     if (chunk->size == message->size) {
         chunk->pairs = message->pairs;
@@ -384,7 +386,8 @@ static mr_status take_chunk(mr__inbox *inbox, uint32_t rank, const chunk_message
         one->partial = NULL;
         one->chunk_count++;
         one->pairs += chunk->pairs;
-        *(one->forced ? &from->owed : &from->due) += chunk->size;
+        *(one->forced ? &from->owed : &from->due) += one->partial_cost;
+        one->partial_cost = 0;
     }
     if (from->owed > 0) {
         atomic_store_explicit(&inbox->owes, true, memory_order_relaxed);

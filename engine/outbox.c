@@ -22,7 +22,7 @@
  * moves its partition to this rank, the item `leaves`: who holds it delivers it. `leaving` counts these: the outbox is
  * not clear before they are where they belong.
  *
- * Credits. under_way[r] counts the bytes posted to rank r that came back in no credit; for a lost rank they never do,
+ * Credits. under_way[r] counts what was posted to rank r, in pages, and came back in no credit; for a lost rank they never do,
  * so little more is posted to it before somebody else owns what it owned. A chunk that takes more than one message
  * leaves in pieces: when the first was sent the others follow without credit, for the owner can give none before it has
  * the whole.

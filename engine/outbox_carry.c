@@ -90,7 +90,7 @@ static piece take_piece(mr__outbox *outbox, mr__flow *flow)
     piece taken = {.item = item, .to = flow->owner, .offset = item->offset,
                    .size = rest < MR__PIECE_MOST ? rest : MR__PIECE_MOST};
     taken.name = (mr__share_name){item->epoch, flow->generation, flow->first, flow->last};
-    *under_way += taken.size;
+    *under_way += mr__carry_cost(taken.size);
     taken.flags = *under_way >= outbox->window / 2 ? MR__CREDIT_WANTED : 0;
     if (item->chunk != NULL)
         mr__outbox_unlist(outbox, item);
@@ -121,7 +121,7 @@ static bool may_send(const mr__outbox *outbox, const mr__flow *flow)
     const mr__item *item = flow->queue;
     const uint64_t under_way = outbox->under_way[flow->owner];
     return item != NULL && !item->held &&
-           (item->offset > 0 || under_way < outbox->window / 2 || under_way + item->size <= outbox->window);
+           (item->offset > 0 || under_way < outbox->window / 2 || under_way + mr__carry_cost(item->size) <= outbox->window);
 }
 
 /* Bytes that wait for one rank in the courier: enough to keep it busy while the carrier sleeps. */
