@@ -109,7 +109,7 @@ void mr__carrier_destroy(mr__carrier *carrier);     /* attached no more, or outb
 /* What the thread does between two looks at whether to sleep. */
 mr_status mr__carrier_turn(mr__carrier *carrier, mr__carried *carried, mr__error *error);
 
-/* ---- outbox.c, for the carrier ----------------------------------------------------------------------------------- */
+/* ---- outbox_carry.c ---------------------------------------------------------------------------------------------- */
 
 /* Whom to wake when there may be something to send; NULL: nobody. */
 void mr__outbox_attach(mr__outbox *outbox, mr__carrier *carrier);
@@ -120,7 +120,7 @@ mr_status mr__outbox_carry(mr__outbox *outbox, mr__carried *carried, mr__error *
 mr_status mr__outbox_spill(mr__outbox *outbox, mr__spill_writer *writer, uint64_t wanted, bool unsent, uint64_t *freed,
                            mr__error *error);
 
-/* ---- inbox.c, for the carrier ------------------------------------------------------------------------------------ */
+/* ---- inbox_carry.c ----------------------------------------------------------------------------------------------- */
 
 void mr__inbox_attach(mr__inbox *inbox, mr__carrier *carrier);
 /* Something was taken beyond the budget, and its sender has no credit for it. */

@@ -29,62 +29,15 @@
  * I4  No rank that is lost has a hold, or gets credit.
  * I5  A group has counted an epoch of a sender just if it covers some input of it.
  * I6  Nobody waits for a credit that it may have. */
-#include "inbox.h"
+#include "inbox_parts.h"
 
 #include <xxhash.h>
 
-#include "carry_parts.h"
 #include "memory.h"
-
-enum { SPILL_BATCH = 64 };          /* chunks that are away at a time */
-
-typedef struct kept {
-    uint32_t partition;
-    mr__extent extent;
-} kept;
-
-typedef struct hold {
-    struct hold *next;
-    mr__share_name name;
-    mr__chunk *chunks;              /* in memory */
-    kept *spilled;
-    size_t spilled_count, spilled_room;     /* room also for those that are away */
-    mr__chunk *partial;             /* came in part; its capacity is all of it */
-    uint32_t partial_size, partial_pairs;
-    uint64_t partial_cost;          /* of the messages that brought it */
-    uint64_t chunk_count, pairs;    /* that came */
-    uint64_t end_chunks, end_pairs; /* that are to come, once `ended` */
-    mr__cover input;
-    uint32_t away;
-    bool ended, forced, orphan;
-} hold;
-
-typedef struct sender {
-    hold *holds;
-    uint64_t due, owed;             /* credit: it may have; when there is room */
-    bool waits;                     /* for credit */
-    bool lost;
-} sender;
-
-typedef struct own {                /* a group of this rank */
-    uint32_t first, last;
-    mr__cover *covered, *counted;   /* [ranks] each: input; epochs */
-} own;
-
-struct mr__inbox {
-    mr__job *job;
-    const mr__mail *mail;
-    pthread_mutex_t mutex;          /* for what follows */
-    mr__carrier *carrier;
-    sender *senders;                /* [ranks] */
-    own *groups;
-    size_t group_count;
-    _Atomic bool owes;
-};
 
 /* ---- made and unmade --------------------------------------------------------------------------------------------- */
 
-static void free_hold(mr__inbox *inbox, hold *one)
+void mr__inbox_free_hold(mr__inbox *inbox, mr__hold *one)
 {
     mr__chunk_release_all(&inbox->job->pool, one->chunks);
     mr__chunk_release(&inbox->job->pool, one->partial);
@@ -93,7 +46,7 @@ static void free_hold(mr__inbox *inbox, hold *one)
     mr__free(one);
 }
 
-static void free_groups(own *groups, size_t count, uint32_t ranks)
+static void free_groups(mr__own *groups, size_t count, uint32_t ranks)
 {
     for (size_t i = 0; groups != NULL && i < count; i++) {
         for (uint32_t r = 0; r < ranks; r++) {
@@ -130,9 +83,9 @@ void mr__inbox_destroy(mr__inbox *inbox)
     if (inbox == NULL)
         return;
     for (uint32_t r = 0; inbox->senders != NULL && r < inbox->mail->ranks; r++)
-        for (hold *one = inbox->senders[r].holds, *next; one != NULL; one = next) {
+        for (mr__hold *one = inbox->senders[r].holds, *next; one != NULL; one = next) {
             next = one->next;
-            free_hold(inbox, one);
+            mr__inbox_free_hold(inbox, one);
         }
     free_groups(inbox->groups, inbox->group_count, inbox->mail->ranks);
     mr__free(inbox->senders);
@@ -149,10 +102,10 @@ void mr__inbox_attach(mr__inbox *inbox, mr__carrier *carrier)
 
 /* ---- credits. Under the mutex, as what follows ------------------------------------------------------------------- */
 
-static mr_status give_credit(mr__inbox *inbox, uint32_t to, mr__error *error)
+mr_status mr__inbox_give_credit(mr__inbox *inbox, uint32_t to, mr__error *error)
 {
     mr_status status = MR_OK;
-    sender *from = &inbox->senders[to];
+    mr__sender *from = &inbox->senders[to];
     uint8_t bytes[MR__CREDIT_SIZE];
     if (!from->waits || from->due == 0 || from->owed > 0)
         goto done;
@@ -172,7 +125,7 @@ static bool same_group(const mr__share_name *left, const mr__share_name *right)
     return left->first == right->first && left->last == right->last;
 }
 
-static own *find_own(const mr__inbox *inbox, uint32_t first, uint32_t last)
+static mr__own *find_own(const mr__inbox *inbox, uint32_t first, uint32_t last)
 {
     for (size_t i = 0; i < inbox->group_count; i++)
         if (inbox->groups[i].first == first && inbox->groups[i].last == last)
@@ -180,7 +133,7 @@ static own *find_own(const mr__inbox *inbox, uint32_t first, uint32_t last)
     return NULL;
 }
 
-static bool was_counted(const own *group, uint32_t from, uint32_t epoch)
+static bool was_counted(const mr__own *group, uint32_t from, uint32_t epoch)
 {
     return group != NULL && mr__cover_has(&group->counted[from], epoch, (uint64_t)epoch + 1);
 }
@@ -194,9 +147,9 @@ static bool can_never_be(const mr__inbox *inbox, const mr__share_name *name)
     return false;
 }
 
-static void drop(mr__inbox *inbox, sender *from, hold *one)
+static void drop(mr__inbox *inbox, mr__sender *from, mr__hold *one)
 {
-    hold **at = &from->holds;
+    mr__hold **at = &from->holds;
     while (*at != one)
         at = &(*at)->next;
     *at = one->next;
@@ -205,15 +158,16 @@ static void drop(mr__inbox *inbox, sender *from, hold *one)
     if (one->away > 0)
         one->orphan = true;
     else
-        free_hold(inbox, one);
+        mr__inbox_free_hold(inbox, one);
 }
 
 /* The hold of this name, made if there is none. What is there of a lower generation is dropped. */
-static mr_status find_hold(mr__inbox *inbox, uint32_t rank, const mr__share_name *name, hold **out, mr__error *error)
+static mr_status find_hold(mr__inbox *inbox, uint32_t rank, const mr__share_name *name, mr__hold **out,
+                           mr__error *error)
 {
     mr_status status = MR_OK;
-    sender *from = &inbox->senders[rank];
-    hold *one = from->holds;
+    mr__sender *from = &inbox->senders[rank];
+    mr__hold *one = from->holds;
     while (one != NULL && (one->name.epoch != name->epoch || !same_group(&one->name, name)))
         one = one->next;
     if (one != NULL && one->name.generation < name->generation) {
@@ -242,12 +196,11 @@ static mr_status confirm(mr__inbox *inbox, uint32_t from, const mr__share_name *
                              error);
 }
 
-/* Gives out a hold that is whole and of this rank's group, if it may be. Then it is gone. */
-static mr_status give_out_if(mr__inbox *inbox, uint32_t rank, hold *one, mr__error *error)
+mr_status mr__inbox_give_out(mr__inbox *inbox, uint32_t rank, mr__hold *one, mr__error *error)
 {
     mr_status status = MR_OK;
     mr__job *job = inbox->job;
-    own *group = find_own(inbox, one->name.first, one->name.last);
+    mr__own *group = find_own(inbox, one->name.first, one->name.last);
     if (!one->ended)
         return MR_OK;
     MR_CHECK(one->chunk_count <= one->end_chunks && one->pairs <= one->end_pairs &&
@@ -340,7 +293,7 @@ static mr__chunk *acquire(mr__chunk_pool *pool, uint32_t partition, uint32_t siz
 }
 
 /* A chunk for a message, or what came of it before. *forced: beyond the budget. */
-static mr_status open_chunk(mr__inbox *inbox, uint32_t from, hold *one, const chunk_message *message, bool *forced,
+static mr_status open_chunk(mr__inbox *inbox, uint32_t from, mr__hold *one, const chunk_message *message, bool *forced,
                             mr__error *error)
 {
     mr_status status = MR_OK;
@@ -363,14 +316,14 @@ done:
 static mr_status take_chunk(mr__inbox *inbox, uint32_t rank, const chunk_message *message, mr__error *error)
 {
     mr_status status = MR_OK;
-    sender *from = &inbox->senders[rank];
-    hold *one;
+    mr__sender *from = &inbox->senders[rank];
+    mr__hold *one;
     bool forced = false;
     from->waits |= (message->flags & MR__CREDIT_WANTED) != 0;
     if (was_counted(find_own(inbox, message->name.first, message->name.last), rank, message->name.epoch) ||
         can_never_be(inbox, &message->name)) {
         from->due += mr__carry_cost(message->here);
-        return give_credit(inbox, rank, error);
+        return mr__inbox_give_credit(inbox, rank, error);
     }
     MR_TRY(find_hold(inbox, rank, &message->name, &one, error));
     MR_TRY(open_chunk(inbox, rank, one, message, &forced, error));
@@ -393,8 +346,8 @@ static mr_status take_chunk(mr__inbox *inbox, uint32_t rank, const chunk_message
         atomic_store_explicit(&inbox->owes, true, memory_order_relaxed);
         mr__carrier_wake(inbox->carrier);
     }
-    MR_TRY(give_credit(inbox, rank, error));
-    MR_TRY(give_out_if(inbox, rank, one, error));
+    MR_TRY(mr__inbox_give_credit(inbox, rank, error));
+    MR_TRY(mr__inbox_give_out(inbox, rank, one, error));
 done:
     return status;
 }
@@ -419,7 +372,7 @@ static mr_status take_end(mr__inbox *inbox, uint32_t rank, const uint8_t *at, si
 {
     mr_status status = MR_OK;
     mr__cover input = {.count = 0};
-    hold *one;
+    mr__hold *one;
     MR_CHECK(size >= MR__END_HEAD && (size - MR__END_HEAD) % MR__RANGE_SIZE == 0, MR_NETWORK_FAILED,
              "the end of an epoch of rank %u has %zu bytes", rank, size);
     const mr__share_name name = mr__get_name(&at);
@@ -433,14 +386,14 @@ static mr_status take_end(mr__inbox *inbox, uint32_t rank, const uint8_t *at, si
     if (can_never_be(inbox, &name))
         goto done;
     MR_TRY(find_hold(inbox, rank, &name, &one, error));
-    MR_TRY(give_credit(inbox, rank, error));    /* for what was dropped */
+    MR_TRY(mr__inbox_give_credit(inbox, rank, error));    /* for what was dropped */
     MR_CHECK(!one->ended, MR_NETWORK_FAILED, "rank %u ends epoch %u twice", rank, name.epoch);
     one->ended = true;
     one->end_chunks = chunks;
     one->end_pairs = pairs;
     one->input = input;
     input = (mr__cover){.count = 0};
-    MR_TRY(give_out_if(inbox, rank, one, error));
+    MR_TRY(mr__inbox_give_out(inbox, rank, one, error));
 done:
     mr__cover_fini(&input);
     return status;
@@ -469,18 +422,18 @@ done:
 /* ---- members change ---------------------------------------------------------------------------------------------- */
 
 /* The groups of this rank among these, with what the old ones have. */
-static mr_status new_groups(mr__inbox *inbox, const mr__group *groups, size_t count, own **out, size_t *out_count,
+static mr_status new_groups(mr__inbox *inbox, const mr__group *groups, size_t count, mr__own **out, size_t *out_count,
                             mr__error *error)
 {
     mr_status status = MR_OK;
     const uint32_t ranks = inbox->mail->ranks;
     size_t made_count = 0, kept_count = 0;
-    own *made = mr__alloc_zero(count, sizeof *made);
+    mr__own *made = mr__alloc_zero(count, sizeof *made);
     MR_CHECK(made != NULL, MR_NO_MEMORY, "no memory for %zu groups of partitions", count);
     for (size_t i = 0; i < count; i++) {
         if (groups[i].owner != inbox->mail->rank)
             continue;
-        own *group = &made[made_count++];
+        mr__own *group = &made[made_count++];
         group->first = groups[i].first;
         group->last = groups[i].last;
         if (find_own(inbox, group->first, group->last) != NULL) {
@@ -496,7 +449,7 @@ static mr_status new_groups(mr__inbox *inbox, const mr__group *groups, size_t co
              "rank %u owned %zu groups of partitions, and is to have %zu of them now", inbox->mail->rank,
              inbox->group_count, kept_count);
     for (size_t i = 0; i < made_count; i++) {
-        own *old = find_own(inbox, made[i].first, made[i].last);
+        mr__own *old = find_own(inbox, made[i].first, made[i].last);
         if (old == NULL)
             continue;
         made[i].covered = old->covered;
@@ -514,7 +467,7 @@ done:
 mr_status mr__inbox_assign(mr__inbox *inbox, const mr__group *groups, size_t count, mr__error *error)
 {
     mr_status status = MR_OK;
-    own *made = NULL;
+    mr__own *made = NULL;
     size_t made_count = 0;
     MR_TRY(mr__carry_check_groups(inbox->job, inbox->mail, groups, count, error));
     pthread_mutex_lock(&inbox->mutex);
@@ -525,14 +478,14 @@ mr_status mr__inbox_assign(mr__inbox *inbox, const mr__group *groups, size_t cou
         inbox->group_count = made_count;
     }
     for (uint32_t r = 0; status == MR_OK && r < inbox->mail->ranks; r++)
-        for (hold *one = inbox->senders[r].holds, *next; status == MR_OK && one != NULL; one = next) {
+        for (mr__hold *one = inbox->senders[r].holds, *next; status == MR_OK && one != NULL; one = next) {
             next = one->next;
             if (can_never_be(inbox, &one->name))
                 drop(inbox, &inbox->senders[r], one);
             else
-                status = give_out_if(inbox, r, one, error);
+                status = mr__inbox_give_out(inbox, r, one, error);
             if (status == MR_OK)
-                status = give_credit(inbox, r, error);      /* for what was dropped */
+                status = mr__inbox_give_credit(inbox, r, error);      /* for what was dropped */
         }
     pthread_mutex_unlock(&inbox->mutex);
 done:
@@ -542,10 +495,10 @@ done:
 void mr__inbox_forget(mr__inbox *inbox, uint32_t rank)
 {
     pthread_mutex_lock(&inbox->mutex);
-    sender *from = &inbox->senders[rank];
+    mr__sender *from = &inbox->senders[rank];
     while (from->holds != NULL)
         drop(inbox, from, from->holds);
-    *from = (sender){.lost = true};
+    *from = (mr__sender){.lost = true};
     pthread_mutex_unlock(&inbox->mutex);
 }
 
@@ -558,7 +511,7 @@ mr_status mr__inbox_cover(const mr__inbox *inbox, bool (*lost)(void *context, ui
     for (size_t i = 0; i < count; i++) {
         if (groups[i].owner != inbox->mail->rank)
             continue;
-        const own *group = find_own(inbox, groups[i].first, groups[i].last);
+        const mr__own *group = find_own(inbox, groups[i].first, groups[i].last);
         MR_CHECK(group != NULL, MR_INTERNAL, "rank %u does not own just the partitions %u .. %u", inbox->mail->rank,
                  groups[i].first, groups[i].last);
         for (uint32_t r = 0; r < inbox->mail->ranks; r++) {
@@ -574,141 +527,12 @@ done:
     return status;
 }
 
-/* ---- the carrier ------------------------------------------------------------------------------------------------- */
-
-bool mr__inbox_owes(const mr__inbox *inbox)
-{
-    return atomic_load_explicit(&inbox->owes, memory_order_relaxed);
-}
-
-typedef struct batch {
-    struct {
-        hold *from;
-        uint32_t rank;
-        mr__chunk *chunk;
-        mr__extent extent;
-    } item[SPILL_BATCH];
-    uint32_t count;
-} batch;
-
-/* Room for all of a hold that is in memory or away. */
-static mr_status reserve_spilled(hold *one, uint32_t more, mr__error *error)
-{
-    mr_status status = MR_OK;
-    const size_t needed = one->spilled_count + one->away + more;
-    if (needed > one->spilled_room) {
-        const size_t room = needed + needed / 2 + 8;
-        kept *grown = mr__realloc(one->spilled, room * sizeof *grown);
-        MR_CHECK(grown != NULL, MR_NO_MEMORY, "no memory for the list of spilled extents");
-        one->spilled = grown;
-        one->spilled_room = room;
-    }
-done:
-    return status;
-}
-
-static mr_status send_away(mr__inbox *inbox, uint64_t wanted, batch *away, mr__error *error)
-{
-    mr_status status = MR_OK;
-    uint64_t bytes = 0;
-    for (uint32_t r = 0; r < inbox->mail->ranks; r++)
-        for (hold *one = inbox->senders[r].holds; one != NULL; one = one->next)
-            while (one->chunks != NULL && bytes < wanted && away->count < SPILL_BATCH) {
-                MR_TRY(reserve_spilled(one, 1, error));
-                mr__chunk *chunk = one->chunks;
-                one->chunks = chunk->next;
-                one->away++;
-                away->item[away->count].from = one;
-                away->item[away->count].rank = r;
-                away->item[away->count++].chunk = chunk;
-                bytes += chunk->capacity;
-            }
-done:
-    return status;
-}
-
-static mr_status write_batch(mr__spill_writer *writer, batch *away, mr__error *error)
-{
-    mr_status status = MR_OK;
-    for (uint32_t i = 0; i < away->count; i++) {
-        const mr__chunk *chunk = away->item[i].chunk;
-        MR_TRY(mr__spill_write(writer, chunk->data, chunk->size, chunk->pairs, &away->item[i].extent, error));
-    }
-    MR_TRY(mr__spill_flush(writer, error));
-done:
-    return status;
-}
-
-/* As extents, or if they were not written as chunks. */
-static mr_status take_back(mr__inbox *inbox, batch *away, bool written, uint64_t *freed, mr__error *error)
-{
-    mr_status status = MR_OK;
-    for (uint32_t i = 0; i < away->count; i++) {
-        hold *one = away->item[i].from;
-        mr__chunk *chunk = away->item[i].chunk;
-        one->away--;
-        if (written) {
-            one->spilled[one->spilled_count++] = (kept){chunk->partition, away->item[i].extent};
-            *freed += chunk->capacity;
-            mr__chunk_release(&inbox->job->pool, chunk);
-        } else {
-            chunk->next = one->chunks;
-            one->chunks = chunk;
-        }
-        if (one->away > 0)
-            continue;
-        if (one->orphan) {
-            free_hold(inbox, one);
-            continue;
-        }
-        const mr_status given = give_out_if(inbox, away->item[i].rank, one, error);
-        status = status == MR_OK ? given : status;
-    }
-    return status;
-}
-
-mr_status mr__inbox_spill(mr__inbox *inbox, mr__spill_writer *writer, uint64_t wanted, uint64_t *freed,
-                          mr__error *error)
-{
-    batch away = {.count = 0};
-    *freed = 0;
-    pthread_mutex_lock(&inbox->mutex);
-    mr_status status = send_away(inbox, wanted, &away, error);
-    pthread_mutex_unlock(&inbox->mutex);
-    if (status == MR_OK && away.count > 0)
-        status = write_batch(writer, &away, error);
-    pthread_mutex_lock(&inbox->mutex);
-    const mr_status back = take_back(inbox, &away, status == MR_OK, freed, error);
-    pthread_mutex_unlock(&inbox->mutex);
-    return status == MR_OK ? back : status;
-}
-
-mr_status mr__inbox_settle(mr__inbox *inbox, mr__error *error)
-{
-    mr_status status = MR_OK;
-    pthread_mutex_lock(&inbox->mutex);
-    atomic_store_explicit(&inbox->owes, false, memory_order_relaxed);
-    for (uint32_t r = 0; status == MR_OK && r < inbox->mail->ranks; r++) {
-        sender *from = &inbox->senders[r];
-        from->due += from->owed;
-        from->owed = 0;
-        status = give_credit(inbox, r, error);
-        for (hold *one = from->holds, *next; status == MR_OK && one != NULL; one = next) {
-            next = one->next;
-            one->forced = false;
-            status = give_out_if(inbox, r, one, error);
-        }
-    }
-    pthread_mutex_unlock(&inbox->mutex);
-    return status;
-}
-
 /* ---- check ------------------------------------------------------------------------------------------------------- */
 
-static mr_status check_hold(const mr__inbox *inbox, uint32_t rank, const hold *one, mr__error *error)
+static mr_status check_hold(const mr__inbox *inbox, uint32_t rank, const mr__hold *one, mr__error *error)
 {
     mr_status status = MR_OK;
-    const own *group = find_own(inbox, one->name.first, one->name.last);
+    const mr__own *group = find_own(inbox, one->name.first, one->name.last);
     uint64_t chunks = one->spilled_count + one->away;
     for (const mr__chunk *chunk = one->chunks; chunk != NULL; chunk = chunk->next)
         chunks++;
@@ -727,11 +551,11 @@ mr_status mr__inbox_check(const mr__inbox *inbox, mr__error *error)
     pthread_mutex_t *mutex = (pthread_mutex_t *)&inbox->mutex;
     pthread_mutex_lock(mutex);
     for (uint32_t r = 0; r < inbox->mail->ranks; r++) {
-        const sender *from = &inbox->senders[r];
+        const mr__sender *from = &inbox->senders[r];
         MR_CHECK(!from->lost || (from->holds == NULL && from->due == 0 && from->owed == 0), MR_INTERNAL,
                  "I4 broken: rank %u is lost", r);
         MR_CHECK(!from->waits || from->due == 0 || from->owed > 0, MR_INTERNAL, "I6 broken: rank %u waits", r);
-        for (const hold *one = from->holds; one != NULL; one = one->next)
+        for (const mr__hold *one = from->holds; one != NULL; one = one->next)
             MR_TRY(check_hold(inbox, r, one, error));
         for (size_t i = 0; i < inbox->group_count; i++)
             MR_CHECK((inbox->groups[i].counted[r].count > 0) == (inbox->groups[i].covered[r].count > 0), MR_INTERNAL,

@@ -22,10 +22,10 @@
  * moves its partition to this rank, the item `leaves`: who holds it delivers it. `leaving` counts these: the outbox is
  * not clear before they are where they belong.
  *
- * Credits. under_way[r] counts what was posted to rank r, in pages, and came back in no credit; for a lost rank they never do,
- * so little more is posted to it before somebody else owns what it owned. A chunk that takes more than one message
- * leaves in pieces: when the first was sent the others follow without credit, for the owner can give none before it has
- * the whole.
+ * Credits. under_way[r] counts what was posted to rank r, in pages, and did not come back as credit. From a lost rank
+ * none comes back, so little more is posted to it before somebody else owns what it owned. A chunk that takes more than
+ * one message leaves in pieces: when the first was sent the others follow without credit, for the owner can give none
+ * before it has the whole.
  *
  * O1  Each item is in the list of its partition, of a partition of another rank; it has a chunk, or an extent.
  * O2  A flow's queue has just the items of its partitions that were not sent, each once.

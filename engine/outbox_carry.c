@@ -120,8 +120,10 @@ static bool may_send(const mr__outbox *outbox, const mr__flow *flow)
 {
     const mr__item *item = flow->queue;
     const uint64_t under_way = outbox->under_way[flow->owner];
-    return item != NULL && !item->held &&
-           (item->offset > 0 || under_way < outbox->window / 2 || under_way + mr__carry_cost(item->size) <= outbox->window);
+    if (item == NULL || item->held)
+        return false;
+    return item->offset > 0 || under_way < outbox->window / 2 ||
+           under_way + mr__carry_cost(item->size) <= outbox->window;
 }
 
 /* Bytes that wait for one rank in the courier: enough to keep it busy while the carrier sleeps. */
