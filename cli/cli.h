@@ -51,5 +51,7 @@ extern const cli_command cli_run, cli_apps, cli_devices, cli_explain, cli_genera
 mr_status cli_parse(const cli_command *command, char **argv, size_t count, void *settings, cli_operands *operands,
                     bool *help, mr__error *error);
 void cli_print_help(const cli_command *command);
+/* For a command that had others do its work: main() ends with their status, and prints nothing more. */
+void cli_end_with(int exit_status);
 
 #endif

@@ -1,4 +1,6 @@
 /* cmd_run.c: millrace run: one job, its progress, and what it came to.
+ * Several ranks are as many processes of this command, started by launch_ranks.c (--ranks) or by a launcher that
+ * somebody typed. Each runs the whole of run(); they differ in who prints (rank.h).
  * A first SIGINT, SIGTERM or SIGHUP asks the job to stop, which then removes what is half-made; a second one exits at
  * once, and the next run removes what is left in the burst directory. */
 #include <millrace/millrace.h>
@@ -7,11 +9,15 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "cli.h"
 #include "job_options.h"
+#include "launch_ranks.h"
 #include "progress_bar.h"
+#include "rank.h"
+#include "share.h"
 #include "show.h"
 
 enum { CANCELLED_EXIT = 130 };
@@ -63,6 +69,8 @@ static void print_json(const cli_job *job, const mr_stats *stats)
     json_object_set_new(root, "devices", json_integer(stats->devices));
     json_object_set_new(root, "device_tasks", cli_json_count(stats->device_tasks));
     json_object_set_new(root, "device_failures", json_integer(stats->device_failures));
+    json_object_set_new(root, "ranks", json_integer(stats->ranks));
+    json_object_set_new(root, "ranks_lost", json_integer(stats->ranks_lost));
     json_object_set_new(root, "rounds", json_integer(stats->rounds));
     json_object_set_new(root, "partitions", json_integer(stats->partitions));
     json_object_set_new(root, "parts", json_integer(stats->parts));
@@ -95,6 +103,8 @@ static void print_summary(const cli_job *job, const mr_stats *stats)
     for (uint32_t i = 0; i < stats->stage_count; i++)
         printf("%s%s %s", i > 0 ? ", " : "", stats->stages[i].name, cli_show_seconds(stats->stages[i].seconds, a));
     printf("\n  workers %" PRIu32 ", %s, %s\n", stats->workers, stats->simd, stats->read_path);
+    if (stats->ranks > 1)
+        printf("  ranks   %" PRIu32 ", %" PRIu32 " lost\n", stats->ranks, stats->ranks_lost);
     if (stats->devices > 0)
         printf("  devices %" PRIu32 ", %s task%s%s\n", stats->devices, cli_show_count(stats->device_tasks, a),
                stats->device_tasks == 1 ? "" : "s",
@@ -107,14 +117,64 @@ static void print_summary(const cli_job *job, const mr_stats *stats)
         printf("  record  %s\n", stats->record);
 }
 
+/* ---- ranks ------------------------------------------------------------------------------------------------------- */
+
+static mr_status check_ranks(const cli_job_settings *settings, const cli_operands *operands, mr__error *error)
+{
+    mr_status status = MR_OK;
+    const uint64_t ranks = cli_rank_launched() ? cli_rank_count() : settings->ranks;
+    MR_CHECK(settings->ranks == 0 || settings->ranks == ranks, MR_BAD_USAGE,
+             "--ranks is %" PRIu64 ", but a launcher started %" PRIu64 "\n  hint: leave --ranks out where mpiexec or srun "
+             "starts the ranks",
+             settings->ranks, ranks);
+    for (size_t i = 1; i < operands->count && ranks > 1; i++)
+        MR_CHECK(strcmp(operands->text[i], "-") != 0, MR_BAD_USAGE,
+                 "%" PRIu64 " ranks cannot read the same standard input\n  hint: put it into a file, which each of them "
+                 "can read",
+                 ranks);
+done:
+    return status;
+}
+
+/* Each rank gets its share, and otherwise what was typed. */
+static mr_status start_ranks(const cli_job_settings *settings, const cli_operands *operands, mr__error *error)
+{
+    mr_status status = MR_OK;
+    const uint32_t ranks = (uint32_t)settings->ranks;
+    cli_job_settings part = *settings;
+    cli_share share;
+    cli_words words = {.count = 0};
+    uint64_t memory = 0;
+    int exit_status = 0;
+    if (settings->memory == 0)
+        MR_TRY(cli_share_memory_here(&memory, error));
+    MR_TRY(cli_share_of(settings, memory, ranks, &share, error));
+    part.ranks = 0;
+    part.memory = share.memory;
+    part.workers = share.workers[0] != '\0' ? share.workers : NULL;
+    cli_words_add(&words, "%s", cli_run.name);
+    cli_words_add_options(&words, &cli_run, &part);
+    cli_words_add(&words, "--");
+    for (size_t i = 0; i < operands->count; i++)
+        cli_words_add(&words, "%s", operands->text[i]);
+    MR_TRY(cli_launch_ranks(ranks, &words, &exit_status, error));
+    cli_end_with(exit_status);
+done:
+    cli_words_free(&words);
+    return status;
+}
+
 /* ---- the command ------------------------------------------------------------------------------------------------- */
 
 /* A signal that came just as the job began: mr_run() forgets who was cancelled before. */
 static void show_progress(const mr_progress *progress, void *bar)
 {
+    const mr_session *session = atomic_load(&running);
     if (atomic_load(&signals) > 0)
         mr_session_cancel(atomic_load(&running));
-    cli_progress_show(progress, bar);
+    cli_rank_ask(session);              /* who spoke may have been lost */
+    if (cli_rank_speaks())
+        cli_progress_show(progress, bar);
 }
 
 static mr_status run(const void *given, const cli_operands *operands, mr__error *error)
@@ -126,6 +186,9 @@ static mr_status run(const void *given, const cli_operands *operands, mr__error 
     cli_job job = {.app_name = ""};
     MR_CHECK(settings->output != NULL || operands->count == 0, MR_BAD_USAGE,
              "no output is named\n  hint: add -o DIR, a directory to be made");
+    MR_TRY(check_ranks(settings, operands, error));
+    if (settings->ranks > 1 && !cli_rank_launched())
+        return start_ranks(settings, operands, error);
     catch_signals();
     MR_TRY(cli_job_open(&job, settings, operands, error));
     atomic_store(&running, job.session);
@@ -135,11 +198,12 @@ static mr_status run(const void *given, const cli_operands *operands, mr__error 
     job.job.progress_context = &bar;
     status = mr_run(job.session, &job.job, &result);
     cli_progress_end(&bar);
+    cli_rank_ask(job.session);
     if (status != MR_OK)
         cli_job_fail(&job, status, error);
-    else if (settings->json)
+    else if (settings->json && cli_rank_speaks())
         print_json(&job, mr_result_stats(result));
-    else if (!settings->quiet)
+    else if (!settings->quiet && !settings->json && cli_rank_speaks())
         print_summary(&job, mr_result_stats(result));
 done:
     atomic_store(&running, NULL);
@@ -149,15 +213,7 @@ done:
     return status;
 }
 
-static const cli_option options[] = {
-    {"output", 'o', CLI_TEXT, offsetof(cli_job_settings, output), "DIR",
-     "the result: DIR/part-NNNNN and DIR/_SUCCESS;\nmust not exist", 0, 0},
-    {"force", 'f', CLI_SWITCH, offsetof(cli_job_settings, force), NULL,
-     "replace an output that exists, once the job\nhas succeeded", 0, 0},
-    CLI_JOB_OPTIONS,
-    {"json", 'j', CLI_SWITCH, offsetof(cli_job_settings, json), NULL, "one JSON object on standard output", 0, 0},
-    {"quiet", 'q', CLI_SWITCH, offsetof(cli_job_settings, quiet), NULL, "no progress, no summary", 0, 0},
-};
+static const cli_option options[] = {CLI_OUTPUT_OPTIONS, CLI_JOB_OPTIONS, CLI_RANKS_OPTION, CLI_PRINT_OPTIONS};
 
 const cli_command cli_run = {
     .name = "run", .summary = "Run an app over inputs",

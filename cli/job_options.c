@@ -9,6 +9,7 @@
 
 #include "parse.h"
 #include "places.h"
+#include "rank.h"
 
 static bool is_param(const char *text)
 {
@@ -75,7 +76,10 @@ mr_status cli_job_open(cli_job *job, const cli_job_settings *settings, const cli
     const mr_session_options options = {.memory = settings->memory, .worker_spec = settings->workers,
                                         .burst = settings->burst};
     if ((status = mr_session_open(&options, &job->session)) != MR_OK) {
-        cli_job_fail(job, status, error);
+        char where[CLI_WHERE_SIZE] = "";
+        if (status != MR_BAD_USAGE)     /* of which all ranks are guilty */
+            cli_rank_raise_voice(where);
+        mr__fail(error, status, "%s%s", where, mr_error(NULL));
         goto done;
     }
     MR_TRY(open_app(job, error));

@@ -7,8 +7,10 @@
 
 #include "cli.h"
 
+enum { CLI_RANKS_MOST = 1024 };
+
 typedef struct cli_job_settings {
-    uint64_t memory, parts;
+    uint64_t memory, parts, ranks;
     const char *workers, *burst, *output;
     uint32_t sort;              /* mr_sort */
     bool force, json, quiet;
@@ -25,6 +27,18 @@ typedef struct cli_job_settings {
      "files in the output (default: as many as pay)", 1, 99999},                                                       \
     {"burst", 0, CLI_TEXT, offsetof(cli_job_settings, burst), "DIR",                                                   \
      "where to spill (default: $MILLRACE_BURST,\n$TMPDIR, /var/tmp)", 0, 0}
+/* Of `run` and `sbatch`. */
+#define CLI_OUTPUT_OPTIONS                                                                                             \
+    {"output", 'o', CLI_TEXT, offsetof(cli_job_settings, output), "DIR",                                               \
+     "the result: DIR/part-NNNNN and DIR/_SUCCESS;\nmust not exist", 0, 0},                                            \
+    {"force", 'f', CLI_SWITCH, offsetof(cli_job_settings, force), NULL,                                                \
+     "replace an output that exists, once the job\nhas succeeded", 0, 0}
+#define CLI_PRINT_OPTIONS                                                                                              \
+    {"json", 'j', CLI_SWITCH, offsetof(cli_job_settings, json), NULL, "one JSON object on standard output", 0, 0},     \
+    {"quiet", 'q', CLI_SWITCH, offsetof(cli_job_settings, quiet), NULL, "no progress, no summary", 0, 0}
+#define CLI_RANKS_OPTION                                                                                               \
+    {"ranks", 'r', CLI_COUNT, offsetof(cli_job_settings, ranks), "N",                                                  \
+     "processes that share this machine and survive\neach other (default: 1); see docs/cluster.md", 1, CLI_RANKS_MOST}
 
 typedef struct cli_job {
     mr_session *session;

@@ -12,12 +12,20 @@
 
 #include "cli.h"
 #include "parse.h"
+#include "rank.h"
 #include "show.h"
 
 enum { NEAR = 3 };
 
 static const cli_command *const commands[] = {&cli_run, &cli_explain, &cli_apps, &cli_devices,
                                               &cli_generate, &cli_history, &cli_trace};
+
+static int others_status;       /* what cli_end_with() was told */
+
+void cli_end_with(int exit_status)
+{
+    others_status = exit_status;
+}
 
 static void print_overview(FILE *to)
 {
@@ -124,10 +132,14 @@ int main(int argc, char **argv)
     mr__error error = {.code = MR_OK};
     /* hwloc's plugins (X11, OpenCL, libxml2 and ICU) say nothing that is asked here, and take a third of the start. */
     setenv("HWLOC_PLUGINS_PATH", "/nonexistent", 0);
+    cli_rank_begin();
     mr_status status = dispatch(argc, argv, &error);
     if (status == MR_OK && (fflush(stdout) != 0 || ferror(stdout)))
         status = mr__fail(&error, MR_IO_FAILED, "could not write to standard output");
-    if (status != MR_OK)
+    if (status != MR_OK && cli_rank_speaks())
         print_failure(status, &error, wants_json(argc, argv));
-    return mr_status_exit(status);
+    const int exit_status = status != MR_OK ? mr_status_exit(status) : others_status;
+    fflush(stdout);
+    cli_rank_end(exit_status);
+    return exit_status;
 }

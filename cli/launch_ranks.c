@@ -1,0 +1,323 @@
+/* launch_ranks.c: the process that somebody typed, while the ranks do the work.
+ *
+ *   millrace run --ranks 4    this file: waits, hands on signals, reads the verdict
+ *     mpiexec.mpich           in a session of its own, so that Ctrl-C comes from here and not from the terminal
+ *       hydra_pmi_proxy
+ *         millrace-guard      a session each
+ *           millrace run      the ranks
+ *
+ * Signals. Hydra hands SIGTERM on to all ranks without a word (SIGINT with one on standard output, SIGHUP not at all;
+ * tried with MPICH 4.0.2). So the first signal of any kind becomes SIGTERM, upon which a rank cancels the job and
+ * cleans up. The second kills the launcher. Then the proxy's connection breaks, it kills the guards, and the ranks die
+ * with their guards. The same chain ends all of it when this process dies (PR_SET_PDEATHSIG).
+ *
+ * The end. The launcher waits for all ranks, also for one that is stopped (SIGSTOP), which the others have long taken
+ * for lost. So from the verdict on, the launcher has GRACE for the rest.
+ * Nothing is left: this process adopts what the launcher leaves (PR_SET_CHILD_SUBREAPER) and ends when it has no
+ * children. What has not ended ORPHANED after the launcher is killed.
+ *
+ * What the launcher and the guards print comes through a pipe, goes to standard error, and its last line is kept for the
+ * sentence that is needed when no rank can say one. */
+#include "launch_ranks.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "places.h"
+#include "rank.h"
+
+enum { LOOK_MS = 100, KEPT = 256, FIRST_FREE = 10, GUARD_OUT = 3, GUARD_ERR = 4, NOT_RUN = 127 };
+static const uint64_t GRACE_NS = 10000000000, ORPHANED_NS = 2000000000, GIVEN_UP_NS = 10000000000;
+
+static const char *const launchers[] = {"mpiexec.mpich", "mpiexec.hydra"};
+
+typedef struct cli_launch {
+    pid_t launcher;             /* 0: it has ended */
+    int how;                    /* it ended */
+    int verdict, heard, signals;    /* descriptors; -1: none */
+    int asked;                  /* how often a signal asked to end */
+    uint64_t deadline_ns;       /* what still runs then is killed; 0: none yet */
+    char line[KEPT], last[KEPT];    /* of what the launcher says: being read; the last whole one */
+    size_t size;
+} cli_launch;
+
+/* ---- what is needed ---------------------------------------------------------------------------------------------- */
+
+static bool in_path(const char *name, char path[MR__PATH_MAX])
+{
+    const char *folders = getenv("PATH");
+    for (const char *at = folders; at != NULL;) {
+        const int size = (int)strcspn(at, ":");
+        const int all = snprintf(path, MR__PATH_MAX, "%.*s%s%s", size, at, size > 0 ? "/" : "./", name);
+        if (all < MR__PATH_MAX && access(path, X_OK) == 0)
+            return true;
+        at = at[size] == ':' ? at + size + 1 : NULL;
+    }
+    return false;
+}
+
+static mr_status find_launcher(char path[MR__PATH_MAX], mr__error *error)
+{
+    for (size_t i = 0; i < MR__COUNT(launchers); i++) {
+        if (in_path(launchers[i], path))
+            return MR_OK;
+    }
+    return mr__fail(error, MR_NO_WORKER,
+                    "several ranks are started by mpiexec.mpich, which is not installed here\n"
+                    "  hint: install MPICH (Debian: the package mpich), or leave --ranks out");
+}
+
+mr_status cli_guard_path(char path[], mr__error *error)
+{
+    if (mr__places_program((const void *)mr_version, "millrace-guard", path))
+        return MR_OK;
+    return mr__fail(error, MR_NO_WORKER, "millrace-guard, which stands before each rank, is not installed\n"
+                                         "  hint: it belongs into libexec/millrace beside bin; install Millrace again");
+}
+
+static mr_status compose(uint32_t ranks, const cli_words *given, cli_words *command, mr__error *error)
+{
+    mr_status status = MR_OK;
+    char launcher[MR__PATH_MAX], guard[MR__PATH_MAX], own[MR__PATH_MAX];
+    MR_TRY(find_launcher(launcher, error));
+    MR_TRY(cli_guard_path(guard, error));
+    const ssize_t size = readlink("/proc/self/exe", own, sizeof own - 1);
+    MR_CHECK(size > 0, MR_IO_FAILED, "could not tell where this program lies: %s", strerror(errno));
+    own[size] = '\0';
+    /* fork, user: on this machine, even inside of an allocation of Slurm's */
+    static const char *const fixed[] = {"-launcher", "fork", "-rmk", "user", "-disable-auto-cleanup", "-n"};
+    cli_words_add(command, "%s", launcher);
+    for (size_t i = 0; i < MR__COUNT(fixed); i++)
+        cli_words_add(command, "%s", fixed[i]);
+    cli_words_add(command, "%u", ranks);
+    cli_words_add(command, "%s", guard);
+    cli_words_add(command, "%s", own);
+    for (size_t i = 0; i < given->count; i++)
+        cli_words_add(command, "%s", given->text[i]);
+    MR_CHECK(!command->failed && !given->failed, MR_NO_MEMORY, "no memory for the command line of the ranks");
+done:
+    return status;
+}
+
+/* ---- the launcher's process -------------------------------------------------------------------------------------- */
+
+__attribute__((noreturn)) static void become_launcher(char **command, pid_t parent, int to_parent, const sigset_t *mask,
+                                                      const char *verdict)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)            /* it died before it could be heard of */
+        raise(SIGKILL);
+    setsid();
+    signal(SIGPIPE, SIG_DFL);
+    sigprocmask(SIG_SETMASK, mask, NULL);
+    setenv(CLI_RANK_VERDICT, verdict, 1);
+    setenv(CLI_RANK_OUTPUT, "3,4", 1);
+    setenv(CLI_RANK_SHARING, "1", 1);
+    unsetenv("HYDRA_HOST_FILE");        /* other machines */
+    const int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    /* out of the way of the numbers that come next */
+    const int said = fcntl(to_parent, F_DUPFD, FIRST_FREE), empty = fcntl(nothing, F_DUPFD, FIRST_FREE);
+    if (dup2(STDOUT_FILENO, GUARD_OUT) < 0)
+        close(GUARD_OUT);
+    if (dup2(STDERR_FILENO, GUARD_ERR) < 0)
+        close(GUARD_ERR);
+    dup2(empty, STDIN_FILENO);
+    dup2(said, STDOUT_FILENO);
+    dup2(said, STDERR_FILENO);
+    close_range(GUARD_ERR + 1, ~0u, 0);
+    execv(command[0], command);
+    fprintf(stderr, "could not run %s: %s\n", command[0], strerror(errno));
+    _exit(NOT_RUN);
+}
+
+static void block_signals(sigset_t *awaited, sigset_t *before)
+{
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+    sigemptyset(awaited);
+    sigaddset(awaited, SIGCHLD);
+    for (size_t i = 0; i < MR__COUNT(numbers); i++) {
+        struct sigaction old;
+        if (sigaction(numbers[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)    /* nohup stays in force */
+            sigaddset(awaited, numbers[i]);
+    }
+    signal(SIGCHLD, SIG_DFL);           /* were it ignored, there would be no children to wait for */
+    signal(SIGPIPE, SIG_IGN);
+    sigprocmask(SIG_BLOCK, awaited, before);
+}
+
+static mr_status start(cli_launch *launch, char **command, const sigset_t *awaited, const sigset_t *before,
+                       mr__error *error)
+{
+    mr_status status = MR_OK;
+    int pipes[2] = {-1, -1};
+    char verdict[64];
+    const pid_t self = getpid();
+    launch->verdict = memfd_create("millrace-verdict", MFD_CLOEXEC);
+    MR_CHECK(launch->verdict >= 0, MR_NO_MEMORY, "could not start ranks: %s", strerror(errno));
+    snprintf(verdict, sizeof verdict, "/proc/%d/fd/%d", (int)self, launch->verdict);
+    launch->signals = signalfd(-1, awaited, SFD_CLOEXEC | SFD_NONBLOCK);
+    MR_CHECK(launch->signals >= 0, MR_NO_MEMORY, "could not start ranks: %s", strerror(errno));
+    MR_CHECK(pipe2(pipes, O_CLOEXEC) == 0, MR_NO_MEMORY, "could not start ranks: %s", strerror(errno));
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    launch->launcher = fork();
+    MR_CHECK(launch->launcher >= 0, MR_NO_MEMORY, "could not start ranks: %s", strerror(errno));
+    if (launch->launcher == 0)
+        become_launcher(command, self, pipes[1], before, verdict);
+    launch->heard = pipes[0];
+    pipes[0] = -1;
+    fcntl(launch->heard, F_SETFL, O_NONBLOCK);
+done:
+    for (int i = 0; i < 2; i++) {
+        if (pipes[i] >= 0)
+            close(pipes[i]);
+    }
+    return status;
+}
+
+/* ---- waiting ----------------------------------------------------------------------------------------------------- */
+
+static void keep_line(cli_launch *launch, char byte)
+{
+    if (byte != '\n') {
+        if (launch->size + 1 < sizeof launch->line)
+            launch->line[launch->size++] = byte;
+        return;
+    }
+    launch->line[launch->size] = '\0';
+    if (launch->size > 0)
+        memcpy(launch->last, launch->line, sizeof launch->last);
+    launch->size = 0;
+}
+
+static void listen_to(cli_launch *launch)
+{
+    char bytes[4096];
+    for (ssize_t size; launch->heard >= 0 && (size = read(launch->heard, bytes, sizeof bytes)) >= 0;) {
+        if (size == 0) {
+            close(launch->heard);
+            launch->heard = -1;
+            break;
+        }
+        fwrite(bytes, 1, (size_t)size, stderr);
+        for (ssize_t i = 0; i < size; i++)
+            keep_line(launch, bytes[i]);
+    }
+}
+
+static void hand_on_signals(cli_launch *launch)
+{
+    struct signalfd_siginfo about;
+    while (read(launch->signals, &about, sizeof about) == sizeof about) {
+        if (about.ssi_signo == SIGCHLD || launch->launcher == 0)
+            continue;
+        kill(launch->launcher, launch->asked++ == 0 ? SIGTERM : SIGKILL);
+    }
+}
+
+/* false: there are no children any more. */
+static bool reap(cli_launch *launch)
+{
+    for (;;) {
+        int how;
+        const pid_t ended = waitpid(-1, &how, WNOHANG);
+        if (ended <= 0)
+            return ended == 0 || errno == EINTR;
+        if (ended == launch->launcher) {
+            launch->launcher = 0;
+            launch->how = how;
+            launch->deadline_ns = mr__now_ns() + ORPHANED_NS;
+        }
+    }
+}
+
+static void kill_children(void)
+{
+    char path[64];
+    int child;
+    snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+    FILE *children = fopen(path, "re");
+    while (children != NULL && fscanf(children, "%d", &child) == 1)
+        kill(child, SIGKILL);
+    if (children != NULL)
+        fclose(children);
+}
+
+static void await_end(cli_launch *launch)
+{
+    uint64_t now = mr__now_ns();
+    while (reap(launch)) {
+        struct pollfd events[] = {{.fd = launch->signals, .events = POLLIN}, {.fd = launch->heard, .events = POLLIN}};
+        poll(events, MR__COUNT(events), LOOK_MS);
+        listen_to(launch);
+        hand_on_signals(launch);
+        now = mr__now_ns();
+        if (launch->deadline_ns == 0 && cli_rank_read_verdict(launch->verdict) != CLI_VERDICT_NONE)
+            launch->deadline_ns = now + GRACE_NS;
+        if (launch->deadline_ns == 0 || now < launch->deadline_ns)
+            continue;
+        kill_children();
+        if (launch->launcher == 0 && now > launch->deadline_ns + GIVEN_UP_NS)
+            break;                      /* what SIGKILL does not end waits for a disk */
+    }
+    listen_to(launch);
+}
+
+static mr_status judge(const cli_launch *launch, uint32_t ranks, int *exit_status, mr__error *error)
+{
+    mr_status status = MR_OK;
+    const int verdict = cli_rank_read_verdict(launch->verdict);
+    char ended[64];
+    if (verdict != CLI_VERDICT_NONE) {
+        *exit_status = verdict;
+        return MR_OK;
+    }
+    MR_CHECK(launch->asked == 0, MR_CANCELLED, "cancelled");
+    if (WIFSIGNALED(launch->how))
+        snprintf(ended, sizeof ended, "died of signal %d", WTERMSIG(launch->how));
+    else
+        snprintf(ended, sizeof ended, "ended with status %d", WEXITSTATUS(launch->how));
+    MR_CHECK(launch->last[0] == '\0', MR_NETWORK_FAILED,
+             "none of the %u ranks was left to say how the job ended; the launcher %s, and the last that was heard is: "
+             "%s",
+             ranks, ended, launch->last);
+    MR_CHECK(false, MR_NETWORK_FAILED, "none of the %u ranks was left to say how the job ended; the launcher %s", ranks,
+             ended);
+done:
+    return status;
+}
+
+mr_status cli_launch_ranks(uint32_t ranks, const cli_words *words, int *exit_status, mr__error *error)
+{
+    mr_status status = MR_OK;
+    cli_launch launch = {.verdict = -1, .heard = -1, .signals = -1};
+    cli_words command = {.count = 0};
+    sigset_t awaited, before;
+    MR_TRY(compose(ranks, words, &command, error));
+    fflush(stdout);
+    block_signals(&awaited, &before);
+    if ((status = start(&launch, command.text, &awaited, &before, error)) == MR_OK) {
+        await_end(&launch);
+        status = judge(&launch, ranks, exit_status, error);
+    }
+    hand_on_signals(&launch);           /* what came too late must not end this process now */
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    const int descriptors[] = {launch.verdict, launch.heard, launch.signals};
+    for (size_t i = 0; i < MR__COUNT(descriptors); i++) {
+        if (descriptors[i] >= 0)
+            close(descriptors[i]);
+    }
+done:
+    cli_words_free(&command);
+    return status;
+}

@@ -1,0 +1,134 @@
+/* rank.c: what a rank has to do differently from a command that somebody typed.
+ *
+ *   millrace run --ranks 4            launch_ranks.c     what is said    descriptors 3 and 4, past the launcher
+ *     mpiexec.mpich                                      the end         a file in memory, MILLRACE_VERDICT
+ *       hydra_pmi_proxy
+ *         millrace-guard, 4 times
+ *           millrace run              this file
+ *
+ * Past the launcher: it would put a pipe between the job and the terminal, so there would be no progress bar; and it
+ * writes sentences of its own to standard output, where a program expects one JSON object.
+ *
+ * Lines of the verdict are of one size and written with one call at the end of the file. On a network file system two
+ * ranks may hit the same place; then one line is lost, and the other says the same, as all ranks end alike. */
+#include "rank.h"
+
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "launch.h"
+#include "places.h"
+#include "share.h"
+
+enum { VERDICTS_READ = 4096 };
+
+static struct {
+    mr__launch launch;
+    bool directed;                      /* started by run --ranks */
+    char verdict[MR__PATH_MAX];
+} self = {.launch = {.size = 1}};
+static _Atomic bool speaks = true;
+
+static bool take(const char *name, char *value, size_t size)
+{
+    const char *found = getenv(name);
+    const bool fits = found != NULL && found[0] != '\0' && strlen(found) < size;
+    if (fits)
+        strcpy(value, found);
+    unsetenv(name);                     /* what an app starts is no rank */
+    return fits;
+}
+
+static void take_output(const char *text)
+{
+    int number[2];
+    if (sscanf(text, "%d,%d", &number[0], &number[1]) != 2)
+        return;
+    for (int i = 0; i < 2; i++) {
+        if (number[i] > STDERR_FILENO && dup2(number[i], STDOUT_FILENO + i) >= 0)
+            close(number[i]);
+    }
+}
+
+void cli_rank_begin(void)
+{
+    char text[64];
+    take(CLI_RANK_VERDICT, self.verdict, sizeof self.verdict);
+    if (take(CLI_RANK_OUTPUT, text, sizeof text))
+        take_output(text);
+    const bool sharing = take(CLI_RANK_SHARING, text, sizeof text);
+    if (mr__launch_of_process(&self.launch, NULL) != MR_OK)
+        return;                         /* the session words it */
+    atomic_store(&speaks, self.launch.rank == 0);
+    self.directed = sharing && self.launch.size > 1;
+    if (self.directed)
+        cli_share_take_cores(self.launch.rank, self.launch.size);
+}
+
+bool cli_rank_launched(void)
+{
+    return self.launch.by != MR__LAUNCHED_ALONE;
+}
+
+uint32_t cli_rank_count(void)
+{
+    return self.launch.size;
+}
+
+bool cli_rank_speaks(void)
+{
+    return atomic_load(&speaks);
+}
+
+void cli_rank_ask(const mr_session *session)
+{
+    atomic_store(&speaks, mr_session_speaks(session));
+}
+
+void cli_rank_raise_voice(char where[CLI_WHERE_SIZE])
+{
+    char host[64] = "";
+    where[0] = '\0';
+    if (self.directed || self.launch.size == 1)
+        return;
+    gethostname(host, sizeof host - 1);
+    snprintf(where, CLI_WHERE_SIZE, "rank %u on %s: ", self.launch.rank, host);
+    atomic_store(&speaks, true);
+}
+
+/* ---- the verdict ------------------------------------------------------------------------------------------------- */
+
+void cli_rank_end(int exit_status)
+{
+    char line[CLI_VERDICT_LINE + 1];
+    struct stat about = {.st_size = 0};
+    if (self.verdict[0] == '\0' || (!cli_rank_speaks() && exit_status != 0))
+        return;
+    const int file = open(self.verdict, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    if (file < 0)
+        return;                         /* who reads it says that it is missing */
+    snprintf(line, sizeof line, "%3d\n", exit_status & 0xff);
+    const bool needed = cli_rank_speaks() || (fstat(file, &about) == 0 && about.st_size == 0);
+    if (needed && write(file, line, CLI_VERDICT_LINE) != CLI_VERDICT_LINE)
+        fprintf(stderr, "millrace: could not write to %s\n", self.verdict);
+    close(file);
+}
+
+int cli_rank_read_verdict(int file)
+{
+    char text[VERDICTS_READ];
+    int verdict = CLI_VERDICT_NONE;
+    const ssize_t size = pread(file, text, sizeof text - 1, 0);
+    text[size > 0 ? size : 0] = '\0';
+    for (const char *line = text; strchr(line, '\n') != NULL; line = strchr(line, '\n') + 1) {
+        int status;
+        if (sscanf(line, "%3d\n", &status) == 1 && (verdict == CLI_VERDICT_NONE || status == 0))
+            verdict = status;
+    }
+    return verdict;
+}

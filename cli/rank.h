@@ -1,0 +1,41 @@
+/* rank.h: the command as one of the ranks of a job: where it prints, whether it may, and how it tells the end.
+ * Promise   Of all ranks one prints: the one that the session says speaks; before there is a session, rank 0. Outside
+ *           of a launcher a process is rank 0 of 1, and nothing here has an effect.
+ * Verdict   The exit status of the job, which launchers do not tell (a rank that was lost, and survived by the others,
+ *           makes theirs non-zero). Where MILLRACE_VERDICT names a file, the rank that speaks adds a line to it; any
+ *           other rank that succeeded does if there is none yet: the speaker may have died after its last word.
+ * Threads   speaks(): any. All else: the main thread. */
+#ifndef MR__RANK_H
+#define MR__RANK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <millrace/job.h>
+
+/* The variables that `run --ranks` hands its ranks; batch scripts set the first. */
+#define CLI_RANK_VERDICT "MILLRACE_VERDICT"     /* the path of the file */
+#define CLI_RANK_OUTPUT "MILLRACE_OUTPUT"       /* "OUT,ERR": descriptors to use instead of 1 and 2 */
+#define CLI_RANK_SHARING "MILLRACE_SHARING"     /* on one machine with all other ranks: each takes its share of cores */
+
+enum { CLI_VERDICT_LINE = 4, CLI_VERDICT_NONE = -1 };   /* "%3d\n" */
+
+/* Before main() looks at its arguments: takes the variables out of the environment and does what they say. */
+void cli_rank_begin(void);
+void cli_rank_end(int exit_status);
+
+bool cli_rank_launched(void);           /* by a launcher, also as the only rank */
+uint32_t cli_rank_count(void);
+bool cli_rank_speaks(void);
+/* Before the session is closed, and as often as it may have changed who speaks. */
+void cli_rank_ask(const mr_session *session);
+/* Something went wrong that the others may know nothing of: this rank speaks from now on, and `where` says which it is:
+ * "rank 3 on node7: ". Of ranks on one machine, which fail alike, rank 0 is enough; then, and for a process that is
+ * alone, `where` is "". */
+enum { CLI_WHERE_SIZE = 128 };
+void cli_rank_raise_voice(char where[CLI_WHERE_SIZE]);
+
+/* Of what ranks wrote: 0 if one of them succeeded, else what came first, else CLI_VERDICT_NONE. */
+int cli_rank_read_verdict(int file);
+
+#endif

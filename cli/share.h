@@ -1,0 +1,27 @@
+/* share.h: what one of several ranks on a machine gets of what the user, or the machine, has for all of them.
+ * Promise   Memory and CPU workers are divided; a rank has at least one CPU worker, unless none was asked for. Devices
+ *           are not divided: their tokens are shared by all processes of a user on the machine, so every rank may ask.
+ * Failure   MR_BAD_USAGE: what was asked for cannot be read, or is too little for so many. */
+#ifndef MR__SHARE_H
+#define MR__SHARE_H
+
+#include "job_options.h"
+
+enum { CLI_SHARE_TEXT = 2048 };
+
+typedef struct cli_share {
+    uint64_t memory;                    /* 0: the rank sees for itself */
+    char workers[CLI_SHARE_TEXT];       /* "": the rank's cores, and the devices that it finds */
+} cli_share;
+
+/* settings: those of the whole machine. total: what 0 in settings->memory means; 0: nothing is known. */
+mr_status cli_share_of(const cli_job_settings *settings, uint64_t total, uint32_t ranks, cli_share *share,
+                       mr__error *error);
+/* The memory that a job may use on this machine by default. */
+mr_status cli_share_memory_here(uint64_t *memory, mr__error *error);
+/* Leaves to this process the cores of rank `rank` of `ranks` on this machine, one at least. Neighbouring ranks get
+ * neighbouring cores, so that a rank lies on one NUMA node where that is possible. What cannot be done is left as it
+ * is. */
+void cli_share_take_cores(uint32_t rank, uint32_t ranks);
+
+#endif
