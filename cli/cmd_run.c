@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "clock.h"
 #include "job_options.h"
 #include "launch_ranks.h"
 #include "progress_bar.h"
@@ -20,14 +21,25 @@
 #include "share.h"
 #include "show.h"
 
-enum { CANCELLED_EXIT = 130 };
+enum { CANCELLED_EXIT = 130, ECHO_NS = 1000000000 };
 
 static mr_session *_Atomic running;     /* for the signal handler, which has no other way to know it */
 static _Atomic int signals;
 
+static _Atomic uint64_t first_signal_ns;
+
+/* Slurm signals every process of a step, so a rank gets a signal from Slurm, and again from its guard. */
+static bool is_echo(void)
+{
+    return cli_rank_launched() && mr__now_ns() - atomic_load(&first_signal_ns) < ECHO_NS;
+}
+
 static void on_signal(int number)
 {
-    if (atomic_fetch_add(&signals, 1) > 0)
+    const int before = atomic_fetch_add(&signals, 1);
+    if (before == 0)
+        atomic_store(&first_signal_ns, mr__now_ns());
+    else if (!is_echo())
         _exit(CANCELLED_EXIT);
     mr_session *session = atomic_load(&running);
     if (session != NULL)
@@ -144,11 +156,8 @@ static mr_status start_ranks(const cli_job_settings *settings, const cli_operand
     cli_job_settings part = *settings;
     cli_share share;
     cli_words words = {.count = 0};
-    uint64_t memory = 0;
     int exit_status = 0;
-    if (settings->memory == 0)
-        MR_TRY(cli_share_memory_here(&memory, error));
-    MR_TRY(cli_share_of(settings, memory, ranks, &share, error));
+    MR_TRY(cli_share_of(settings, ranks, &share, error));
     part.ranks = 0;
     part.memory = share.memory;
     part.workers = share.workers[0] != '\0' ? share.workers : NULL;

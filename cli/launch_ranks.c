@@ -38,7 +38,7 @@
 #include "rank.h"
 
 enum { LOOK_MS = 100, KEPT = 256, FIRST_FREE = 10, GUARD_OUT = 3, GUARD_ERR = 4, NOT_RUN = 127 };
-static const uint64_t GRACE_NS = 10000000000, ORPHANED_NS = 2000000000, GIVEN_UP_NS = 10000000000;
+static const uint64_t GRACE_NS = 5000000000, ORPHANED_NS = 2000000000, GIVEN_UP_NS = 10000000000;
 
 static const char *const launchers[] = {"mpiexec.mpich", "mpiexec.hydra"};
 
@@ -113,8 +113,10 @@ done:
 /* ---- the launcher's process -------------------------------------------------------------------------------------- */
 
 __attribute__((noreturn)) static void become_launcher(char **command, pid_t parent, int to_parent, const sigset_t *mask,
-                                                      const char *verdict)
+                                                      const char *verdict, uint32_t ranks)
 {
+    char sharing[16];
+    snprintf(sharing, sizeof sharing, "%u", ranks);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)            /* it died before it could be heard of */
         raise(SIGKILL);
@@ -123,7 +125,7 @@ __attribute__((noreturn)) static void become_launcher(char **command, pid_t pare
     sigprocmask(SIG_SETMASK, mask, NULL);
     setenv(CLI_RANK_VERDICT, verdict, 1);
     setenv(CLI_RANK_OUTPUT, "3,4", 1);
-    setenv(CLI_RANK_SHARING, "1", 1);
+    setenv(CLI_RANK_SHARING, sharing, 1);
     unsetenv("HYDRA_HOST_FILE");        /* other machines */
     const int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
     /* out of the way of the numbers that come next */
@@ -156,8 +158,8 @@ static void block_signals(sigset_t *awaited, sigset_t *before)
     sigprocmask(SIG_BLOCK, awaited, before);
 }
 
-static mr_status start(cli_launch *launch, char **command, const sigset_t *awaited, const sigset_t *before,
-                       mr__error *error)
+static mr_status start(cli_launch *launch, uint32_t ranks, char **command, const sigset_t *awaited,
+                       const sigset_t *before, mr__error *error)
 {
     mr_status status = MR_OK;
     int pipes[2] = {-1, -1};
@@ -173,7 +175,7 @@ static mr_status start(cli_launch *launch, char **command, const sigset_t *await
     launch->launcher = fork();
     MR_CHECK(launch->launcher >= 0, MR_NO_MEMORY, "could not start ranks: %s", strerror(errno));
     if (launch->launcher == 0)
-        become_launcher(command, self, pipes[1], before, verdict);
+        become_launcher(command, self, pipes[1], before, verdict, ranks);
     launch->heard = pipes[0];
     pipes[0] = -1;
     fcntl(launch->heard, F_SETFL, O_NONBLOCK);
@@ -306,7 +308,7 @@ mr_status cli_launch_ranks(uint32_t ranks, const cli_words *words, int *exit_sta
     MR_TRY(compose(ranks, words, &command, error));
     fflush(stdout);
     block_signals(&awaited, &before);
-    if ((status = start(&launch, command.text, &awaited, &before, error)) == MR_OK) {
+    if ((status = start(&launch, ranks, command.text, &awaited, &before, error)) == MR_OK) {
         await_end(&launch);
         status = judge(&launch, ranks, exit_status, error);
     }

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "launch.h"
+#include "parse.h"
 #include "places.h"
 #include "share.h"
 
@@ -30,8 +31,9 @@ enum { VERDICTS_READ = 4096 };
 static struct {
     mr__launch launch;
     bool directed;                      /* started by run --ranks */
+    uint32_t sharing;
     char verdict[MR__PATH_MAX];
-} self = {.launch = {.size = 1}};
+} self = {.launch = {.size = 1}, .sharing = 1};
 static _Atomic bool speaks = true;
 
 static bool take(const char *name, char *value, size_t size)
@@ -55,19 +57,38 @@ static void take_output(const char *text)
     }
 }
 
+/* Which of the ranks on this machine this is. */
+static uint32_t local_rank(void)
+{
+    uint64_t number = 0;
+    const char *text = getenv(self.launch.by == MR__LAUNCHED_BY_SLURM ? "SLURM_LOCALID" : "MPI_LOCALRANKID");
+    if (text == NULL || mr__parse_u64(text, &number) != MR__PARSED || number >= self.sharing)
+        number = self.launch.rank % self.sharing;
+    return (uint32_t)number;
+}
+
 void cli_rank_begin(void)
 {
     char text[64];
+    uint64_t sharing = 1;
     take(CLI_RANK_VERDICT, self.verdict, sizeof self.verdict);
-    if (take(CLI_RANK_OUTPUT, text, sizeof text))
+    self.directed = take(CLI_RANK_OUTPUT, text, sizeof text);
+    if (self.directed)
         take_output(text);
-    const bool sharing = take(CLI_RANK_SHARING, text, sizeof text);
+    if (take(CLI_RANK_SHARING, text, sizeof text) && mr__parse_u64(text, &sharing) != MR__PARSED)
+        sharing = 1;
     if (mr__launch_of_process(&self.launch, NULL) != MR_OK)
         return;                         /* the session words it */
     atomic_store(&speaks, self.launch.rank == 0);
-    self.directed = sharing && self.launch.size > 1;
-    if (self.directed)
-        cli_share_take_cores(self.launch.rank, self.launch.size);
+    if (sharing < 2 || sharing > self.launch.size)
+        return;
+    self.sharing = (uint32_t)sharing;
+    cli_share_take_cores(local_rank(), self.sharing);
+}
+
+uint32_t cli_rank_sharing(void)
+{
+    return self.sharing;
 }
 
 bool cli_rank_launched(void)

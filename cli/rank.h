@@ -13,10 +13,10 @@
 
 #include <millrace/job.h>
 
-/* The variables that `run --ranks` hands its ranks; batch scripts set the first. */
+/* The variables that `run --ranks` hands its ranks; batch scripts set all but the second. */
 #define CLI_RANK_VERDICT "MILLRACE_VERDICT"     /* the path of the file */
 #define CLI_RANK_OUTPUT "MILLRACE_OUTPUT"       /* "OUT,ERR": descriptors to use instead of 1 and 2 */
-#define CLI_RANK_SHARING "MILLRACE_SHARING"     /* on one machine with all other ranks: each takes its share of cores */
+#define CLI_RANK_SHARING "MILLRACE_SHARING"     /* how many ranks of the job share each machine's cores and memory */
 
 enum { CLI_VERDICT_LINE = 4, CLI_VERDICT_NONE = -1 };   /* "%3d\n" */
 
@@ -26,6 +26,7 @@ void cli_rank_end(int exit_status);
 
 bool cli_rank_launched(void);           /* by a launcher, also as the only rank */
 uint32_t cli_rank_count(void);
+uint32_t cli_rank_sharing(void);        /* with how many it shares its machine, itself included; 1: nobody says */
 bool cli_rank_speaks(void);
 /* Before the session is closed, and as often as it may have changed who speaks. */
 void cli_rank_ask(const mr_session *session);

@@ -3,6 +3,7 @@
  * one. It also keeps "as many workers as cores" true for each rank, with remainders (5 cores, 2 ranks: 2 and 3). */
 #include "share.h"
 
+#include <inttypes.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,15 +15,14 @@
 enum { MEMORY_PERCENT = 70 };           /* as mr_session_options has it */
 static const uint64_t MEMORY_LEAST = 1 << 20;
 
-mr_status cli_share_memory_here(uint64_t *memory, mr__error *error)
+uint64_t cli_share_of_free_memory(uint32_t ranks)
 {
-    mr_status status = MR_OK;
     mr__topology topology = {.count = 0};
-    MR_TRY(mr__topology_read(&topology, error));
-    *memory = topology.memory_free / 100 * MEMORY_PERCENT;
-done:
+    if (mr__topology_read(&topology, NULL) != MR_OK)
+        return 0;
+    const uint64_t memory = topology.memory_free / 100 * MEMORY_PERCENT / ranks;
     mr__topology_fini(&topology);
-    return status;
+    return memory;
 }
 
 static mr_status share_workers(const char *text, uint32_t ranks, char out[CLI_SHARE_TEXT], mr__error *error)
@@ -48,19 +48,16 @@ done:
     return status;
 }
 
-mr_status cli_share_of(const cli_job_settings *settings, uint64_t total, uint32_t ranks, cli_share *share,
-                       mr__error *error)
+mr_status cli_share_of(const cli_job_settings *settings, uint32_t ranks, cli_share *share, mr__error *error)
 {
     mr_status status = MR_OK;
     const char *workers = settings->workers != NULL ? settings->workers : getenv("MILLRACE_WORKERS");
-    if (settings->memory != 0)
-        total = settings->memory;
-    share->memory = total / ranks;
+    share->memory = settings->memory / ranks;
     share->workers[0] = '\0';
-    MR_CHECK(total == 0 || share->memory >= MEMORY_LEAST, MR_BAD_USAGE,
-             "%llu bytes of memory are too little for %u ranks on one machine\n  hint: give more with --memory, or "
-             "take fewer ranks",
-             (unsigned long long)total, ranks);
+    MR_CHECK(settings->memory == 0 || share->memory >= MEMORY_LEAST, MR_BAD_USAGE,
+             "%" PRIu64 " bytes of memory are too little for %u ranks on one machine\n  hint: give more with --memory, "
+             "or take fewer ranks",
+             settings->memory, ranks);
     if (workers != NULL && workers[0] != '\0')
         MR_TRY(share_workers(workers, ranks, share->workers, error));
 done:

@@ -10,15 +10,14 @@
 enum { CLI_SHARE_TEXT = 2048 };
 
 typedef struct cli_share {
-    uint64_t memory;                    /* 0: the rank sees for itself */
+    uint64_t memory;                    /* 0: cli_share_of_free_memory() */
     char workers[CLI_SHARE_TEXT];       /* "": the rank's cores, and the devices that it finds */
 } cli_share;
 
-/* settings: those of the whole machine. total: what 0 in settings->memory means; 0: nothing is known. */
-mr_status cli_share_of(const cli_job_settings *settings, uint64_t total, uint32_t ranks, cli_share *share,
-                       mr__error *error);
-/* The memory that a job may use on this machine by default. */
-mr_status cli_share_memory_here(uint64_t *memory, mr__error *error);
+/* settings: those of the whole machine. */
+mr_status cli_share_of(const cli_job_settings *settings, uint32_t ranks, cli_share *share, mr__error *error);
+/* Of what a job may use on this machine by default; 0: that cannot be told. */
+uint64_t cli_share_of_free_memory(uint32_t ranks);
 /* Leaves to this process the cores of rank `rank` of `ranks` on this machine, one at least. Neighbouring ranks get
  * neighbouring cores, so that a rank lies on one NUMA node where that is possible. What cannot be done is left as it
  * is. */
