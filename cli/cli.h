@@ -44,7 +44,8 @@ typedef struct cli_command {
     mr_status (*run)(const void *settings, const cli_operands *operands, mr__error *error);
 } cli_command;
 
-extern const cli_command cli_run, cli_apps, cli_devices, cli_explain, cli_generate, cli_history, cli_trace;
+extern const cli_command cli_run, cli_apps, cli_devices, cli_explain, cli_generate, cli_history, cli_sbatch,
+    cli_trace;
 
 /* Parses argv[0 .. count): options into settings, the rest into operands (room for `count`). *help: --help was there,
  * and nothing else matters. */

@@ -17,7 +17,7 @@
 
 enum { NEAR = 3 };
 
-static const cli_command *const commands[] = {&cli_run, &cli_explain, &cli_apps, &cli_devices,
+static const cli_command *const commands[] = {&cli_run, &cli_sbatch, &cli_explain, &cli_apps, &cli_devices,
                                               &cli_generate, &cli_history, &cli_trace};
 
 static int others_status;       /* what cli_end_with() was told */

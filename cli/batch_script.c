@@ -1,0 +1,220 @@
+/* batch_script.c: the text of a batch script, in three parts:
+ *
+ *   #SBATCH lines       what the job needs. Slurm reads them in its own way, without a shell, so a value there may have
+ *                       plain characters only.
+ *   the ranks           one srun. Every word that came from the user stands in single quotes.
+ *   the truth           srun's exit status is not the job's (rank.h). The script waits for srun, or from the verdict on
+ *                       for GRACE: srun itself would wait for a rank that is stopped, and for a lost node until Slurm
+ *                       takes it for down, which are minutes. When the script ends Slurm ends what is left.
+ *
+ * Why these words for srun (tried with Slurm 22.05): -K0 and --no-kill let a job go on without a rank or a node;
+ * --mpi=pmi2 is how MPICH's ranks find each other; --cpu-bind=none because ranks bind their own workers, and Slurm
+ * would bind a task for which no number of CPUs is given to a single one.
+ * The verdict lies beside the output, which all nodes can write to. It is made before the ranks start, and opened anew
+ * at each look: a network file system remembers for a while that a file was not there, but not what was in it. */
+#include "batch_script.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "launch_ranks.h"
+#include "memory.h"
+#include "places.h"
+#include "rank.h"
+#include "share.h"
+#include "words.h"
+
+static const uint64_t MIB = 1 << 20;
+
+static const char truth[] =
+    "# The verdict of the ranks is what counts. srun may wait for a lost node until Slurm takes it for down.\n"
+    "verdict() { sort -n -- \"$" CLI_RANK_VERDICT "\" 2>/dev/null | head -n 1; }\n"
+    "while kill -0 \"$launcher\" 2>/dev/null && [ -z \"$(verdict)\" ]; do sleep 1; done\n"
+    "for ((i = 0; i < 30; i++)); do kill -0 \"$launcher\" 2>/dev/null || break; sleep 1; done\n"
+    "status=$(verdict)\n"
+    "if [ -z \"$status\" ]; then\n"
+    "    wait \"$launcher\"\n"
+    "    echo \"millrace: no rank was left to say how the job ended; srun ended with status $?\" >&2\n"
+    "    status=6\n"
+    "fi\n"
+    "exit $((status))\n";
+
+/* ---- text -------------------------------------------------------------------------------------------------------- */
+
+/* 'word', with each ' inside as '\'' */
+static void put_quoted(FILE *out, const char *word)
+{
+    fputc('\'', out);
+    for (const char *at = word; *at != '\0'; at++) {
+        if (*at == '\'')
+            fputs("'\\''", out);
+        else
+            fputc(*at, out);
+    }
+    fputc('\'', out);
+}
+
+/* Quotes only where they are needed: people read these scripts. */
+static void put_word(FILE *out, const char *word)
+{
+    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./:,=+@%-";
+    if (word[0] != '\0' && word[strspn(word, plain)] == '\0')
+        fputs(word, out);
+    else
+        put_quoted(out, word);
+}
+
+static mr_status put_directive(FILE *out, const char *option, const char *name, const char *value, mr__error *error)
+{
+    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./:,=+@%()*|&[]-";
+    mr_status status = MR_OK;
+    if (value == NULL)
+        return MR_OK;
+    MR_CHECK(value[0] != '\0' && value[strspn(value, plain)] == '\0', MR_BAD_USAGE,
+             "--%s cannot be '%.60s': sbatch would not understand it\n  hint: use letters, digits and signs, no spaces",
+             option, value);
+    fprintf(out, "#SBATCH --%s=%s\n", name, value);
+done:
+    return status;
+}
+
+/* ---- parts ------------------------------------------------------------------------------------------------------- */
+
+static void put_job_name(FILE *out, const char *app)
+{
+    const char *slash = strrchr(app, '/');
+    fputs("#SBATCH --job-name=", out);
+    for (const char *at = slash != NULL ? slash + 1 : app; *at != '\0'; at++)
+        fputc(strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-", *at) != NULL ? *at : '_', out);
+    fputc('\n', out);
+}
+
+static mr_status put_directives(FILE *out, const cli_batch *batch, const char *app, mr__error *error)
+{
+    mr_status status = MR_OK;
+    if (batch->name == NULL)
+        put_job_name(out, app);
+    MR_TRY(put_directive(out, "name", "job-name", batch->name, error));
+    fprintf(out, "#SBATCH --nodes=%" PRIu64 "\n#SBATCH --ntasks-per-node=%" PRIu64 "\n", batch->nodes,
+            batch->ranks_per_node);
+    if (batch->cpus_per_node > 0)
+        fprintf(out, "#SBATCH --cpus-per-task=%" PRIu64 "\n", batch->cpus_per_node / batch->ranks_per_node);
+    else
+        fputs("#SBATCH --exclusive\n", out);
+    if (batch->memory_per_node > 0)
+        fprintf(out, "#SBATCH --mem=%" PRIu64 "M\n", batch->memory_per_node / MIB);
+    else if (batch->cpus_per_node == 0)
+        fputs("#SBATCH --mem=0\n", out);        /* all that the nodes have */
+    MR_TRY(put_directive(out, "time", "time", batch->time, error));
+    MR_TRY(put_directive(out, "devices", "gres", batch->devices, error));
+    MR_TRY(put_directive(out, "partition", "partition", batch->partition, error));
+    MR_TRY(put_directive(out, "account", "account", batch->account, error));
+    fprintf(out, "#SBATCH --no-kill\n#SBATCH --%s\n", batch->requeue ? "requeue" : "no-requeue");
+done:
+    return status;
+}
+
+/* Beside the output; where that is a mount of the session, which a shell knows nothing of, in the folder of the job. */
+static void put_verdict(FILE *out, const char *output)
+{
+    const char *last = output + strlen(output);
+    while (last > output + 1 && last[-1] == '/')
+        last--;
+    while (last > output && last[-1] != '/')
+        last--;
+    fputs("export " CLI_RANK_VERDICT "=", out);
+    if (!mr__places_is_mounted(MR__MOUNT_BURST, output) && last > output) {
+        char folder[MR__PATH_MAX];
+        snprintf(folder, sizeof folder, "%.*s", (int)(last - output), output);
+        put_word(out, folder);
+    }
+    fputs(".millrace-verdict-\"$SLURM_JOB_ID\"\n"
+          ": >\"$" CLI_RANK_VERDICT "\" || exit 4\n"
+          "trap 'rm -f -- \"$" CLI_RANK_VERDICT "\"' EXIT\n", out);
+}
+
+static void put_burst(FILE *out, const char *burst)
+{
+    if (burst == NULL)
+        return;
+    fputs("export MILLRACE_BURST=", out);
+    put_word(out, burst);
+    fputs("\n"
+          "srun --ntasks-per-node=1 --ntasks=\"$SLURM_NNODES\" mkdir -p -- \"$MILLRACE_BURST\" || {\n"
+          "    echo \"millrace: a node cannot make the burst directory $MILLRACE_BURST\" >&2\n"
+          "    exit 4\n"
+          "}\n", out);
+}
+
+static mr_status compose_ranks(const cli_batch *batch, const cli_operands *operands, cli_words *words,
+                               mr__error *error)
+{
+    mr_status status = MR_OK;
+    char guard[MR__PATH_MAX], own[MR__PATH_MAX];
+    cli_job_settings part = batch->job;
+    cli_share share;
+    MR_TRY(cli_guard_path(guard, error));
+    const ssize_t size = readlink("/proc/self/exe", own, sizeof own - 1);
+    MR_CHECK(size > 0, MR_IO_FAILED, "could not tell where this program lies: %s", strerror(errno));
+    own[size] = '\0';
+    MR_TRY(cli_share_of(&batch->job, (uint32_t)batch->ranks_per_node, &share, error));
+    part.memory = share.memory;
+    part.workers = share.workers[0] != '\0' ? share.workers : NULL;
+    part.burst = NULL;
+    cli_words_add(words, "%s", guard);
+    cli_words_add(words, "%s", own);
+    cli_words_add(words, "%s", cli_run.name);
+    cli_words_add_options(words, &cli_run, &part);
+    cli_words_add(words, "--");
+    for (size_t i = 0; i < operands->count; i++)
+        cli_words_add(words, "%s", operands->text[i]);
+    MR_CHECK(!words->failed, MR_NO_MEMORY, "no memory for a batch script");
+done:
+    return status;
+}
+
+static void put_ranks(FILE *out, const cli_batch *batch, const cli_words *words)
+{
+    if (batch->ranks_per_node > 1)
+        fprintf(out, "export " CLI_RANK_SHARING "=%" PRIu64 "\n", batch->ranks_per_node);
+    fprintf(out, "srun -K0 --no-kill --mpi=pmi2 --cpu-bind=none --ntasks-per-node=%" PRIu64 " \\\n   ",
+            batch->ranks_per_node);
+    for (size_t i = 0; i < words->count; i++) {
+        fputc(' ', out);
+        put_word(out, words->text[i]);
+    }
+    fputs(" &\nlauncher=$!\ntrap 'kill -TERM \"$launcher\" 2>/dev/null' TERM INT\n\n", out);
+}
+
+mr_status cli_batch_script(const cli_batch *batch, const cli_operands *operands, char **text, mr__error *error)
+{
+    mr_status status = MR_OK;
+    char *made = NULL, *given = NULL;
+    size_t size = 0;
+    cli_words words = {.count = 0};
+    FILE *out = open_memstream(&made, &size);
+    MR_CHECK(out != NULL, MR_NO_MEMORY, "no memory for a batch script");
+    MR_TRY(compose_ranks(batch, operands, &words, error));
+    fprintf(out, "#!/bin/bash\n# Made by millrace sbatch, version %s. It may be changed, and submitted with sbatch.\n",
+            mr_version());
+    MR_TRY(put_directives(out, batch, operands->text[0], error));
+    fputs("\n", out);
+    put_verdict(out, batch->job.output);
+    put_burst(out, batch->job.burst);
+    put_ranks(out, batch, &words);
+    fputs(truth, out);
+    const bool whole = fflush(out) == 0 && !ferror(out);
+    MR_CHECK(whole && (given = mr__strdup(made)) != NULL, MR_NO_MEMORY, "no memory for a batch script");
+    *text = given;
+done:
+    if (out != NULL)
+        fclose(out);
+    free(made);
+    cli_words_free(&words);
+    return status;
+}
