@@ -134,7 +134,7 @@ static void put_verdict(FILE *out, const char *output)
         put_word(out, folder);
     }
     fputs(".millrace-verdict-\"$SLURM_JOB_ID\"\n"
-          ": >\"$" CLI_RANK_VERDICT "\" || exit 4\n"
+          ": >\"$" CLI_RANK_VERDICT "\" || exit 2\n"
           "trap 'rm -f -- \"$" CLI_RANK_VERDICT "\"' EXIT\n", out);
 }
 

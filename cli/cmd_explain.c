@@ -6,15 +6,36 @@
 
 #include "cli.h"
 #include "job_options.h"
+#include "share.h"
 
-static mr_status run(const void *settings, const cli_operands *operands, mr__error *error)
+/* Makes this process what rank 0 would be. */
+static mr_status take_share(cli_job_settings *settings, cli_share *share, mr__error *error)
+{
+    mr_status status = MR_OK;
+    const uint32_t ranks = (uint32_t)settings->ranks;
+    MR_TRY(cli_share_of(settings, ranks, share, error));
+    settings->memory = share->memory != 0 ? share->memory : cli_share_of_free_memory(ranks);
+    settings->workers = share->workers[0] != '\0' ? share->workers : NULL;
+    cli_share_take_cores(0, ranks);
+done:
+    return status;
+}
+
+static mr_status run(const void *given, const cli_operands *operands, mr__error *error)
 {
     mr_status status = MR_OK;
     char *text = NULL;
+    cli_job_settings settings = *(const cli_job_settings *)given;
+    cli_share share;
     cli_job job = {.app_name = ""};
-    MR_TRY(cli_job_open(&job, settings, operands, error));
+    if (settings.ranks > 1)
+        MR_TRY(take_share(&settings, &share, error));
+    MR_TRY(cli_job_open(&job, &settings, operands, error));
     if ((status = mr_explain(job.session, &job.job, &text)) != MR_OK)
         cli_job_fail(&job, status, error);
+    else if (settings.ranks > 1)
+        printf("ranks      %u on this machine, each with its share of cores and memory; of the first:\n%s",
+               (unsigned)settings.ranks, text);
     else
         fputs(text, stdout);
 done:
@@ -25,7 +46,7 @@ done:
 
 static const cli_option options[] = {
     {"output", 'o', CLI_TEXT, offsetof(cli_job_settings, output), "DIR", "as for run; it is not made", 0, 0},
-    CLI_JOB_OPTIONS,
+    CLI_JOB_OPTIONS, CLI_RANKS_OPTION,
 };
 
 const cli_command cli_explain = {

@@ -29,7 +29,7 @@ void cli_end_with(int exit_status)
 
 static void print_overview(FILE *to)
 {
-    fprintf(to, "usage: millrace COMMAND [ARGUMENT...]\n\nMapReduce on every core of this machine.\n\n");
+    fprintf(to, "usage: millrace COMMAND [ARGUMENT...]\n\nMapReduce on every core of a machine, or of many.\n\n");
     for (size_t i = 0; i < MR__COUNT(commands); i++)
         fprintf(to, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
     fprintf(to, "\nmillrace COMMAND --help tells more about one; so does man millrace-COMMAND.\n");

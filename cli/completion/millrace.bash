@@ -49,24 +49,28 @@ _millrace()
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]}
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        _millrace_words "run explain apps devices generate history trace help --help --version"
+        _millrace_words "run sbatch explain apps devices generate history trace help --help --version"
         return
     fi
-    if [[ $command == run || $command == explain ]] && _millrace_workers; then
+    if [[ $command == run || $command == sbatch || $command == explain ]] && _millrace_workers; then
         return
     fi
     case $command:$previous in
-    run:-s | run:--sort | explain:-s | explain:--sort) _millrace_words "none key value"; return ;;
-    run:-m | run:--memory | explain:-m | explain:--memory) _millrace_words "256M 1G 4G"; return ;;
+    run:-s | run:--sort | sbatch:-s | sbatch:--sort | explain:-s | explain:--sort) _millrace_words "none key value"; return ;;
+    run:-m | run:--memory | sbatch:-m | sbatch:--memory | explain:-m | explain:--memory)
+        _millrace_words "256M 1G 4G"
+        return
+        ;;
+    sbatch:--partition) _millrace_words "$(sinfo -h -o %R 2>/dev/null)"; return ;;
     generate:-s | generate:--size) _millrace_words "1M 100M 1G"; return ;;
     *:-o | *:--output | *:--burst) _millrace_files; return ;;
     esac
     if [[ $current == -* ]]; then
-        _millrace_words "$(millrace help "$command" 2>/dev/null | sed -n 's/^  ....\(--[a-z]*\).*/\1/p')"
+        _millrace_words "$(millrace help "$command" 2>/dev/null | sed -n 's/^  ....\(--[a-z-]*\).*/\1/p')"
         return
     fi
     case $command in
-    help) _millrace_words "run explain apps devices generate history trace" ;;
+    help) _millrace_words "run sbatch explain apps devices generate history trace" ;;
     devices)
         if ((COMP_CWORD == 2)); then
             _millrace_words "list drain restore limit test"
@@ -77,7 +81,7 @@ _millrace()
     generate) _millrace_words "zipf records points edges" ;;
     apps) _millrace_words "$(millrace apps 2>/dev/null | cut -d' ' -f1)" ;;
     history | trace) _millrace_words "last $(millrace history -n 100 2>/dev/null | sed 1d | cut -d' ' -f1)" ;;
-    run | explain)
+    run | sbatch | explain)
         if ((COMP_CWORD == 2)); then
             _millrace_words "$(millrace apps 2>/dev/null | cut -d' ' -f1)"
         else

@@ -13,7 +13,7 @@ from cli_test import MILLRACE, CliTest
 
 HERE = pathlib.Path(__file__).parent
 SOURCE = HERE.parent.parent
-COMMANDS = ["run", "explain", "apps", "devices", "generate", "history", "trace"]
+COMMANDS = ["run", "sbatch", "explain", "apps", "devices", "generate", "history", "trace"]
 
 
 class Help(CliTest):
@@ -43,8 +43,8 @@ class Help(CliTest):
             with self.subTest(command=command):
                 page = (SOURCE / "docs" / "man" / f"millrace-{command}.1").read_text().replace("\\", "")
                 options = page[page.index(".SH OPTIONS"):].split(".SH ", 2)[1]
-                wanted = set(re.findall(r"^  .{4}(--[a-z]+)", self.succeed(command, "--help").decode(), re.M))
-                self.assertEqual(set(re.findall(r"--[a-z]+", options)), wanted)
+                wanted = set(re.findall(r"^  .{4}(--[a-z-]+)", self.succeed(command, "--help").decode(), re.M))
+                self.assertEqual(set(re.findall(r"--[a-z][a-z-]*", options)), wanted)
 
     @unittest.skipUnless(shutil.which("groff"), "no groff here")
     def test_man_pages_are_well_formed(self):
@@ -113,7 +113,9 @@ class Completion(CliTest):
 
     def test_options_come_from_the_help(self):
         self.assertEqual(self.complete("millrace", "run", "--m"), ["--memory"])
+        self.assertEqual(self.complete("millrace", "run", "--ra"), ["--ranks"])
         self.assertEqual(self.complete("millrace", "generate", "--se"), ["--seed"])
+        self.assertEqual(self.complete("millrace", "sbatch", "--memory-"), ["--memory-per-node"])
 
     def test_workers(self):
         for written, offers in [("", ["cpu=", "device="]), ("d", ["device="]), ("cpu = 1,", ["1,cpu=", "1,device="]),
