@@ -29,6 +29,8 @@
 #include "share.h"
 #include "words.h"
 
+#define LETTERS_AND_DIGITS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+
 static const uint64_t MIB = 1 << 20;
 
 static const char truth[] =
@@ -62,7 +64,7 @@ static void put_quoted(FILE *out, const char *word)
 /* Quotes only where they are needed: people read these scripts. */
 static void put_word(FILE *out, const char *word)
 {
-    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./:,=+@%-";
+    static const char plain[] = LETTERS_AND_DIGITS "_./:,=+@%-";
     if (word[0] != '\0' && word[strspn(word, plain)] == '\0')
         fputs(word, out);
     else
@@ -71,7 +73,7 @@ static void put_word(FILE *out, const char *word)
 
 static mr_status put_directive(FILE *out, const char *option, const char *name, const char *value, mr__error *error)
 {
-    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./:,=+@%()*|&[]-";
+    static const char plain[] = LETTERS_AND_DIGITS "_./:,=+@%()*|&[]-";
     mr_status status = MR_OK;
     if (value == NULL)
         return MR_OK;
@@ -87,10 +89,11 @@ done:
 
 static void put_job_name(FILE *out, const char *app)
 {
+    static const char plain[] = LETTERS_AND_DIGITS "_.-";
     const char *slash = strrchr(app, '/');
     fputs("#SBATCH --job-name=", out);
     for (const char *at = slash != NULL ? slash + 1 : app; *at != '\0'; at++)
-        fputc(strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-", *at) != NULL ? *at : '_', out);
+        fputc(strchr(plain, *at) != NULL ? *at : '_', out);
     fputc('\n', out);
 }
 

@@ -136,13 +136,13 @@ static mr_status check_ranks(const cli_job_settings *settings, const cli_operand
     mr_status status = MR_OK;
     const uint64_t ranks = cli_rank_launched() ? cli_rank_count() : settings->ranks;
     MR_CHECK(settings->ranks == 0 || settings->ranks == ranks, MR_BAD_USAGE,
-             "--ranks is %" PRIu64 ", but a launcher started %" PRIu64 "\n  hint: leave --ranks out where mpiexec or srun "
-             "starts the ranks",
+             "--ranks is %" PRIu64 ", but a launcher started %" PRIu64 "\n  hint: leave --ranks out where mpiexec or "
+             "srun starts the ranks",
              settings->ranks, ranks);
     for (size_t i = 1; i < operands->count && ranks > 1; i++)
         MR_CHECK(strcmp(operands->text[i], "-") != 0, MR_BAD_USAGE,
-                 "%" PRIu64 " ranks cannot read the same standard input\n  hint: put it into a file, which each of them "
-                 "can read",
+                 "%" PRIu64 " ranks cannot read the same standard input\n  hint: put it into a file, which each of "
+                 "them can read",
                  ranks);
 done:
     return status;

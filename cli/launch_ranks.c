@@ -16,8 +16,8 @@
  * Nothing is left: this process adopts what the launcher leaves (PR_SET_CHILD_SUBREAPER) and ends when it has no
  * children. What has not ended ORPHANED after the launcher is killed.
  *
- * What the launcher and the guards print comes through a pipe, goes to standard error, and its last line is kept for the
- * sentence that is needed when no rank can say one. */
+ * What the launcher and the guards print comes through a pipe, goes to standard error, and its last line is kept for
+ * the sentence that is needed when no rank can say one. */
 #include "launch_ranks.h"
 
 #include <errno.h>

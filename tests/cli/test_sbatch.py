@@ -12,7 +12,8 @@ from cli_test import MILLRACE, PATIENCE
 from launch_test import LaunchTest
 
 SUCCESS = 'echo "  0" >>"$MILLRACE_VERDICT"'
-TRICKY = ["a b", "it's", "$HOME", "`id`", "x\ny", "*", '"', "\\", "-x", "$(id)", "\u00e9", "#SBATCH --nodes=9", "a;b&c", "!"]
+TRICKY = ["a b", "it's", "$HOME", "`id`", "x\ny", "*", '"', "\\", "-x", "$(id)", "\u00e9",
+          "#SBATCH --nodes=9", "a;b&c", "!"]
 
 
 class SbatchTest(LaunchTest):
