@@ -4,6 +4,7 @@
 #   lib/millrace/apps/NAME.so           the apps (apps/CMakeLists.txt)
 #   lib/cmake/millrace/                 find_package(millrace) -> millrace::millrace, millrace_row_kernel()
 #   lib/pkgconfig/millrace.pc           pkg-config millrace
+#   share/modulefiles/millrace/VERSION  for Environment Modules and Lmod
 #   bin/millrace, share/man/, share/bash-completion/    (cli/CMakeLists.txt)
 include(CMakePackageConfigHelpers)
 
@@ -28,3 +29,8 @@ install(FILES
 file(RELATIVE_PATH to_prefix /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
 configure_file(${PROJECT_SOURCE_DIR}/cmake/millrace.pc.in ${PROJECT_BINARY_DIR}/generated/millrace.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/generated/millrace.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+
+set(modules_dir ${CMAKE_INSTALL_DATADIR}/modulefiles/millrace)
+file(RELATIVE_PATH to_root /${modules_dir} /)
+configure_file(${PROJECT_SOURCE_DIR}/cmake/modulefile.in ${PROJECT_BINARY_DIR}/generated/modulefile @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/generated/modulefile DESTINATION ${modules_dir} RENAME ${PROJECT_VERSION})

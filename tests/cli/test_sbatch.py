@@ -11,6 +11,7 @@ import cli_test
 from cli_test import MILLRACE, PATIENCE
 from launch_test import LaunchTest
 
+SOURCE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 SUCCESS = 'echo "  0" >>"$MILLRACE_VERDICT"'
 TRICKY = ["a b", "it's", "$HOME", "`id`", "x\ny", "*", '"', "\\", "-x", "$(id)", "\u00e9",
           "#SBATCH --nodes=9", "a;b&c", "!"]
@@ -149,6 +150,21 @@ class Truth(SbatchTest):
         self.await_file("begun")
         process.terminate()
         self.assertEqual(self.end(process)[0], 130)
+
+
+class Example(SbatchTest):
+    def test_the_example_does_what_it_says(self):
+        self.put_program("srun")
+        example = os.path.join(SOURCE, "examples", "cluster", "wordcount.sbatch")
+        for verdict, status in [("  0", 0), ("  3", 3), ("", 6)]:
+            fake = f'echo "{verdict}" >>"$MILLRACE_VERDICT"; exit 9' if verdict else "exit 9"
+            run = subprocess.run(["bash", example, "some books", "the counts"], cwd=self.folder, capture_output=True,
+                                 env=dict(self.environment, SLURM_JOB_ID="77", FAKE=fake), timeout=60 * PATIENCE)
+            self.assertEqual(run.returncode, status, run.stderr)
+            self.assertEqual([name for name in os.listdir(self.folder) if "verdict" in name], [])
+        self.assertEqual(self.words_of("srun"), [
+            "-K0", "--no-kill", "--mpi=pmi2", "--cpu-bind=none", "millrace-guard", "millrace", "run", "wordcount",
+            "some books", "-o", "the counts", "--sort", "value", "split=letters", "fold=1"])
 
 
 class Submit(SbatchTest):
