@@ -29,6 +29,25 @@ mv "$here/first" "$here/prefix"         # nothing in it may depend on where it w
 prefix=$here/prefix
 if grep -rIl "$here/first\|$build" "$prefix" >&2; then fail "these files name a folder of the build"; fi
 
+echo "places"
+"$prefix/bin/millrace" sbatch wordcount text -o counts --dry-run >"$here/script"
+grep -q "^    $prefix/libexec/millrace/millrace-guard $prefix/bin/millrace run " "$here/script" ||
+    fail "sbatch names other programs: $(cat "$here/script")"
+if command -v tclsh >/dev/null; then        # the modulefile, read by as much of Environment Modules as it needs
+    cat >"$here/modules.tcl" <<'EOF'
+set ModulesCurrentModulefile [lindex $argv 0]
+proc module-whatis args {}
+proc conflict args {}
+proc prepend-path {name folder} { if {$name eq "PATH"} { puts $folder } }
+source $ModulesCurrentModulefile
+EOF
+    tclsh "$here/modules.tcl" "$prefix"/share/modulefiles/millrace/[0-9]* >"$here/got"
+    printf '%s\n' "$prefix/libexec/millrace" "$prefix/bin" >"$here/expected"
+    same "$here/got" "modulefile"
+else
+    echo "no tclsh: the modulefile is not read"
+fi
+
 echo "CMake package"
 options=(-DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_C_COMPILER="$cc" -DCMAKE_BUILD_TYPE=Release
     -DCMAKE_C_FLAGS="-Wall -Wextra -Wno-unused-parameter -Werror")
