@@ -60,6 +60,19 @@ class LaunchTest(CliTest):
                 pass
         return found
 
+    def ranks(self):
+        """The process of each rank that runs for this test: not its guard, which has the same environment."""
+        found = {}
+        for pid in self.processes():
+            try:
+                with open(f"/proc/{pid}/environ", "rb") as file:
+                    rank = next((pair[9:] for pair in file.read().split(b"\0") if pair.startswith(b"PMI_RANK=")), None)
+                if rank is not None and os.path.samefile(f"/proc/{pid}/exe", cli_test.MILLRACE):
+                    found[int(rank)] = pid
+            except OSError:
+                pass
+        return found
+
     def await_true(self, condition, what):
         deadline = time.monotonic() + 30 * PATIENCE
         while not condition():

@@ -1,0 +1,30 @@
+/* slow_words.c: wordcount that naps at each block, so that a test can meet it in the middle of its work. */
+#include <millrace/millrace.h>
+
+#include <time.h>
+
+struct slow_words_params {
+    uint64_t nap;
+};
+
+static const mr_param slow_words_params[] = {
+    MR_PARAM_U64_FIELD(struct slow_words_params, nap, "20", 0, 999, "milliseconds at each block"),
+};
+
+static mr_status slow_words_map(const mr_block *block, mr_emitter *out, const void *params)
+{
+    const struct slow_words_params *p = params;
+    const struct timespec nap = {.tv_nsec = (long)p->nap * 1000000};
+    nanosleep(&nap, NULL);
+    mr_text_words(block, word)
+        mr_emit(out, word.data, word.size, NULL);
+    return MR_OK;
+}
+
+MR_APP(slow_words) {
+    .summary = "Count words, slowly",
+    .input = MR_INPUT_TEXT, .unit = MR_WORDS,
+    .key = MR_BYTES, .value = MR_U64, .combine = MR_COUNT,
+    .params = slow_words_params, .param_count = 1, .params_size = sizeof(struct slow_words_params),
+    .map = slow_words_map,
+};

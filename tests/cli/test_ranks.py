@@ -1,0 +1,246 @@
+"""millrace run --ranks N: what several ranks compute together, and what is left of them when some are killed or stopped
+in the middle. ctest sets MILLRACE, MILLRACE_MPI_MODULE and SLOW_WORDS (slow_words.c).
+
+Oracles: Python's Counter and sort; for k-means the bytes of a single rank, whose result test_kmeans.py holds against
+NumPy. A rank is met in the middle of its work by what it has read (/proc/PID/io), not by the clock."""
+import collections
+import glob
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+import cli_test
+from cli_test import MILLRACE, PATIENCE
+from launch_test import LaunchTest
+
+MPIEXEC = "mpiexec.mpich"
+MODULE = os.environ.get("MILLRACE_MPI_MODULE", "")
+SLOW_WORDS = os.environ.get("SLOW_WORDS", "")
+TEXT_BYTES = 16 << 20
+RANKS = 4
+DEADLINE = 5            # seconds of silence after which a rank is lost
+
+
+def setUpModule():
+    """Data by seed, once for all tests."""
+    global data, words
+    data = tempfile.mkdtemp(prefix="millrace-ranks-")
+    unittest.addModuleCleanup(shutil.rmtree, data, ignore_errors=True)
+    for name, arguments in {"text": ["zipf", "--words", "50000"], "records": ["records"], "points": ["points"]}.items():
+        subprocess.run([MILLRACE, "generate", *arguments, "--size", str(TEXT_BYTES), "--seed", "7", "-o",
+                        os.path.join(data, name)], check=True)
+    words = count_words()
+
+
+def count_words():
+    with open(os.path.join(data, "text"), "rb") as text:
+        counts = collections.Counter(text.read().split())
+    return b"".join(b"%s\t%d\n" % pair for pair in sorted(counts.items()))
+
+
+def has_read(pid):
+    try:
+        with open(f"/proc/{pid}/io", encoding="ascii") as file:
+            return int(file.readline().split()[1])
+    except (OSError, IndexError):
+        return 0
+
+
+class RanksTest(LaunchTest):
+    def setUp(self):
+        super().setUp()
+        os.remove(self.path("text"))
+        # leaks: MPICH is not finalised
+        self.environment["ASAN_OPTIONS"] = self.environment.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
+
+    def result(self, out="out"):
+        """The bytes of the parts, which must be all that there is, one after the other."""
+        parts = sorted(glob.glob(self.path(out, "part-*")))
+        self.assertEqual(sorted(os.listdir(self.path(out))),
+                         ["_SUCCESS"] + [f"part-{number:05}" for number in range(len(parts))])
+        result = b""
+        for part in parts:
+            with open(part, "rb") as file:
+                result += file.read()
+        return result
+
+    def assert_left_nothing(self, *but):
+        self.assert_nothing_runs()
+        self.assertEqual(sorted(os.listdir(self.folder)), sorted({"burst", "programs", "records", *but}))
+        self.assertEqual(os.listdir(self.path("burst")), [])
+
+
+class Together(RanksTest):
+    CASES = {"wordcount": ["wordcount", "text", "--sort", "key"],
+             "by value": ["wordcount", "text", "--sort", "value"],
+             "small memory": ["wordcount", "text", "--sort", "key", "--memory", "256M"],
+             "sort": ["sort", "records"],
+             "many parts": ["sort", "records", "--parts", "13"],
+             "inverted index": ["inverted_index", "text", "--sort", "key"],
+             "kmeans": ["kmeans", "points", "k=20", "rounds=4", "dim=3"],
+             "histogram": ["histogram", "points"],
+             "pi": ["pi", "terms=3e8"]}
+
+    def compute(self, case, ranks):
+        app, *arguments = [os.path.join(data, word) if word in ("text", "records", "points") else word
+                           for word in self.CASES[case]]
+        stats = json.loads(self.succeed("run", app, *arguments, "-o", "out", "--json", "--ranks", str(ranks)))
+        self.assertEqual((stats["ranks"], stats["ranks_lost"]), (ranks, 0))
+        self.assert_left_nothing("out")
+        result = self.result()
+        self.assertEqual(stats["parts"], len(glob.glob(self.path("out", "part-*"))))
+        shutil.rmtree(self.path("out"))
+        return result
+
+    def test_many_ranks_compute_what_one_does(self):
+        with open(os.path.join(data, "records"), "rb") as file:
+            records = file.read()
+        records = b"".join(sorted(records[at:at + 100] for at in range(0, len(records), 100)))
+        known = {"wordcount": words, "small memory": words, "sort": records, "many parts": records}
+        for case in self.CASES:
+            expected = known.get(case) or self.compute(case, 1)
+            for ranks in (1, 2, RANKS):
+                with self.subTest(case=case, ranks=ranks):
+                    self.assertTrue(self.compute(case, ranks) == expected, "the results differ")
+
+    def test_more_ranks_than_cores_and_than_input(self):
+        with open(self.path("few"), "wb") as file:
+            file.write(b"to be or not to be\n")
+        self.succeed("run", "wordcount", "few", "-o", "out", "--ranks", "9", "-q", "--sort", "key")
+        self.assertEqual(self.result(), b"be\t2\nnot\t1\nor\t1\nto\t2\n")
+        self.file("empty", b"")
+        self.succeed("run", "wordcount", "empty", "-o", "none", "--ranks", "3", "-q")
+        self.assertEqual(self.result("none"), b"")
+
+    def test_a_failure_is_said_once_and_leaves_nothing(self):
+        cases = [(["wordcount", "nothing", "-o", "out"], 3, "could not find input nothing"),
+                 (["no_such_app", "x", "-o", "out"], 2, "could not load app no_such_app"),
+                 (["wordcount", os.path.join(data, "text"), "-o", "out", "splot=1"], 2, "splot"),
+                 (["wordcount", os.path.join(data, "text"), "-o", "none/out"], 2, "could not make output none/out"),
+                 (["wordcount", os.path.join(data, "text"), "-o", "out", "-m", "32M"], 4, "memory")]
+        for arguments, status, says in cases:
+            with self.subTest(arguments=arguments):
+                self.assert_fails("run", *arguments, "--ranks", "3", exit_status=status, says=says)
+                self.assert_nothing_runs()
+                self.assertFalse(os.path.exists(self.path("out")))
+                self.assertEqual(os.listdir(self.path("burst")), [])
+
+    def test_an_output_that_exists_is_replaced_only_on_demand(self):
+        arguments = ("run", "wordcount", os.path.join(data, "text"), "-o", "out", "--ranks", "2", "-q", "--sort", "key")
+        self.file("old", b"")
+        os.rename(self.path("old"), self.path("out"))
+        os.remove(self.path("out"))
+        os.mkdir(self.path("out"))
+        self.file("out/old", b"")
+        self.assert_fails(*arguments, exit_status=2, says="exists")
+        self.assertEqual(os.listdir(self.path("out")), ["old"])
+        self.succeed(*arguments, "--force")
+        self.assertTrue(self.result() == words)
+
+    def test_ranks_under_a_launcher_that_somebody_typed(self):
+        run = subprocess.run([MPIEXEC, "-disable-auto-cleanup", "-n", "3", MILLRACE, "run", "wordcount",
+                              os.path.join(data, "text"), "-o", "out", "--sort", "key", "--json"],
+                             env=self.environment, cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True,
+                             timeout=120 * PATIENCE)
+        self.assertEqual(run.returncode, 0, run.stderr)
+        self.assertEqual(json.loads(run.stdout)["ranks"], 3)
+        self.assertTrue(self.result() == words)
+
+
+class Losses(RanksTest):
+    def begin_slow(self):
+        process = self.begin("run", SLOW_WORDS, os.path.join(data, "text"), "-o", "out", "--sort", "key", "--json",
+                             "--ranks", str(RANKS), "nap=100")
+        self.await_true(lambda: len(self.ranks()) == RANKS and min(map(has_read, self.ranks().values())) > 1 << 20,
+                        "every rank maps")
+        return process
+
+    def end(self, process, lost, status=0):
+        out, err = process.communicate(timeout=120 * PATIENCE)
+        self.assertEqual(process.returncode, status, err)
+        self.assertEqual(json.loads(out)["ranks_lost"], lost, err)
+        self.assertTrue(self.result() == words, "the results differ")
+        self.assert_left_nothing("out")
+        shutil.rmtree(self.path("out"))
+
+    def test_any_rank_may_be_killed(self):
+        for victim in range(RANKS):
+            with self.subTest(victim=victim):
+                process = self.begin_slow()
+                os.kill(self.ranks()[victim], signal.SIGKILL)
+                self.end(process, 1)
+
+    def test_all_but_one_may_be_killed(self):
+        for survivor in (0, RANKS - 1):
+            with self.subTest(survivor=survivor):
+                process = self.begin_slow()
+                for rank, pid in sorted(self.ranks().items()):
+                    if rank != survivor:
+                        os.kill(pid, signal.SIGKILL)
+                self.end(process, RANKS - 1)
+
+    def test_one_after_the_other(self):
+        process = self.begin_slow()
+        for victim in (0, 1):
+            os.kill(self.ranks()[victim], signal.SIGKILL)
+            time.sleep(0.2)
+        self.end(process, 2)
+
+    def test_a_rank_that_stops_is_given_up(self):
+        for victim in (0, 2):
+            with self.subTest(victim=victim):
+                process = self.begin_slow()
+                os.kill(self.ranks()[victim], signal.SIGSTOP)
+                self.end(process, 1)
+
+    def test_a_rank_that_wakes_up_changes_nothing(self):
+        process = self.begin_slow()
+        victim = self.ranks()[1]
+        os.kill(victim, signal.SIGSTOP)
+        self.await_true(lambda: os.path.exists(self.path("out")) or process.poll() is not None, "the others are done")
+        if process.poll() is None:
+            os.kill(victim, signal.SIGCONT)
+        self.end(process, 1)
+
+    def test_a_pause_is_no_loss(self):
+        process = self.begin_slow()
+        victim = self.ranks()[1]
+        os.kill(victim, signal.SIGSTOP)
+        time.sleep(DEADLINE / 5)
+        os.kill(victim, signal.SIGCONT)
+        self.end(process, 0)
+
+    def test_when_all_are_killed_there_is_no_result(self):
+        process = self.begin_slow()
+        for pid in self.ranks().values():
+            os.kill(pid, signal.SIGKILL)
+        out, err = process.communicate(timeout=120 * PATIENCE)
+        self.assertEqual(process.returncode, 6, err)
+        self.assertRegex(err.decode(), re.compile("^millrace: none of the 4 ranks was left to say how the job", re.M))
+        self.assertEqual(json.loads(out)["status"], "MR_NETWORK_FAILED")
+        self.assertFalse(os.path.exists(self.path("out")))
+        self.assert_nothing_runs()
+
+    def test_a_killed_launcher_takes_all_with_it(self):
+        process = self.begin_slow()
+        with open(f"/proc/{process.pid}/task/{process.pid}/children", encoding="ascii") as children:
+            os.kill(int(children.read().split()[0]), signal.SIGKILL)
+        self.assertIn(process.wait(60 * PATIENCE), (0, 6))
+        self.assert_nothing_runs()
+
+
+if __name__ == "__main__":
+    for missing, reason in [(shutil.which(MPIEXEC) is None, f"{MPIEXEC} is not installed (Debian: mpich)"),
+                            (not os.path.exists(MODULE), "millrace_mpi.so was not built (Debian: libmpich-dev)"),
+                            (not os.path.exists(SLOW_WORDS), "SLOW_WORDS does not name slow_words.so")]:
+        if missing:
+            print(f"skipped: {reason}")
+            sys.exit(77)
+    cli_test.main()

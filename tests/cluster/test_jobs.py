@@ -1,0 +1,158 @@
+"""Jobs on a real Slurm of three nodes: by millrace sbatch, by srun, and by mpiexec.mpich over a remote shell; a node is
+lost in the middle; what only some nodes have. ctest sets MILLRACE, MILLRACE_MPI_MODULE and SLOW_WORDS.
+
+Oracle: Python's Counter, and Slurm's own word on how a job ended."""
+import collections
+import glob
+import os
+import shutil
+import sys
+import tempfile
+import time
+import unittest
+
+import cluster_test
+from cluster_test import PATIENCE, await_true
+from slurm import Slurm
+
+MILLRACE = os.environ.get("MILLRACE", "")
+GUARD = os.path.join(os.path.dirname(MILLRACE), "..", "libexec", "millrace", "millrace-guard")
+MODULE = os.environ.get("MILLRACE_MPI_MODULE", "")
+SLOW_WORDS = os.environ.get("SLOW_WORDS", "")
+NODES = ["n1", "n2", "n3"]
+TEXT = b"".join(b"word%d and word%d are %d words\n" % (number % 977, number % 13, number) for number in range(200000))
+EXPECTED = b"".join(b"%s\t%d\n" % pair for pair in sorted(collections.Counter(TEXT.split()).items()))
+
+
+def setUpModule():
+    global slurm
+    for missing, reason in [(shutil.which("mpiexec.mpich") is None, "mpiexec.mpich is not installed (Debian: mpich)"),
+                            (not os.path.exists(MODULE), "millrace_mpi.so was not built (Debian: libmpich-dev)"),
+                            (not os.path.exists(SLOW_WORDS), "SLOW_WORDS does not name slow_words.so")]:
+        if missing:
+            raise unittest.SkipTest(reason)
+    slurm = unittest.enterModuleContext(Slurm(len(NODES)))
+
+
+class Jobs(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="millrace-jobs-")
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        with open(self.path("text"), "wb") as file:
+            file.write(TEXT)
+        self.burst = os.path.join(slurm.hosts.local, "burst")           # another one on each node
+        for host in slurm.hosts:
+            host.succeed("mkdir", "-p", self.burst)
+        self.environment = {"MILLRACE_RECORDS": self.path("records"), "MILLRACE_BURST": self.burst,
+                            "ASAN_OPTIONS": "detect_leaks=0"}
+
+    def path(self, *names):
+        return os.path.join(self.folder, *names)
+
+    def submit(self, *arguments):
+        """The number of the job."""
+        return slurm.succeed(MILLRACE, "sbatch", *arguments, "-o", self.path("out"), "--sort", "key", "--nodes",
+                             str(len(NODES)), env=self.environment, cwd=self.folder).strip()
+
+    def state(self, job):
+        words = slurm.succeed("scontrol", "show", "job", job).split()
+        return dict(word.split("=", 1) for word in words if word.startswith(("JobState=", "ExitCode=")))
+
+    def end(self, job, state, status):
+        """What the job printed."""
+        await_true(lambda: self.state(job)["JobState"] not in ("PENDING", "RUNNING", "COMPLETING"), "the job has ended",
+                   2 * PATIENCE)
+        with open(self.path(f"slurm-{job}.out"), encoding="utf-8") as file:
+            said = file.read()
+        self.assertEqual(self.state(job), {"JobState": state, "ExitCode": f"{status}:0"}, said)
+        self.assertEqual([name for name in os.listdir(self.folder) if "verdict" in name], [])
+        return said
+
+    def assert_result(self):
+        parts = sorted(glob.glob(self.path("out", "part-*")))
+        self.assertIn("_SUCCESS", os.listdir(self.path("out")))
+        result = b""
+        for part in parts:
+            with open(part, "rb") as file:
+                result += file.read()
+        self.assertTrue(result == EXPECTED, "the results differ")
+
+    def assert_left_nothing(self, *nodes):
+        for name in nodes or NODES:
+            host = slurm.hosts[name]
+            await_true(lambda host=host: "millrace" not in host.run("sh", "-c", "cat /proc/[0-9]*/comm").stdout, name)
+            self.assertEqual(host.succeed("ls", self.burst), "")
+
+    def test_a_batch_job(self):
+        said = self.end(self.submit("wordcount", self.path("text")), "COMPLETED", 0)
+        self.assertEqual(said.count("wordcount: "), 1, said)
+        self.assertIn(f"ranks   {len(NODES)}, 0 lost", said)
+        self.assert_result()
+        self.assert_left_nothing()
+
+    def test_two_ranks_on_each_node(self):
+        said = self.end(self.submit("wordcount", self.path("text"), "--ranks-per-node", "2"), "COMPLETED", 0)
+        self.assertIn(f"ranks   {2 * len(NODES)}, 0 lost", said)
+        self.assert_result()
+        self.assert_left_nothing()
+
+    def test_a_batch_job_that_fails(self):
+        said = self.end(self.submit("wordcount", self.path("nothing")), "FAILED", 3)
+        self.assertEqual(said.count("millrace: "), 1, said)
+        self.assertFalse(os.path.exists(self.path("out")))
+
+    def test_an_input_that_a_node_cannot_see(self):
+        shared = os.path.join(slurm.hosts.local, "text")
+        for name in ("n1", "n3"):
+            shutil.copy(self.path("text"), os.path.join(slurm.hosts[name].disk, "text"))
+        said = self.end(self.submit("wordcount", shared), "FAILED", 3)
+        self.assertIn("n2", said)
+        self.assertFalse(os.path.exists(self.path("out")))
+        self.assert_left_nothing()
+
+    def test_a_burst_directory_that_a_node_cannot_make(self):
+        place = os.path.join(slurm.hosts.local, "file", "burst")
+        with open(os.path.join(slurm.hosts["n2"].disk, "file"), "w", encoding="ascii"):
+            pass
+        self.addCleanup(os.remove, os.path.join(slurm.hosts["n2"].disk, "file"))
+        said = self.end(self.submit("wordcount", self.path("text"), "--burst", place), "FAILED", 4)
+        self.assertIn(f"a node cannot make the burst directory {place}", said)
+        self.assertFalse(os.path.exists(self.path("out")))
+
+    def test_srun_by_hand(self):
+        slurm.succeed("srun", "-N3", "-K0", "--no-kill", "--mpi=pmi2", GUARD, MILLRACE, "run", "wordcount",
+                      self.path("text"), "-o", self.path("out"), "--sort", "key", "-q", env=self.environment)
+        self.assert_result()
+        self.assert_left_nothing()
+
+    def test_srun_without_pmi_is_refused(self):
+        run = slurm.run("srun", "-N2", "--mpi=none", MILLRACE, "run", "wordcount", self.path("text"), "-o",
+                        self.path("out"), env=self.environment)
+        self.assertNotEqual(run.returncode, 0)
+        self.assertIn("that cannot find each other; use srun --mpi=pmi2", run.stderr)
+        self.assertFalse(os.path.exists(self.path("out")))
+
+    def test_mpiexec_over_a_remote_shell(self):
+        exported = [word for name, value in self.environment.items() for word in ("-genv", name, value)]
+        slurm.succeed("mpiexec.mpich", "-disable-auto-cleanup", "-launcher", "ssh", "-launcher-exec", slurm.hosts.rsh,
+                      "-rmk", "user", "-hosts", ",".join(NODES), "-ppn", "1", *exported, GUARD, MILLRACE, "run",
+                      "wordcount", self.path("text"), "-o", self.path("out"), "--sort", "key", "-q")
+        self.assert_result()
+        self.assert_left_nothing()
+
+    def test_a_lost_node(self):
+        """Not the first one, on which the script runs."""
+        job = self.submit(SLOW_WORDS, self.path("text"), "nap=500", "--workers", "1")
+        await_true(lambda: all("millrace" in slurm.hosts[name].run("sh", "-c", "cat /proc/[0-9]*/comm").stdout
+                               for name in NODES), "ranks run on all nodes")
+        time.sleep(1)
+        slurm.hosts["n2"].kill(silently=True)
+        self.addCleanup(slurm.boot, "n2")
+        said = self.end(job, "COMPLETED", 0)
+        self.assertIn(f"ranks   {len(NODES)}, 1 lost", said)
+        self.assert_result()
+        self.assert_left_nothing("n1", "n3")
+
+
+if __name__ == "__main__":
+    cluster_test.main()
