@@ -134,7 +134,7 @@ static void print_summary(const cli_job *job, const mr_stats *stats)
 static mr_status check_ranks(const cli_job_settings *settings, const cli_operands *operands, mr__error *error)
 {
     mr_status status = MR_OK;
-    const uint64_t ranks = cli_rank_launched() ? cli_rank_count() : settings->ranks;
+    const uint64_t ranks = cli_rank_count() > 1 ? cli_rank_count() : settings->ranks;
     MR_CHECK(settings->ranks == 0 || settings->ranks == ranks, MR_BAD_USAGE,
              "--ranks is %" PRIu64 ", but a launcher started %" PRIu64 "\n  hint: leave --ranks out where mpiexec or "
              "srun starts the ranks",
@@ -196,7 +196,7 @@ static mr_status run(const void *given, const cli_operands *operands, mr__error 
     MR_CHECK(settings->output != NULL || operands->count == 0, MR_BAD_USAGE,
              "no output is named\n  hint: add -o DIR, a directory to be made");
     MR_TRY(check_ranks(settings, operands, error));
-    if (settings->ranks > 1 && !cli_rank_launched())
+    if (settings->ranks > 1 && cli_rank_count() == 1)
         return start_ranks(settings, operands, error);
     catch_signals();
     MR_TRY(cli_job_open(&job, settings, operands, error));

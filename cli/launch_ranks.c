@@ -115,6 +115,8 @@ done:
 __attribute__((noreturn)) static void become_launcher(char **command, pid_t parent, int to_parent, const sigset_t *mask,
                                                       const char *verdict, uint32_t ranks)
 {
+    /* other machines; the launcher of this process, if it is the only rank of one */
+    static const char *const unwanted[] = {"HYDRA_HOST_FILE", "PMI_FD", "PMI_PORT", "PMI_RANK", "PMI_SIZE"};
     char sharing[16];
     snprintf(sharing, sizeof sharing, "%u", ranks);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -126,7 +128,8 @@ __attribute__((noreturn)) static void become_launcher(char **command, pid_t pare
     setenv(CLI_RANK_VERDICT, verdict, 1);
     setenv(CLI_RANK_OUTPUT, "3,4", 1);
     setenv(CLI_RANK_SHARING, sharing, 1);
-    unsetenv("HYDRA_HOST_FILE");        /* other machines */
+    for (size_t i = 0; i < MR__COUNT(unwanted); i++)
+        unsetenv(unwanted[i]);
     const int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
     /* out of the way of the numbers that come next */
     const int said = fcntl(to_parent, F_DUPFD, FIRST_FREE), empty = fcntl(nothing, F_DUPFD, FIRST_FREE);
@@ -277,26 +280,19 @@ static void await_end(cli_launch *launch)
 
 static mr_status judge(const cli_launch *launch, uint32_t ranks, int *exit_status, mr__error *error)
 {
-    mr_status status = MR_OK;
     const int verdict = cli_rank_read_verdict(launch->verdict);
-    char ended[64];
     if (verdict != CLI_VERDICT_NONE) {
         *exit_status = verdict;
         return MR_OK;
     }
-    MR_CHECK(launch->asked == 0, MR_CANCELLED, "cancelled");
-    if (WIFSIGNALED(launch->how))
-        snprintf(ended, sizeof ended, "died of signal %d", WTERMSIG(launch->how));
-    else
-        snprintf(ended, sizeof ended, "ended with status %d", WEXITSTATUS(launch->how));
-    MR_CHECK(launch->last[0] == '\0', MR_NETWORK_FAILED,
-             "none of the %u ranks was left to say how the job ended; the launcher %s, and the last that was heard is: "
-             "%s",
-             ranks, ended, launch->last);
-    MR_CHECK(false, MR_NETWORK_FAILED, "none of the %u ranks was left to say how the job ended; the launcher %s", ranks,
-             ended);
-done:
-    return status;
+    if (launch->asked > 0)
+        return mr__fail(error, MR_CANCELLED, "cancelled");
+    const bool killed = WIFSIGNALED(launch->how);
+    return mr__fail(error, MR_NETWORK_FAILED,
+                    "none of the %u ranks was left to say how the job ended; the launcher %s %d%s%s", ranks,
+                    killed ? "died of signal" : "ended with status",
+                    killed ? WTERMSIG(launch->how) : WEXITSTATUS(launch->how),
+                    launch->last[0] != '\0' ? ", and the last that was heard is: " : "", launch->last);
 }
 
 mr_status cli_launch_ranks(uint32_t ranks, const cli_words *words, int *exit_status, mr__error *error)

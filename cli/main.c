@@ -140,6 +140,7 @@ int main(int argc, char **argv)
         print_failure(status, &error, wants_json(argc, argv));
     const int exit_status = status != MR_OK ? mr_status_exit(status) : others_status;
     fflush(stdout);
-    cli_rank_end(exit_status);
+    if (argc > 1 && strcmp(argv[1], cli_run.name) == 0)     /* other commands of a script have no say */
+        cli_rank_end(exit_status);
     return exit_status;
 }
