@@ -152,8 +152,12 @@ bool mr_session_speaks(const mr_session *session)
 {
     if (session->ranks == NULL)
         return true;
-    return mr__ranks_expelled(session->ranks) == NULL &&
-           mr__courier_lowest(mr__ranks_courier(session->ranks)) == mr__ranks_rank(session->ranks);
+    if (mr__ranks_expelled(session->ranks) != NULL)
+        return false;
+    for (uint32_t lower = 0; lower < mr__ranks_rank(session->ranks); lower++)
+        if (!mr__courier_is_lost(mr__ranks_courier(session->ranks), lower))
+            return false;           /* also if it has left: then it has spoken */
+    return true;
 }
 
 mr_status mr_session_open(const mr_session_options *options, mr_session **out)

@@ -444,6 +444,11 @@ bool mr__courier_alive(const mr__courier *courier, uint32_t rank)
     return mr__is_alive(&courier->peers[rank]);
 }
 
+bool mr__courier_is_lost(const mr__courier *courier, uint32_t rank)
+{
+    return mr__peer_is(&courier->peers[rank], MR__PEER_LOST);
+}
+
 uint32_t mr__courier_lowest(const mr__courier *courier)
 {
     return atomic_load_explicit(&courier->lowest, memory_order_relaxed);

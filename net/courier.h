@@ -6,7 +6,7 @@
  *           is called after that. So does one that hears that others took it for lost.
  * Progress  An idle courier sleeps; the longer it was idle the longer (at most 2 ms; while there is nobody to hear
  *           from, until the next tick). A post wakes it. Measured: see courier.c.
- * Threads   post, pending, alive, lowest, declare_lost: any, also from an event; the courier's thread is the one that
+ * Threads   post, pending, alive, is_lost, lowest, declare_lost: any, also from an event; the courier's thread is the one that
  *           calls the events, one at a time: they must not wait. start and stop: one thread; when
  *           stop returns, no other call may be under way. check: from an event.
  * Failure   post fails with MR_NO_MEMORY, and with MR_NETWORK_FAILED once this rank is expelled or leaves. Posts to a
@@ -53,6 +53,8 @@ mr_status mr__courier_post(mr__courier *courier, mr__path path, uint32_t to, uin
 size_t mr__courier_pending(const mr__courier *courier, mr__path path, uint32_t to);
 /* Neither lost nor gone; false of this rank itself once it is expelled. */
 bool mr__courier_alive(const mr__courier *courier, uint32_t rank);
+/* A rank that took its leave is not. */
+bool mr__courier_is_lost(const mr__courier *courier, uint32_t rank);
 /* The lowest rank that is alive: who coordinates. */
 uint32_t mr__courier_lowest(const mr__courier *courier);
 /* Tells the others that this rank takes `rank` for lost; as a missed deadline would. */

@@ -52,8 +52,8 @@ MR_API void mr_session_cancel(mr_session *session);
  * --mpi=pmi2) started several. Each rank runs the same program: the same jobs in the same order. */
 MR_API uint32_t mr_session_rank(const mr_session *session);
 MR_API uint32_t mr_session_ranks(const mr_session *session);
-/* Is this the rank that talks to the user? It is the lowest one alive, so at any time one of them. All ranks get the
- * same status from mr_run(), and the others may stay silent. */
+/* Is this the rank that talks to the user? It is the lowest one that was not lost, so at any time one of them. All ranks
+ * get the same status from mr_run(), and the others may stay silent. Any thread may ask, also while mr_run() runs. */
 MR_API bool mr_session_speaks(const mr_session *session);
 /* The version of the library, "0.1.0". */
 MR_API const char *mr_version(void);
