@@ -12,7 +12,8 @@
  * with their guards. The same chain ends all of it when this process dies (PR_SET_PDEATHSIG).
  *
  * The end. The launcher waits for all ranks, also for one that is stopped (SIGSTOP), which the others have long taken
- * for lost. So from the verdict on, the launcher has GRACE for the rest.
+ * for lost. So from the verdict on, the launcher has GRACE for the rest, which is more than a rank waits for the others
+ * when it leaves.
  * Nothing is left: this process adopts what the launcher leaves (PR_SET_CHILD_SUBREAPER) and ends when it has no
  * children. What has not ended ORPHANED after the launcher is killed.
  *
@@ -38,7 +39,7 @@
 #include "rank.h"
 
 enum { LOOK_MS = 100, KEPT = 256, FIRST_FREE = 10, GUARD_OUT = 3, GUARD_ERR = 4, NOT_RUN = 127 };
-static const uint64_t GRACE_NS = 5000000000, ORPHANED_NS = 2000000000, GIVEN_UP_NS = 10000000000;
+static const uint64_t GRACE_NS = 8000000000, ORPHANED_NS = 2000000000, GIVEN_UP_NS = 10000000000;
 
 static const char *const launchers[] = {"mpiexec.mpich", "mpiexec.hydra"};
 
