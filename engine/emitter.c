@@ -73,6 +73,7 @@ void mr__lane_fini(mr__lane *lane)
     mr__pages_free(lane->columns, lane->columns_size);
     mr__arena_fini(&lane->dense_blocks);
     mr__cover_fini(&lane->epoch.input);
+    mr__free(lane->epoch.in_place);
     mr__arena_fini(&lane->sample_arena);
     mr__free(lane->samples);
     mr__pages_free(lane->sort.refs, lane->sort.bytes);

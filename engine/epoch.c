@@ -10,20 +10,85 @@
  *   - much has left in it: an owner holds an epoch apart until it is whole, and can merge nothing of it until then
  *   - there is nothing to map for now (the flush task)
  *
+ * What is in place. Pairs of the rank's own partitions need not leave: they live and die with the rank that mapped them.
+ * After the flush task they stay in the combine buffer, and a reduce task reads its stretch of it, as on one rank
+ * (shuffle.c). What the buffer has for others is there, too, but it has left: `in_place` says which partitions count.
+ * Should the lane map once more, what is in place goes to the exchange first, and the buffer begins empty.
+ * Two ranks, 1 GiB of Zipf text with 3.5 million keys a lane: IN_PLACE_MEASURED
+ *
  * E1  Every task whose pairs were taken while an epoch was open is in its input, and its pairs are in the buffers of
  *     the lane or have left in chunks of this epoch.
- * E2  Nothing for partitions outside [first, last) leaves. */
+ * E2  Nothing for partitions outside [first, last) leaves.
+ * E3  A partition is in place only if this rank owned it before the flush began: what a rank owns stays its own. */
 #include "internal.h"
+
+#include "memory.h"
 
 enum { EPOCH_BYTES = 32 << 20 };
 
-mr_status mr__epoch_close(mr__lane *lane, mr__error *error)
+static bool stays_in_place(const mr__job *job)
+{
+    return job->combines && !job->by_range && job->layout.key_suffix == 0;     /* its slots lie in order of partitions */
+}
+
+static mr_status flush_partition(mr__lane *lane, uint32_t partition, mr__error *error)
+{
+    mr_status status = MR_OK;
+    const uint32_t bits = lane->job->partition_bits;
+    mr__cell_cursor cursor = mr__combine_buffer_partition(&lane->combine, partition, bits);
+    mr__pair pair;
+    while (mr__combine_buffer_next_of(&lane->combine, &cursor, &pair))
+        MR_TRY(mr__array_append(&lane->array, partition, &pair, error));
+done:
+    return status;
+}
+
+/* What others own leaves, what is this rank's own stays. */
+static mr_status flush_foreign(mr__lane *lane, mr__error *error)
+{
+    mr_status status = MR_OK;
+    mr__job *job = lane->job;
+    struct mr__lane_epoch *epoch = &lane->epoch;
+    const uint64_t start = mr__now_ns();
+    if (epoch->in_place == NULL)
+        epoch->in_place = mr__alloc_zero(job->partitions, sizeof *epoch->in_place);
+    MR_CHECK(epoch->in_place != NULL, MR_NO_MEMORY, "no memory for %u partitions", job->partitions);
+    for (uint32_t p = epoch->first; p < epoch->last && lane->combine.used > 0; p++) {
+        epoch->in_place[p] = mr__outbox_has(mr__joint_outbox(job->joint), p);
+        if (!epoch->in_place[p])
+            MR_TRY(flush_partition(lane, p, error));
+    }
+    epoch->kept = true;
+    mr__trace_span(job->trace, lane->index, "flush table", "shuffle", start, mr__now_ns(), "keys", lane->combine.used);
+done:
+    return status;
+}
+
+/* The lane maps again. */
+static mr_status move_kept(mr__lane *lane, mr__error *error)
+{
+    mr_status status = MR_OK;
+    struct mr__lane_epoch *epoch = &lane->epoch;
+    for (uint32_t p = 0; p < lane->job->partitions && lane->combine.used > 0; p++) {
+        if (epoch->in_place[p])
+            MR_TRY(flush_partition(lane, p, error));
+        epoch->in_place[p] = false;
+    }
+    mr__combine_buffer_clear(&lane->combine, true);
+    epoch->kept = false;
+done:
+    return status;
+}
+
+mr_status mr__epoch_close(mr__lane *lane, bool maps_on, mr__error *error)
 {
     mr_status status = MR_OK;
     mr__job *job = lane->job;
     if (!lane->epoch.open)
         return MR_OK;
-    if (job->combines) {
+    if (job->combines && stays_in_place(job) && !maps_on) {
+        MR_TRY(flush_foreign(lane, error));
+    } else if (job->combines) {
         MR_TRY(mr__lane_flush_combine(lane, error));
         mr__combine_buffer_clear(&lane->combine, true);
     }
@@ -45,14 +110,16 @@ mr_status mr__epoch_begin_task(mr__lane *lane, const mr__task *task, mr__error *
     if (lane->job->joint == NULL || lane->job->dense || lane->sampling)
         return MR_OK;
     if (epoch->open && (epoch->first != task->first || epoch->last != task->last || epoch->bytes >= EPOCH_BYTES))
-        MR_TRY(mr__epoch_close(lane, error));
-    if (!epoch->open) {
-        epoch->open = true;
-        epoch->bytes = 0;
-        epoch->first = task->first;
-        epoch->last = task->last;
-        epoch->number = mr__outbox_begin(mr__joint_outbox(lane->job->joint));
-    }
+        MR_TRY(mr__epoch_close(lane, true, error));
+    if (epoch->open)
+        return MR_OK;
+    epoch->number = mr__outbox_begin(mr__joint_outbox(lane->job->joint));
+    epoch->open = true;
+    epoch->bytes = 0;
+    if (epoch->kept)
+        MR_TRY(move_kept(lane, error));
+    epoch->first = task->first;
+    epoch->last = task->last;
 done:
     return status;
 }

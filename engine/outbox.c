@@ -167,15 +167,21 @@ done:
     return status;
 }
 
+bool mr__outbox_has(mr__outbox *outbox, uint32_t partition)
+{
+    pthread_mutex_lock(&outbox->mutex);
+    const bool own = mr__outbox_owns(outbox, mr__outbox_flow(outbox, partition));
+    pthread_mutex_unlock(&outbox->mutex);
+    return own;
+}
+
 /* What a lane flushes at the end of an epoch are mostly empty chunks, one for each partition, and they stay. */
 static mr__chunk *shrink(mr__outbox *outbox, mr__chunk *chunk)
 {
     mr__chunk_pool *pool = &outbox->job->pool;
     if (chunk->size > chunk->capacity / 2)
         return chunk;
-    pthread_mutex_lock(&outbox->mutex);
-    const bool own = mr__outbox_owns(outbox, mr__outbox_flow(outbox, chunk->partition));
-    pthread_mutex_unlock(&outbox->mutex);
+    const bool own = mr__outbox_has(outbox, chunk->partition);
     mr__chunk *small = own ? NULL : mr__chunk_acquire_small(pool, chunk->partition, chunk->size, false);
     if (small == NULL)
         return chunk;

@@ -41,6 +41,8 @@ mr_status mr__outbox_close(mr__outbox *outbox, uint32_t epoch, const mr__cover *
 mr_status mr__outbox_make_room(mr__outbox *outbox, mr__spill_writer *writer, uint64_t wanted, uint64_t *freed,
                                mr__error *error);
 uint64_t mr__outbox_kept(const mr__outbox *outbox);         /* capacities of the chunks in memory */
+/* Is the partition this rank's own? Once it is, it stays so. */
+bool mr__outbox_has(mr__outbox *outbox, uint32_t partition);
 
 /* Who owns which partitions from now on: groups of engine partitions in order, without gaps, all of them. For a group
  * with another owner than before everything is sent again from the beginning. If that is this rank, everything goes to

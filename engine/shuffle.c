@@ -301,7 +301,7 @@ mr_status mr__flush_task(mr__task *task, mr__worker *worker, mr__error *error)
     if (job->dense)
         return MR_OK;
     if (job->joint != NULL)
-        return mr__epoch_close(lane, error);
+        return mr__epoch_close(lane, false, error);
     if (job->combines && job->layout.key_suffix != 0) {
         /* its slots are not in the order of partitions */
         MR_TRY(mr__lane_flush_combine(lane, error));
