@@ -141,7 +141,8 @@ mr_status mr__schedule_add(mr__schedule *schedule, uint64_t begin, uint64_t end,
     MR_TRY(mr__cover_add(&schedule->left, begin, end, error));
     schedule->first = first;
     schedule->last = last;
-    schedule->low = (end - begin) / 2;
+    schedule->added = end - begin;
+    schedule->low = schedule->added / 2;
     schedule->dry = schedule->told_low = schedule->told_empty = schedule->told_drained = false;
     wake_all(schedule);
 done:
@@ -334,7 +335,9 @@ static uint64_t units_for(const mr__schedule *schedule, const mr__worker *worker
 {
     const bool device = is_device(worker);
     const double share = share_of(schedule, worker->index) / (device ? schedule->device_depth : 1);
-    uint64_t size = (uint64_t)((double)mr__cover_units(&schedule->left) * share / GUIDE);
+    const bool more = schedule->open && !schedule->dry;     /* ranges come, and shrink by themselves (ledger.c) */
+    uint64_t size = (uint64_t)(more ? (double)schedule->added * share
+                                    : (double)mr__cover_units(&schedule->left) * share / GUIDE);
     if (device && (double)size < schedule->rate[worker->index] * DEVICE_LEAST)
         size = (uint64_t)(schedule->rate[worker->index] * DEVICE_LEAST);
     if (size < schedule->smallest || (device && schedule->last_done_ns[worker->index] == 0))

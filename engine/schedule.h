@@ -31,7 +31,7 @@ typedef struct mr__schedule {
     bool open;                      /* more ranges may come */
     bool dry;                       /* ... but none is on its way: workers empty their buffers */
     bool told_low, told_empty, told_drained;    /* whoever adds ranges; since the last one */
-    uint64_t low;                   /* units left at which the next range is wanted */
+    uint64_t added, low;            /* units of the last range; left when the next one is wanted */
     uint32_t flushing;              /* flush tasks that are out */
     uint64_t smallest, largest;     /* bounds of a task */
     uint64_t in_flight, mapping;    /* tasks that are out; map tasks among them */
