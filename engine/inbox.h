@@ -2,10 +2,10 @@
  * is there.
  * Promise   Of each epoch of each sender and each group, all pairs go to job->exchange (or, spilled, to the extents of
  *           their partitions), or none; none twice. What a group covers grows by the epoch's input at the same moment.
- * Memory    A sender has at most a window of bytes under way (mr__carry_window()). What arrives while the budget is
+ * Memory    A sender has at most a window of bytes under way (carry_parts.h). What arrives while the budget is
  *           used up is taken beyond it; it gets no credit until the carrier has spilled as much.
  * Owner     The job and the mail are borrowed.
- * Threads   The courier's thread; what carrier.c calls (inbox_parts.h): its thread. A mutex makes them agree. check:
+ * Threads   The courier's thread; what carrier.c calls (carry_parts.h): its thread. A mutex makes them agree. check:
  *           any.
  * Failure   MR_NETWORK_FAILED with the rank for a message that cannot be true (a checksum, too); MR_NO_MEMORY;
  *           MR_INTERNAL: something would be counted twice. The job cannot go on: fail it. */

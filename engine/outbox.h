@@ -2,11 +2,11 @@
  * Promise   Whatever was put for a partition reaches its owner, whoever that is in the end, once: the whole of an epoch
  *           or nothing of it. What left is kept, in memory or spilled, until the outbox is destroyed: it is sent again
  *           when its partition gets another owner. Pairs of this rank's own partitions go straight to its exchange.
- * Memory    No more than a window of bytes is under way to one owner (inbox.h). What is kept counts in the job's budget
- *           as any chunk does; make_room() moves it to the spill.
+ * Memory    No more than a window is under way to one owner (carry_parts.h), unless one chunk is larger. What is kept
+ *           counts in the job's budget as any chunk does; make_room() moves it to the spill.
  * Owner     put takes the chunk, also when it fails. The job and the mail are borrowed.
  * Threads   begin, put, close, make_room, kept, is_clear: any (a mutex, once per chunk). assign, message: the courier's
- *           thread. What carrier.c calls (outbox_parts.h): its thread. check: any.
+ *           thread. What carrier.c calls (carry_parts.h): its thread. check: any.
  *           mail->clear() is called by whichever of these made the outbox clear.
  * Failure   MR_NO_MEMORY; MR_IO_FAILED, MR_NO_SPACE of the spill; MR_NETWORK_FAILED for a message that cannot be true,
  *           with the rank. After a failure of put, close, assign or make_room the job cannot go on: fail it. */

@@ -10,12 +10,13 @@
 #include "memory.h"
 
 static mr__burst *burst;
-static char burst_parent[64];
+static char burst_parent[256];
 
 int fleet_set_up(void **state)
 {
     mr__error error = {.text = ""};
-    snprintf(burst_parent, sizeof burst_parent, "/tmp/millrace-carry-XXXXXX");
+    const char *temporary = getenv("TMPDIR");
+    snprintf(burst_parent, sizeof burst_parent, "%s/millrace-carry-XXXXXX", temporary != NULL ? temporary : "/tmp");
     if (mkdtemp(burst_parent) == NULL || mr__burst_open(burst_parent, &burst, &error) != MR_OK) {
         printf("no burst directory: %s\n", error.text);
         return -1;
