@@ -56,7 +56,8 @@ mr_status mr__output_open_shared(const mr__namespace *names, const char *path, b
                                  mr__output **output, mr__error *error);
 /* What join() needs of it: a path inside the tier, valid until commit or close. */
 const char *mr__output_place(const mr__output *output);
-/* On another rank: the same path, and the opener's place. The opener may be gone by then, but not everybody. */
+/* On another rank: the same path, and the opener's place. The opener may be gone by then, but not everybody. A commit
+ * may be under way; once it has taken effect the place is gone (MR_BAD_INPUT). */
 mr_status mr__output_join(const mr__namespace *names, const char *path, bool force, const char *place, uint32_t rank,
                           mr__output **output, mr__error *error);
 /* Opens what a rank wrote, for reading; the caller closes it through its tier. Before commit. MR_IO_FAILED. */

@@ -397,7 +397,7 @@ static void a_place_removed_by_hand_is_not_taken_for_a_commit(void **state)
 static struct {
     mr__output *ranks[RANKS];
     uint32_t calls[RANKS], stops_at[RANKS], dies_at[RANKS];     /* by depth; 0: never */
-    uint32_t depth, count, ends;
+    uint32_t depth, count;
     uint32_t committed;         /* how many were told that it was they */
     bool force, dead[RANKS];
     enum found seen;
@@ -495,7 +495,7 @@ static void wherever_two_stop_a_third_commits_and_they_go_on(void **state)
     for (ability = EXCHANGES; ability < ABILITIES; ability++)
         for (int force = 0; force < 2; force++)
             for (uint32_t at = 1, calls = 1; at <= calls; at++)
-                for (uint32_t then = 1 + at % 4; then <= 60; then += 4)
+                for (uint32_t then = 1 + at % 13; then <= 60; then += 13)
                     calls = perform(force, 3, (uint32_t[]){at, then, 0}, (uint32_t[]){0, 0, 0});
 }
 
