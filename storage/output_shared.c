@@ -60,7 +60,7 @@
 #include "memory.h"
 
 enum {
-    RUNGS = 1000,
+    RUNGS = 1000, SHOWS = 5,
     OVERTAKEN = 1,              /* what a step came to, besides 0 and -errno */
     PATIENCE_MS = 4, PATIENCE_DOUBLINGS = 8,
 };
@@ -440,7 +440,7 @@ static void step_back(mr__output *output, const char *rung)
     }
 }
 
-static int show(mr__output *output, const char *rung)
+static int show_once(mr__output *output, const char *rung)
 {
     mr__tier *tier = output->tier;
     int result = tier->ops->rename(tier, rung, output->target, MR__RENAME_NEW);
@@ -449,6 +449,21 @@ static int show(mr__output *output, const char *rung)
         if (result == -ENOTSUP)
             result = replace_in_steps(output, rung);
     }
+    return result;
+}
+
+/* The one call of an overtaken committer that may be under way and still meet the result is that which puts the old one
+ * into the rung: its path was looked up before. Then the target vanishes between two calls here, and the old result is
+ * in the rung, or in the result when it has just been shown. */
+static int show(mr__output *output, const char *rung)
+{
+    int result = show_once(output, rung);
+    for (int i = 0; result == -ENOENT && output->force && i < SHOWS && look_at_rung(output, rung) == 0; i++) {
+        clear_rung(output, rung);
+        result = show_once(output, rung);
+    }
+    if (result == 0 && output->force)
+        clear_rung(output, output->target);
     return judge(output, rung, result);
 }
 
