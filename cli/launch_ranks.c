@@ -268,7 +268,7 @@ static void await_end(cli_launch *launch)
         listen_to(launch);
         hand_on_signals(launch);
         now = mr__now_ns();
-        if (launch->deadline_ns == 0 && cli_rank_read_verdict(launch->verdict) != CLI_VERDICT_NONE)
+        if (launch->deadline_ns == 0 && cli_rank_read_verdict(launch->verdict, NULL, 0) != CLI_VERDICT_NONE)
             launch->deadline_ns = now + GRACE_NS;
         if (launch->deadline_ns == 0 || now < launch->deadline_ns)
             continue;
@@ -281,7 +281,8 @@ static void await_end(cli_launch *launch)
 
 static mr_status judge(const cli_launch *launch, uint32_t ranks, int *exit_status, mr__error *error)
 {
-    const int verdict = cli_rank_read_verdict(launch->verdict);
+    char whisper[KEPT];
+    const int verdict = cli_rank_read_verdict(launch->verdict, whisper, sizeof whisper);
     if (verdict != CLI_VERDICT_NONE) {
         *exit_status = verdict;
         return MR_OK;
@@ -289,11 +290,12 @@ static mr_status judge(const cli_launch *launch, uint32_t ranks, int *exit_statu
     if (launch->asked > 0)
         return mr__fail(error, MR_CANCELLED, "cancelled");
     const bool killed = WIFSIGNALED(launch->how);
+    const char *heard = whisper[0] != '\0' ? whisper : launch->last;
     return mr__fail(error, MR_NETWORK_FAILED,
                     "none of the %u ranks was left to say how the job ended; the launcher %s %d%s%s", ranks,
                     killed ? "died of signal" : "ended with status",
                     killed ? WTERMSIG(launch->how) : WEXITSTATUS(launch->how),
-                    launch->last[0] != '\0' ? ", and the last that was heard is: " : "", launch->last);
+                    heard[0] != '\0' ? ", and the last that was heard is: " : "", heard);
 }
 
 mr_status cli_launch_ranks(uint32_t ranks, const cli_words *words, int *exit_status, mr__error *error)

@@ -138,6 +138,8 @@ int main(int argc, char **argv)
         status = mr__fail(&error, MR_IO_FAILED, "could not write to standard output");
     if (status != MR_OK && cli_rank_speaks())
         print_failure(status, &error, wants_json(argc, argv));
+    else if (status != MR_OK)
+        cli_rank_whisper(error.text);
     const int exit_status = status != MR_OK ? mr_status_exit(status) : others_status;
     fflush(stdout);
     if (argc > 1 && strcmp(argv[1], cli_run.name) == 0)     /* other commands of a script have no say */

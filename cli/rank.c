@@ -26,7 +26,7 @@
 #include "places.h"
 #include "share.h"
 
-enum { VERDICTS_READ = 4096 };
+enum { WHISPER = 512, MARK = '#' };
 
 static struct {
     mr__launch launch;
@@ -140,16 +140,41 @@ void cli_rank_end(int exit_status)
     close(file);
 }
 
-int cli_rank_read_verdict(int file)
+void cli_rank_whisper(const char *sentence)
 {
-    char text[VERDICTS_READ];
-    int verdict = CLI_VERDICT_NONE;
-    const ssize_t size = pread(file, text, sizeof text - 1, 0);
-    text[size > 0 ? size : 0] = '\0';
-    for (const char *line = text; strchr(line, '\n') != NULL; line = strchr(line, '\n') + 1) {
-        int status;
-        if (sscanf(line, "%3d\n", &status) == 1 && (verdict == CLI_VERDICT_NONE || status == 0))
+    char line[WHISPER];
+    if (!self.directed || self.verdict[0] == '\0')
+        return;
+    const int file = open(self.verdict, O_WRONLY | O_APPEND | O_CLOEXEC);
+    if (file < 0)
+        return;
+    const int size = snprintf(line, sizeof line, "%c rank %u: %.*s\n", MARK, self.launch.rank,
+                              (int)strcspn(sentence, "\n"), sentence);
+    /* what does not fit, or cannot be written, is not heard */
+    if (size > 0 && (size_t)size < sizeof line && write(file, line, (size_t)size) < 0)
+        self.verdict[0] = '\0';
+    close(file);
+}
+
+int cli_rank_read_verdict(int file, char *whisper, size_t size)
+{
+    char line[WHISPER];
+    int verdict = CLI_VERDICT_NONE, status;
+    const int own = dup(file);
+    FILE *lines = own >= 0 ? fdopen(own, "r") : NULL;
+    if (size > 0)
+        whisper[0] = '\0';
+    if (lines == NULL) {
+        close(own);
+        return verdict;
+    }
+    rewind(lines);
+    while (fgets(line, sizeof line, lines) != NULL) {
+        if (line[0] == MARK && size > 0)
+            snprintf(whisper, size, "%.*s", (int)strcspn(line + 2, "\n"), line + 2);
+        else if (sscanf(line, "%3d", &status) == 1 && (verdict == CLI_VERDICT_NONE || status == 0))
             verdict = status;
     }
+    fclose(lines);
     return verdict;
 }

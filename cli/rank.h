@@ -23,6 +23,8 @@ enum { CLI_VERDICT_LINE = 4, CLI_VERDICT_NONE = -1 };   /* "%3d\n" */
 /* Before main() looks at its arguments: takes the variables out of the environment and does what they say. */
 void cli_rank_begin(void);
 void cli_rank_end(int exit_status);
+/* What this rank would say if it might: a line of the verdict of `run --ranks`, which shows it when no rank spoke. */
+void cli_rank_whisper(const char *sentence);
 
 bool cli_rank_launched(void);           /* by a launcher, also as the only rank */
 uint32_t cli_rank_count(void);
@@ -36,7 +38,8 @@ void cli_rank_ask(const mr_session *session);
 enum { CLI_WHERE_SIZE = 128 };
 void cli_rank_raise_voice(char where[CLI_WHERE_SIZE]);
 
-/* Of what ranks wrote: 0 if one of them succeeded, else what came first, else CLI_VERDICT_NONE. */
-int cli_rank_read_verdict(int file);
+/* Of what ranks wrote: 0 if one of them succeeded, else what came first, else CLI_VERDICT_NONE. whisper: the last one, of
+ * at most `size` bytes, or ""; NULL and 0 if it is not wanted. */
+int cli_rank_read_verdict(int file, char *whisper, size_t size);
 
 #endif

@@ -120,7 +120,8 @@ class Words(Fake):
 class Verdict(Fake):
     def test_the_ranks_say_how_it_ended_and_not_the_launcher(self):
         for lines, launcher, truth in [(["  0"], 0, 0), (["  0"], 9, 0), (["  0"], 137, 0), (["  3"], 0, 3),
-                                       (["130"], 90, 130), (["  6", "  0"], 9, 0), (["  4", "  3"], 3, 4)]:
+                                       (["130"], 90, 130), (["  6", "  0"], 9, 0), (["  4", "  3"], 3, 4),
+                                       (["# rank 1: was away", "  0"], 6, 0)]:
             with self.subTest(lines=lines, launcher=launcher):
                 script = "".join(f'echo "{line}" >>"$MILLRACE_VERDICT"; ' for line in lines) + f"exit {launcher}"
                 run = self.fake(script)
@@ -140,7 +141,9 @@ class Verdict(Fake):
         for script, says in [("exit 0", "the launcher ended with status 0"), ("exit 9", "ended with status 9"),
                              ("kill -KILL $$", "died of signal 9"),
                              ("echo one; echo two >&2; exit 5",
-                              "the launcher ended with status 5, and the last that was heard is: two")]:
+                              "the launcher ended with status 5, and the last that was heard is: two"),
+                             ('echo "# rank 2: was away" >>"$MILLRACE_VERDICT"; echo noise; exit 6',
+                              "ended with status 6, and the last that was heard is: rank 2: was away")]:
             with self.subTest(script=script):
                 run = self.fake(script, "--json", ranks=3)
                 self.assertEqual(run.returncode, 6)
