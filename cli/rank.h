@@ -38,8 +38,8 @@ void cli_rank_ask(const mr_session *session);
 enum { CLI_WHERE_SIZE = 128 };
 void cli_rank_raise_voice(char where[CLI_WHERE_SIZE]);
 
-/* Of what ranks wrote: 0 if one of them succeeded, else what came first, else CLI_VERDICT_NONE. whisper: the last one, of
- * at most `size` bytes, or ""; NULL and 0 if it is not wanted. */
+/* Of what ranks wrote: 0 if one of them succeeded, else what came first, else CLI_VERDICT_NONE. whisper: the last one,
+ * of at most `size` bytes, or ""; NULL and 0 if it is not wanted. */
 int cli_rank_read_verdict(int file, char *whisper, size_t size);
 
 #endif
