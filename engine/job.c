@@ -249,6 +249,9 @@ static mr_status commit(mr__job *job, mr__error *error)
 {
     mr_status status = MR_OK;
     const uint64_t start = mr__now_ns();
+    if (job->joint != NULL && mr__joint_commit_seconds(job->joint) > 0)
+        job->stats.stages[job->stats.stage_count++] =
+            (mr_stage_stats){.name = "commit", .seconds = mr__joint_commit_seconds(job->joint), .tasks = 1};
     if (job->output == NULL || job->joint != NULL)      /* one of its ranks has done that */
         return MR_OK;
     MR_CHECK(!mr__cancelled(job), MR_CANCELLED, "the job was cancelled; nothing was written");
@@ -325,7 +328,9 @@ done:
         fill_stats(&job);
     job.stats.seconds = (double)(mr__now_ns() - job.started_ns) * 1e-9;
     /* a request that was refused as wrong is no run */
-    if (began || (job.app != NULL && mr_status_exit(status) != mr_status_exit(MR_BAD_USAGE)))
+    if (!mr_session_speaks(session))        /* one record of a job of many ranks */
+        job.record_path[0] = '\0';
+    else if (began || (job.app != NULL && mr_status_exit(status) != mr_status_exit(MR_BAD_USAGE)))
         keep_record(&job, status, started, error);
     if (status == MR_OK && made != NULL) {
         mr__result_take(made, &job);

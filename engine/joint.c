@@ -633,6 +633,11 @@ uint64_t mr__joint_mapped(mr__joint *joint)
     return mapped;
 }
 
+double mr__joint_commit_seconds(const mr__joint *joint)
+{
+    return (double)joint->commit_ns * 1e-9;
+}
+
 uint64_t mr__joint_rows(const mr__joint *joint)
 {
     return joint->rows;

@@ -55,6 +55,8 @@ mr_status mr__joint_keep_run(struct mr__job *job, uint32_t partition, mr__error 
 mr__outbox *mr__joint_outbox(mr__joint *joint);
 void mr__joint_wants_work(mr__joint *joint);
 void mr__joint_has_drained(mr__joint *joint);
+/* How long the commit took; 0 on ranks that did not commit. */
+double mr__joint_commit_seconds(const mr__joint *joint);
 /* Units of this round's input that all ranks together have mapped, as far as this one knows. */
 uint64_t mr__joint_mapped(mr__joint *joint);
 /* Rows of the last round, of all ranks together. */

@@ -106,6 +106,7 @@ struct mr__joint {
 
     /* the job's own thread */
     uint32_t round_here;        /* rounds of which it took the folded table */
+    uint64_t commit_ns;         /* 0: another rank committed */
 };
 
 static inline bool mr__joint_is_coordinator(const mr__joint *joint)

@@ -135,7 +135,8 @@ static mr_status commit(mr__job *job, mr__error *error)
         MR_TRY(gather_attempts(joint, winners, &attempts, &count, error));
         MR_TRY(mr__output_commit_shared(job->output, attempts, count, &before, error));
     }
-    mr__trace_span(job->trace, job->worker_count, "commit", "stage", start, mr__now_ns(), NULL, 0);
+    joint->commit_ns = mr__now_ns() - start;
+    mr__trace_span(job->trace, job->worker_count, "commit", "stage", start, start + joint->commit_ns, NULL, 0);
     mr__joint_post(joint, MR__CONTROL, joint->rank, MR__OWN_COMMITTED, &total, sizeof total);
 done:
     mr__free(winners);

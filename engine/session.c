@@ -176,6 +176,10 @@ mr_status mr_session_open(const mr_session_options *options, mr_session **out)
     MR_TRY(mr__level_init(error));
     MR_TRY(mr__topology_read(&session->topology, error));
     MR_TRY(mr__launch_of_process(&session->launch, error));
+    if (getenv("MILLRACE_SHARING") != NULL) {       /* the command has taken its share of the machine */
+        session->launch.local_rank = 0;
+        session->launch.local_size = 1;
+    }
     MR_TRY(apply_options(session, options != NULL ? options : &defaults, error));
     MR_TRY(mount_tiers(session, error));
     MR_TRY(join_ranks(session, error));

@@ -27,12 +27,15 @@ static void report(mr__ticker *ticker)
     const uint64_t now = mr__now_ns();
     mr_progress progress = {.seconds = (double)(now - job->started_ns) * 1e-9, .round = atomic_load(&job->round)};
     pthread_mutex_lock(&schedule->mutex);
-    const enum mr__stage stage = schedule->stage;
+    enum mr__stage stage = schedule->stage;
+    if (stage == MR__STAGE_END && schedule->started_ns[MR__STAGE_MAP] == 0)
+        stage = MR__STAGE_MAP;      /* it has not begun */
     const uint32_t next_part = schedule->next_part;
     pthread_mutex_unlock(&schedule->mutex);
     progress.stage = mr__stage_name(stage);
     if (stage == MR__STAGE_MAP) {
-        progress.done = atomic_load_explicit(&job->mapped, memory_order_relaxed);
+        progress.done = job->joint != NULL ? mr__joint_mapped(job->joint)
+                                           : atomic_load_explicit(&job->mapped, memory_order_relaxed);
         progress.total = job->schedule_total;
         if (job->app->input == MR_INPUT_RECORDS) {
             const uint64_t block_bytes = (uint64_t)job->block_rows * job->plan.record_size;
