@@ -332,14 +332,14 @@ done:
         job.record_path[0] = '\0';
     else if (began || (job.app != NULL && mr_status_exit(status) != mr_status_exit(MR_BAD_USAGE)))
         keep_record(&job, status, started, error);
+    mr__joint_close(job.joint, status, error);      /* its chunks go back to the job's pool */
+    job.joint = NULL;
     if (status == MR_OK && made != NULL) {
         mr__result_take(made, &job);
         *result = made;
         made = NULL;
     }
     mr_result_close(made);
-    mr__joint_close(job.joint, status, error);
-    job.joint = NULL;
     mr__job_fini(&job);
     return status;
 }

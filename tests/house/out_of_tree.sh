@@ -68,6 +68,12 @@ quietly "$cc" -O2 -Wall -Wextra -Werror -o "$here/lengths" "$app/program.c" "$ap
     "-Wl,-rpath,$(pkg-config --variable=libdir millrace)"
 "$here/lengths" "$here/text" | sort -n >"$here/got"
 same "$here/got" "program built by pkg-config"
+if command -v mpiexec.mpich >/dev/null && [ -e "$prefix/$libdir/millrace/millrace_mpi.so" ]; then
+    MILLRACE_START=60 mpiexec.mpich -n 3 "$here/lengths" "$here/text" | sort -n >"$here/got"
+    same "$here/got" "program of three ranks"
+else
+    echo "no mpiexec.mpich, or no MPI module: the program does not run on ranks"
+fi
 quietly "$cc" -O2 -Wall -Wextra -Werror -shared -fPIC -o "$here/lengths.so" "$app/lengths.c" "${flags[@]}"
 
 echo "installed command"
