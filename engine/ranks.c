@@ -15,10 +15,12 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "joint.h"
 #include "memory.h"
 
+enum { HOST_SIZE = 64 };
 static const uint64_t PATIENCE_NS = 5000000000;
 
 typedef struct stashed {
@@ -156,10 +158,12 @@ static void say_farewell(mr__ranks *ranks, mr_status status, const char *sentenc
     const uint32_t rank = mr__courier_rank(ranks->courier), size = mr__courier_size(ranks->courier);
     const uint32_t tag = MR__TAG_FIRST + ranks->job * MR__KINDS + MR__SAY_FAILED, code = (uint32_t)status;
     mr__error ignored = {.text = ""};
+    char host[HOST_SIZE] = "?", text[sizeof ignored.text];
+    gethostname(host, sizeof host - 1);
+    snprintf(text, sizeof text, "rank %u on %s: %.900s", rank, host, sentence);
     for (uint32_t r = 0; r < size; r++)
         if (r != rank)
-            mr__courier_post(ranks->courier, MR__CONTROL, r, tag, &code, sizeof code, sentence, strlen(sentence),
-                             &ignored);
+            mr__courier_post(ranks->courier, MR__CONTROL, r, tag, &code, sizeof code, text, strlen(text), &ignored);
 }
 
 void mr__ranks_close(mr__ranks *ranks, mr_status status, const char *sentence)
