@@ -103,11 +103,17 @@ done:
     return status;
 }
 
+/* What is mapped only to be looked at leaves no pairs. */
+static bool is_a_trial(const mr__lane *lane)
+{
+    return lane->sampling || lane->fingerprint != NULL;
+}
+
 mr_status mr__epoch_begin_task(mr__lane *lane, const mr__task *task, mr__error *error)
 {
     mr_status status = MR_OK;
     struct mr__lane_epoch *epoch = &lane->epoch;
-    if (lane->job->joint == NULL || lane->job->dense || lane->sampling)
+    if (lane->job->joint == NULL || lane->job->dense || is_a_trial(lane))
         return MR_OK;
     if (epoch->open && (epoch->first != task->first || epoch->last != task->last || epoch->bytes >= EPOCH_BYTES))
         MR_TRY(mr__epoch_close(lane, true, error));
@@ -126,7 +132,7 @@ done:
 
 mr_status mr__epoch_end_task(mr__lane *lane, const mr__task *task, mr__error *error)
 {
-    if (!lane->epoch.open || lane->sampling)
+    if (!lane->epoch.open || is_a_trial(lane))
         return MR_OK;
     return mr__cover_add(&lane->epoch.input, task->begin, task->end, error);
 }
