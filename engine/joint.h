@@ -69,5 +69,7 @@ void mr__joint_message(mr__joint *joint, uint32_t from, uint32_t kind, const voi
 void mr__joint_lost(mr__joint *joint, uint32_t rank, const char *why);
 void mr__joint_expelled(mr__joint *joint, const char *why);
 void mr__joint_tick(mr__joint *joint);
+/* J2.. of joint.c, and those of what belongs to it; MR_INTERNAL with the one that is broken. Between two events. */
+mr_status mr__joint_check(mr__joint *joint, mr__error *error);
 
 #endif

@@ -236,3 +236,22 @@ void mr__ranks_leave(mr__ranks *ranks, mr__joint *joint)
     ranks->entered = false;
     pthread_mutex_unlock(&ranks->mutex);
 }
+
+mr_status mr__ranks_check(mr__ranks *ranks, mr__error *error)
+{
+    mr_status status = MR_OK;
+    pthread_mutex_lock(&ranks->mutex);
+    for (const stashed *one = ranks->stash; one != NULL; one = one->next)
+        MR_CHECK(one->job >= ranks->job && (one->job > ranks->job || !ranks->entered), MR_INTERNAL,
+                 "a message of job %u waits, and job %u runs", one->job, ranks->job);
+    if (ranks->entered)
+        MR_TRY(mr__joint_check(ranks->joint, error));
+done:
+    pthread_mutex_unlock(&ranks->mutex);
+    return status;
+}
+
+const mr__joint *mr__ranks_joint(const mr__ranks *ranks)
+{
+    return ranks->joint;
+}

@@ -33,4 +33,9 @@ mr_status mr__ranks_enter(mr__ranks *ranks, mr__joint *joint, mr__error *error);
 /* When it returns nothing of this job is heard any more. A joint that never entered leaves the job that it was for. */
 void mr__ranks_leave(mr__ranks *ranks, mr__joint *joint);
 
+/* The rules of the job that has entered, if one has. On the courier's thread, between two events. */
+mr_status mr__ranks_check(mr__ranks *ranks, mr__error *error);
+/* That job, or NULL; for a look from outside. */
+const mr__joint *mr__ranks_joint(const mr__ranks *ranks);
+
 #endif

@@ -1,0 +1,136 @@
+/* test_joint.c: jobs that many ranks do together, undisturbed.
+ * Oracle: plain loops and qsort() over the same input (convoy_apps.c). */
+#include "cmocka_all.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "convoy_apps.h"
+#include "job_fixture.h"
+
+static char place[4200], output[4300];
+
+static void sail_to_output(const struct voyage *voyage, uint32_t ranks, uint32_t workers)
+{
+    mr_job job;
+    struct convoy convoy = {.ranks = ranks, .workers = workers};
+    voyage_load(voyage, &convoy, &job, output);
+    convoy_sail(&convoy);
+    convoy_assert_arrived(&convoy);
+    char *got = voyage_output(output);
+    voyage_assert(voyage, got);
+    free(got);
+    fixture_remove(output);
+    assert_int_equal(fixture_entries(place), 0);
+    convoy_scrap(&convoy);
+}
+
+static void every_app_is_right_on_three_ranks(void **state)
+{
+    for (size_t v = 0; v < VOYAGES; v++)
+        sail_to_output(&voyages[v], 3, 2);
+}
+
+static void any_number_of_ranks_is_right(void **state)
+{
+    static const char *const names[] = {"count", "list", "order", "centres", "count by value", "words"};
+    static const uint32_t ranks[] = {1, 2, 5, 8};
+    for (size_t r = 0; r < MR__COUNT(ranks); r++)
+        for (size_t n = 0; n < MR__COUNT(names); n++)
+            sail_to_output(voyage_named(names[n]), ranks[r], 1);
+}
+
+static void results_in_memory_are_shared_among_the_ranks(void **state)
+{
+    static const char *const names[] = {"count", "list", "suffix", "range", "dense"};
+    for (size_t n = 0; n < MR__COUNT(names); n++) {
+        const struct voyage *voyage = voyage_named(names[n]);
+        const bool dense = strcmp(names[n], "dense") == 0;
+        mr_job job;
+        struct convoy convoy = {.ranks = 3};
+        voyage_load(voyage, &convoy, &job, NULL);
+        convoy_sail(&convoy);
+        convoy_assert_arrived(&convoy);
+        for (uint32_t r = 0; r < 3 && dense; r++)       /* each rank has all of it */
+            voyage_assert(voyage, convoy.ships[r].text);
+        if (!dense) {
+            char *got = convoy_results(&convoy);
+            voyage_assert(voyage, got);
+            free(got);
+        }
+        convoy_scrap(&convoy);
+    }
+}
+
+static void a_session_does_many_jobs(void **state)
+{
+    enum { JOBS = 4 };
+    static const char *const names[JOBS] = {"count", "centres", "order", "count by value"};
+    char outputs[JOBS][4400];
+    mr_job jobs[JOBS];
+    struct convoy convoy = {.ranks = 3};
+    for (int j = 0; j < JOBS; j++) {
+        snprintf(outputs[j], sizeof outputs[j], "%s/job-%d", place, j);
+        voyage_load(voyage_named(names[j]), &convoy, &jobs[j], outputs[j]);
+    }
+    convoy.jobs = jobs;
+    convoy.job_count = JOBS;
+    convoy_sail(&convoy);
+    convoy_assert_arrived(&convoy);
+    for (int j = 0; j < JOBS; j++) {
+        char *got = voyage_output(outputs[j]);
+        voyage_assert(voyage_named(names[j]), got);
+        free(got);
+        fixture_remove(outputs[j]);
+    }
+    assert_int_equal(fixture_entries(place), 0);
+    convoy_scrap(&convoy);
+}
+
+static void all_ranks_together_give_the_numbers_of_the_job(void **state)
+{
+    mr_job job;
+    struct convoy convoy = {.ranks = 3};
+    voyage_load(voyage_named("list"), &convoy, &job, output);
+    convoy_sail(&convoy);
+    convoy_assert_arrived(&convoy);
+    for (uint32_t r = 0; r < 3; r++) {
+        const mr_stats *stats = &convoy.ships[r].stats;
+        assert_int_equal(stats->pairs, 9600);
+        assert_int_equal(stats->keys, 700);
+        assert_int_equal(stats->ranks, 3);
+        assert_int_equal(stats->ranks_lost, 0);
+    }
+    fixture_remove(output);
+    convoy_scrap(&convoy);
+}
+
+static int set_up(void **state)
+{
+    fixture_set_up(state);
+    voyages_begin();
+    snprintf(place, sizeof place, "%s/place", fixture_folder);
+    snprintf(output, sizeof output, "%s/out", place);
+    return mkdir(place, 0777);
+}
+
+static int tear_down(void **state)
+{
+    fixture_remove(place);
+    voyages_end();
+    return fixture_tear_down(state);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_app_is_right_on_three_ranks),
+        cmocka_unit_test(any_number_of_ranks_is_right),
+        cmocka_unit_test(results_in_memory_are_shared_among_the_ranks),
+        cmocka_unit_test(a_session_does_many_jobs),
+        cmocka_unit_test(all_ranks_together_give_the_numbers_of_the_job),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
