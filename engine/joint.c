@@ -28,11 +28,7 @@
  * J5  A share is reduced by one rank that lives. */
 #include "joint_parts.h"
 
-#include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <time.h>
-#include <unistd.h>
 
 /* ---- saying ------------------------------------------------------------------------------------------------------ */
 
@@ -375,34 +371,6 @@ static void end_pass(mr__joint *joint, uint32_t round, bool final)
         resume(joint);
 }
 
-/* ---- the end ----------------------------------------------------------------------------------------------------- */
-
-static void hear_committed(mr__joint *joint, const uint8_t *bytes, size_t size)
-{
-    const mr__error over = {.code = MR_CANCELLED, .text = "the job is committed"};
-    if (size == sizeof joint->total) {
-        pthread_mutex_lock(&joint->mutex);
-        memcpy(&joint->total, bytes, size);
-        pthread_mutex_unlock(&joint->mutex);
-    }
-    mr__joint_say(joint, MR__NEXT_COMMITTED);
-    if (joint->pass == MR__PASS_MAPS || joint->pass == MR__PASS_REDUCES)    /* for a loss that no longer matters */
-        mr__schedule_fail(&joint->job->schedule, MR_CANCELLED, &over);
-}
-
-static void hear_failure(mr__joint *joint, const uint8_t *bytes, size_t size)
-{
-    mr__error error = {.text = ""};
-    uint32_t code = MR_NETWORK_FAILED;
-    if (size >= sizeof code)
-        memcpy(&code, bytes, sizeof code);
-    if (code == MR_OK || code > MR_CANCELLED)
-        code = MR_NETWORK_FAILED;
-    const int length = size > sizeof code ? (int)(size - sizeof code) : 0;
-    mr__fail(&error, (mr_status)code, "%.*s", length, (const char *)bytes + sizeof code);
-    mr__joint_fail(joint, (mr_status)code, &error, true);
-}
-
 /* ---- events ------------------------------------------------------------------------------------------------------ */
 
 /* Pairs wait for the first pass of this rank: before it has no place for them. */
@@ -477,7 +445,9 @@ static mr_status hear(mr__joint *joint, uint32_t from, uint32_t kind, const void
     case MR__SAY_DONE:
         return hear_done(joint, from, bytes, size, error);
     case MR__SAY_COMMITTED:
-        hear_committed(joint, bytes, size);
+        mr__joint_hear_committed(joint, bytes, size);
+        return MR_OK;
+    case MR__SAY_WAITS:             /* for a view, which is under way: this rank is in the job, too */
         return MR_OK;
     case MR__SAY_TABLE:
         return mr__joint_table(joint, from, bytes, size, error);
@@ -525,68 +495,21 @@ done:
     return status;
 }
 
-static bool has_failed(mr__joint *joint)
-{
-    pthread_mutex_lock(&joint->mutex);
-    const bool failed = joint->status != MR_OK;
-    pthread_mutex_unlock(&joint->mutex);
-    return failed;
-}
-
 void mr__joint_message(mr__joint *joint, uint32_t from, uint32_t kind, const void *bytes, size_t size)
 {
     mr__error error = {.text = ""};
     if (kind == MR__SAY_FAILED) {
         if (mr__members_has(joint->members, from))
-            hear_failure(joint, bytes, size);
+            mr__joint_hear_failure(joint, bytes, size);
         return;
     }
-    if (has_failed(joint) || mr__members_message(joint->members, from, joint->tag + kind, bytes, size) ||
+    if (mr__joint_answers_over(joint, from, kind) ||
+        mr__members_message(joint->members, from, joint->tag + kind, bytes, size) ||
         !mr__members_has(joint->members, from))     /* J3 */
         return;
     const mr_status status = hear(joint, from, kind, bytes, size, &error);
     if (status != MR_OK)
         mr__joint_fail(joint, status, &error, false);
-}
-
-void mr__joint_lost(mr__joint *joint, uint32_t rank, const char *why)
-{
-    (void)rank;
-    (void)why;
-    pthread_mutex_lock(&joint->mutex);
-    joint->lost++;
-    pthread_mutex_unlock(&joint->mutex);
-    mr__members_propose(joint->members);
-}
-
-void mr__joint_expelled(mr__joint *joint, const char *why)
-{
-    mr__error error = {.text = ""};
-    const mr_status status = mr__fail(&error, MR_NETWORK_FAILED, "rank %u was taken for lost by the others: %s",
-                                      joint->rank, why);
-    mr__joint_fail(joint, status, &error, true);
-}
-
-static uint64_t count_alive(const mr__joint *joint)
-{
-    uint64_t alive = 0;
-    for (uint32_t r = 0; r < joint->size; r++)
-        alive += mr__courier_alive(joint->courier, r);
-    return alive;
-}
-
-/* Ranks that left without a word are not lost, so nobody says so. */
-void mr__joint_tick(mr__joint *joint)
-{
-    const uint64_t mapped = atomic_load_explicit(&joint->job->mapped, memory_order_relaxed);
-    const uint64_t alive = count_alive(joint);
-    if (has_failed(joint))
-        return;
-    if (mr__members_changing(joint->members) && alive != joint->told_alive)
-        mr__members_propose(joint->members);
-    joint->told_alive = alive;
-    if (joint->pass == MR__PASS_MAPS)
-        mr__joint_post(joint, MR__CONTROL, mr__courier_lowest(joint->courier), MR__SAY_MAPPED, &mapped, sizeof mapped);
 }
 
 /* ---- the job's own thread ---------------------------------------------------------------------------------------- */
@@ -744,31 +667,14 @@ done:
     return status;
 }
 
-/* The others are told, unless they know. */
-static void say_failed(mr__joint *joint, mr_status status, const mr__error *error)
-{
-    const uint32_t code = (uint32_t)status;
-    mr__error ignored = {.text = ""};
-    char host[64] = "?", text[sizeof error->text];
-    gethostname(host, sizeof host - 1);
-    snprintf(text, sizeof text, "rank %u on %s: %.900s", joint->rank, host, error->text);
-    for (uint32_t r = 0; r < joint->size; r++)
-        if (r != joint->rank)
-            mr__courier_post(joint->courier, MR__CONTROL, r, joint->tag + MR__SAY_FAILED, &code, sizeof code, text,
-                             strlen(text), &ignored);
-}
-
 void mr__joint_close(mr__joint *joint, mr_status status, const mr__error *error)
 {
+    mr__last_words words;
     if (joint == NULL)
         return;
-    pthread_mutex_lock(&joint->mutex);
-    const bool told = joint->heard || joint->next == MR__NEXT_COMMITTED;
-    pthread_mutex_unlock(&joint->mutex);
-    if (status != MR_OK && !told)
-        say_failed(joint, status, error);
+    mr__joint_end(joint, status, error, &words);
     mr__carrier_stop(joint->carrier);
-    mr__ranks_leave(joint->ranks, joint);
+    mr__ranks_leave(joint->ranks, joint, &words);
     mr__outbox_destroy(joint->outbox);
     mr__inbox_destroy(joint->inbox);
     mr__members_destroy(joint->members);

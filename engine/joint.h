@@ -29,6 +29,7 @@ enum mr__joint_kind {
     MR__SAY_TABLE,          /* to the coordinator: dense sums of a round */
     MR__SAY_FOLDED,         /* the sums of all */
     MR__SAY_MAPPED,         /* to the coordinator: how far I am */
+    MR__SAY_WAITS,          /* to the coordinator: somebody was lost, and I am in this job */
     MR__OWN_ENTER = MR__KIND_OWN,
     MR__OWN_APPLIED,        /* a plan was applied */
     MR__OWN_PASS,           /* the map stage begins */
@@ -39,6 +40,12 @@ enum mr__joint_kind {
     MR__OWN_FOLDED,
     MR__OWN_COMMITTED
 };
+
+/* How a job ended on a rank, as a message to those who do not know. */
+typedef struct mr__last_words {
+    uint32_t kind, size;        /* MR__SAY_COMMITTED or MR__SAY_FAILED */
+    uint8_t bytes[sizeof(uint32_t) + sizeof(((mr__error *)0)->text)];
+} mr__last_words;
 
 /* After the plan and before anything is made of it: the ranks agree that they do the same job, on its partitions and
  * parts, and on its output. Waits for all of them. */
@@ -69,6 +76,8 @@ void mr__joint_message(mr__joint *joint, uint32_t from, uint32_t kind, const voi
 void mr__joint_lost(mr__joint *joint, uint32_t rank, const char *why);
 void mr__joint_expelled(mr__joint *joint, const char *why);
 void mr__joint_tick(mr__joint *joint);
+/* Does whoever sent this wait for what only those in the job can tell? */
+bool mr__joint_is_question(uint32_t kind);
 /* J2.. of joint.c, and those of what belongs to it; MR_INTERNAL with the one that is broken. Between two events. */
 mr_status mr__joint_check(mr__joint *joint, mr__error *error);
 

@@ -132,6 +132,14 @@ void mr__joint_go_on(mr__joint *joint);
 void mr__joint_wait_a_little(mr__joint *joint);
 uint32_t mr__share_first(const mr__joint *joint, uint32_t share);   /* its first partition */
 
+/* joint_end.c */
+void mr__joint_hear_committed(mr__joint *joint, const uint8_t *bytes, size_t size);
+void mr__joint_hear_failure(mr__joint *joint, const uint8_t *bytes, size_t size);
+/* Is the job over on this rank? Then the message is not for it, and a question is answered. */
+bool mr__joint_answers_over(mr__joint *joint, uint32_t from, uint32_t kind);
+/* status, error: of the job here. Tells the others of a failure, unless they know. */
+void mr__joint_end(mr__joint *joint, mr_status status, const mr__error *error, mr__last_words *words);
+
 /* joint_view.c */
 mr_status mr__joint_account(void *joint, uint64_t view, mr__packet *account, mr__error *error);
 mr_status mr__joint_decide(void *joint, uint64_t view, const mr__packet *accounts, uint32_t count, mr__packet *plan,

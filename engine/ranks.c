@@ -2,7 +2,8 @@
  *
  *   tag = MR__TAG_FIRST + job * MR__KINDS + kind
  *
- *   message of job      < now     dropped: that job is over here
+ *   message of job      < now     that job is over here: how it ended is the answer to a question (joint_end.c); else
+ *                                 dropped
  *                       = now     to its joint, once it has ENTERED (a message to itself, so that its turn comes in
  *                                 order); before that it waits in the stash
  *                       > now     the stash: another rank is ahead, at most by one job: it cannot finish one without us
@@ -40,6 +41,7 @@ struct mr__ranks {
     char why[256];
     stashed *stash, **stash_end;
     mr_status status;               /* of a message that could not be stashed */
+    mr__last_words words;           /* how the last job ended; kind 0: there was none */
 };
 
 /* ---- events: the courier's thread -------------------------------------------------------------------------------- */
@@ -77,6 +79,16 @@ static void unstash(mr__ranks *ranks)
     }
 }
 
+/* A rank that cannot be told asks in vain, and is lost. */
+static void say_words(mr__ranks *ranks, uint32_t to, uint32_t job)
+{
+    const mr__last_words *words = &ranks->words;
+    mr__error ignored = {.text = ""};
+    if (words->kind != 0)
+        mr__courier_post(ranks->courier, MR__CONTROL, to, MR__TAG_FIRST + job * MR__KINDS + words->kind, words->bytes,
+                         words->size, NULL, 0, &ignored);
+}
+
 static void message(void *context, uint32_t from, uint32_t tag, const void *bytes, size_t size)
 {
     mr__ranks *ranks = context;
@@ -93,6 +105,8 @@ static void message(void *context, uint32_t from, uint32_t tag, const void *byte
         mr__joint_message(ranks->joint, from, kind, bytes, size);
     } else if (job >= ranks->job) {
         keep(ranks, job, from, kind, bytes, size);
+    } else if (job + 1 == ranks->job && mr__joint_is_question(kind)) {
+        say_words(ranks, from, job);
     }
     pthread_mutex_unlock(&ranks->mutex);
 }
@@ -152,7 +166,8 @@ done:
     return status;
 }
 
-/* A rank whose last call failed will not come to the next job, and the others are told why. */
+/* A rank whose last call failed will not come to the next job, and the others are told why. If that was its last job,
+ * some may be in it still (joint_end.c, E3). */
 static void say_farewell(mr__ranks *ranks, mr_status status, const char *sentence)
 {
     const uint32_t rank = mr__courier_rank(ranks->courier), size = mr__courier_size(ranks->courier);
@@ -161,9 +176,13 @@ static void say_farewell(mr__ranks *ranks, mr_status status, const char *sentenc
     char host[HOST_SIZE] = "?", text[sizeof ignored.text];
     gethostname(host, sizeof host - 1);
     snprintf(text, sizeof text, "rank %u on %s: %.900s", rank, host, sentence);
-    for (uint32_t r = 0; r < size; r++)
-        if (r != rank)
-            mr__courier_post(ranks->courier, MR__CONTROL, r, tag, &code, sizeof code, text, strlen(text), &ignored);
+    for (uint32_t r = 0; r < size; r++) {
+        if (r == rank)
+            continue;
+        if (ranks->words.kind == MR__SAY_FAILED)
+            say_words(ranks, r, ranks->job - 1);
+        mr__courier_post(ranks->courier, MR__CONTROL, r, tag, &code, sizeof code, text, strlen(text), &ignored);
+    }
 }
 
 void mr__ranks_close(mr__ranks *ranks, mr_status status, const char *sentence)
@@ -227,11 +246,13 @@ done:
     return status;
 }
 
-void mr__ranks_leave(mr__ranks *ranks, mr__joint *joint)
+void mr__ranks_leave(mr__ranks *ranks, mr__joint *joint, const mr__last_words *words)
 {
     pthread_mutex_lock(&ranks->mutex);
-    if (ranks->joint == joint || ranks->joint == NULL)
+    if (ranks->joint == joint || ranks->joint == NULL) {
         ranks->job++;
+        ranks->words = *words;
+    }
     ranks->joint = NULL;
     ranks->entered = false;
     pthread_mutex_unlock(&ranks->mutex);

@@ -12,6 +12,7 @@
 
 typedef struct mr__ranks mr__ranks;
 typedef struct mr__joint mr__joint;
+struct mr__last_words;
 
 enum { MR__KINDS = 64, MR__KIND_OWN = 32 };     /* of a job's messages; from OWN on a rank's to itself */
 
@@ -30,8 +31,9 @@ const char *mr__ranks_expelled(mr__ranks *ranks);
 uint32_t mr__ranks_next_tag(mr__ranks *ranks);
 /* The next job begins here: from now on its messages are heard, those that came early first. */
 mr_status mr__ranks_enter(mr__ranks *ranks, mr__joint *joint, mr__error *error);
-/* When it returns nothing of this job is heard any more. A joint that never entered leaves the job that it was for. */
-void mr__ranks_leave(mr__ranks *ranks, mr__joint *joint);
+/* When it returns nothing of this job is heard any more. A joint that never entered leaves the job that it was for.
+ * words: how it ended, for ranks that ask later; copied. */
+void mr__ranks_leave(mr__ranks *ranks, mr__joint *joint, const struct mr__last_words *words);
 
 /* The rules of the job that has entered, if one has. On the courier's thread, between two events. */
 mr_status mr__ranks_check(mr__ranks *ranks, mr__error *error);

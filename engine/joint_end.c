@@ -1,0 +1,178 @@
+/* joint_end.c: how every rank learns of the end of a job, also when whoever tells it dies half-way.
+ *
+ *   COMMITTED   from the coordinator to all
+ *   FAILED      from a rank that failed to all
+ *
+ * If the teller dies in the middle, some know and some do not. Those who know have left the job: they wait in the next
+ * one, or took their leave of the session. The others wait for a view, and nobody answers.
+ *
+ *             tells, and dies                                     WAITS
+ *   0  COMMITTED ---> 1 ---> next job            2, still in the job  ---> 1, which is out of it
+ *              `- - X - - -> 2                                        <--- COMMITTED
+ *
+ * E1  Who is out of a job answers, in its words, whoever asks something in it (ranks.c, when the next one runs): its
+ *     members' messages, and WAITS. No job is forgotten too early: a rank cannot finish one more without the others.
+ * E2  When a rank is lost, the lowest asks for a view, and the others say WAITS to the lowest. So if any of them is out
+ *     of the job, and any is in it, then one is asked: the lowest by WAITS, or another one by the lowest.
+ * E3  A rank that was in a view and took its leave had ended the job: if it did not say FAILED before, well. It is no
+ *     loss, so no event tells it, and each tick looks.
+ * E4  What was heard first holds: a job that is committed does not fail any more. */
+#include "joint_parts.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+enum { SENTENCE_MOST = 900 };
+
+static void find_words(mr__joint *joint, mr_status status, const mr__error *error, mr__last_words *words)
+{
+    const uint32_t code = (uint32_t)status;
+    char host[64] = "?";
+    char *text = (char *)words->bytes + sizeof code;
+    const size_t room = sizeof words->bytes - sizeof code;
+    *words = (mr__last_words){.kind = MR__SAY_FAILED};
+    pthread_mutex_lock(&joint->mutex);
+    const bool heard = joint->heard, committed = joint->next == MR__NEXT_COMMITTED;
+    if (committed) {
+        words->kind = MR__SAY_COMMITTED;
+        words->size = joint->total.peak_rss_bytes != 0 ? sizeof joint->total : 0;
+        memcpy(words->bytes, &joint->total, sizeof joint->total);
+    }
+    pthread_mutex_unlock(&joint->mutex);
+    if (committed)
+        return;
+    gethostname(host, sizeof host - 1);
+    memcpy(words->bytes, &code, sizeof code);
+    const int size = heard ? snprintf(text, room, "%s", error->text)
+                           : snprintf(text, room, "rank %u on %s: %.*s", joint->rank, host, SENTENCE_MOST, error->text);
+    words->size = (uint32_t)(sizeof code + ((size_t)size < room ? (size_t)size : room - 1));
+}
+
+void mr__joint_end(mr__joint *joint, mr_status status, const mr__error *error, mr__last_words *words)
+{
+    mr__error ignored = {.text = ""};
+    find_words(joint, status, error, words);
+    if (words->kind == MR__SAY_COMMITTED || joint->heard)
+        return;
+    for (uint32_t r = 0; r < joint->size; r++)
+        if (r != joint->rank)
+            mr__courier_post(joint->courier, MR__CONTROL, r, joint->tag + words->kind, words->bytes, words->size, NULL,
+                             0, &ignored);
+}
+
+void mr__joint_hear_committed(mr__joint *joint, const uint8_t *bytes, size_t size)
+{
+    const mr__error over = {.code = MR_CANCELLED, .text = "the job is committed"};
+    if (size == sizeof joint->total) {
+        pthread_mutex_lock(&joint->mutex);
+        memcpy(&joint->total, bytes, size);
+        pthread_mutex_unlock(&joint->mutex);
+    }
+    mr__joint_say(joint, MR__NEXT_COMMITTED);
+    if (joint->pass == MR__PASS_MAPS || joint->pass == MR__PASS_REDUCES)    /* for a loss that no longer matters */
+        mr__schedule_fail(&joint->job->schedule, MR_CANCELLED, &over);
+}
+
+void mr__joint_hear_failure(mr__joint *joint, const uint8_t *bytes, size_t size)
+{
+    mr__error error = {.text = ""};
+    uint32_t code = MR_NETWORK_FAILED;
+    if (size >= sizeof code)
+        memcpy(&code, bytes, sizeof code);
+    if (code == MR_OK || code > MR_CANCELLED)
+        code = MR_NETWORK_FAILED;
+    const int length = size > sizeof code ? (int)(size - sizeof code) : 0;
+    mr__fail(&error, (mr_status)code, "%.*s", length, (const char *)bytes + sizeof code);
+    mr__joint_fail(joint, (mr_status)code, &error, true);
+}
+
+bool mr__joint_is_question(uint32_t kind)
+{
+    return kind < MR__MEMBERS_TAGS || kind == MR__SAY_WAITS;
+}
+
+static bool is_over(mr__joint *joint, mr_status *status)
+{
+    pthread_mutex_lock(&joint->mutex);
+    const bool over = joint->status != MR_OK || joint->next == MR__NEXT_COMMITTED;
+    *status = joint->status;
+    pthread_mutex_unlock(&joint->mutex);
+    return over;
+}
+
+bool mr__joint_answers_over(mr__joint *joint, uint32_t from, uint32_t kind)
+{
+    const mr__error over = {.code = MR_CANCELLED, .text = "the job is committed"};
+    mr__error ignored = {.text = ""};
+    mr__last_words words;
+    mr_status status;
+    if (!is_over(joint, &status))
+        return false;
+    if (kind == MR__OWN_PASS && status == MR_OK)        /* it began a pass just then: nobody would give it work */
+        mr__schedule_fail(&joint->job->schedule, MR_CANCELLED, &over);
+    if (from == joint->rank || !mr__joint_is_question(kind))
+        return true;
+    find_words(joint, status, &joint->error, &words);
+    mr__courier_post(joint->courier, MR__CONTROL, from, joint->tag + words.kind, words.bytes, words.size, NULL, 0,
+                     &ignored);
+    return true;
+}
+
+/* ---- events ------------------------------------------------------------------------------------------------------ */
+
+void mr__joint_lost(mr__joint *joint, uint32_t rank, const char *why)
+{
+    mr_status status;
+    (void)rank;
+    (void)why;
+    pthread_mutex_lock(&joint->mutex);
+    joint->lost++;
+    pthread_mutex_unlock(&joint->mutex);
+    if (is_over(joint, &status))
+        return;
+    if (mr__joint_is_coordinator(joint))
+        mr__members_propose(joint->members);
+    else
+        mr__joint_post(joint, MR__CONTROL, mr__courier_lowest(joint->courier), MR__SAY_WAITS, NULL, 0);     /* E2 */
+}
+
+void mr__joint_expelled(mr__joint *joint, const char *why)
+{
+    mr__error error = {.text = ""};
+    const mr_status status = mr__fail(&error, MR_NETWORK_FAILED, "rank %u was taken for lost by the others: %s",
+                                      joint->rank, why);
+    mr__joint_fail(joint, status, &error, true);
+}
+
+/* How many are alive; has one left that was in the job? */
+static uint64_t count_alive(const mr__joint *joint, bool *left)
+{
+    const bool began = mr__members_view(joint->members) != 0;
+    uint64_t count = 0;
+    for (uint32_t r = 0; r < joint->size; r++) {
+        const bool alive = mr__courier_alive(joint->courier, r);
+        count += alive;
+        *left |= began && !alive && mr__members_has(joint->members, r) && !mr__courier_is_lost(joint->courier, r);
+    }
+    return count;
+}
+
+void mr__joint_tick(mr__joint *joint)
+{
+    const uint64_t mapped = atomic_load_explicit(&joint->job->mapped, memory_order_relaxed);
+    bool left = false;
+    mr_status status;
+    if (is_over(joint, &status))
+        return;
+    const uint64_t alive = count_alive(joint, &left);
+    if (left) {                     /* E3 */
+        mr__joint_hear_committed(joint, NULL, 0);
+        return;
+    }
+    /* before the first view: who left without a word is not lost, so nobody says so */
+    if (mr__members_changing(joint->members) && alive != joint->told_alive)
+        mr__members_propose(joint->members);
+    joint->told_alive = alive;
+    if (joint->pass == MR__PASS_MAPS)
+        mr__joint_post(joint, MR__CONTROL, mr__courier_lowest(joint->courier), MR__SAY_MAPPED, &mapped, sizeof mapped);
+}
