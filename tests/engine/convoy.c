@@ -24,14 +24,13 @@ struct ship *convoy_self(void)
     return self;
 }
 
-/* ---- a comm that counts, and dies --------------------------------------------------------------------------------- */
+/* ---- a comm that counts, and dies -------------------------------------------------------------------------------- */
 
 struct tap {
     mr__comm comm;
-    mr__comm *inner;
+    mr__comm *inner;                    /* NULL: dead */
     struct ship *ship;
     const mr__comm_events *events;      /* of the progress() that runs */
-    bool crashed;
 };
 
 static uint64_t ship_clock(void *context)
@@ -44,13 +43,16 @@ static void strike(struct tap *tap, convoy_death how)
 {
     struct ship *ship = tap->ship;
     struct mesh *mesh = ship->convoy->mesh;
-    if (how == CONVOY_CRASH)
-        tap->crashed = true;
-    else if (how == CONVOY_FREEZE)
-        mesh_freeze(mesh, ship->rank, FREEZE_NS);
-    else
-        mesh_kill(mesh, ship->rank, how == CONVOY_CUT ? MESH_UNREACHABLE : MESH_SILENT);
     atomic_store(&ship->struck, true);
+    if (how == CONVOY_FREEZE) {
+        mesh_freeze(mesh, ship->rank, FREEZE_NS);
+        return;
+    }
+    if (how != CONVOY_CRASH)
+        mesh_kill(mesh, ship->rank, how == CONVOY_CUT ? MESH_UNREACHABLE : MESH_SILENT);
+    tap->inner->ops->close(tap->inner);
+    tap->inner = NULL;
+    convoy_wait_for_others(ship);
 }
 
 static void note(struct tap *tap, uint32_t kind)
@@ -84,15 +86,15 @@ static mr_status tap_send(mr__comm *comm, mr__path path, uint32_t to, uint32_t t
                           mr__error *error)
 {
     struct tap *tap = (struct tap *)comm;
-    if (tag >= MR__TAG_FIRST && !tap->crashed)
+    if (tag >= MR__TAG_FIRST && tap->inner != NULL)
         note(tap, (tag - MR__TAG_FIRST) % MR__KINDS);
-    return tap->crashed ? MR_OK : tap->inner->ops->send(tap->inner, path, to, tag, bytes, size, error);
+    return tap->inner == NULL ? MR_OK : tap->inner->ops->send(tap->inner, path, to, tag, bytes, size, error);
 }
 
 static size_t tap_unsent(const mr__comm *comm, mr__path path, uint32_t to)
 {
     const struct tap *tap = (const struct tap *)comm;
-    return tap->inner->ops->unsent(tap->inner, path, to);
+    return tap->inner != NULL ? tap->inner->ops->unsent(tap->inner, path, to) : 0;
 }
 
 /* On the courier's thread, between two events. */
@@ -125,19 +127,21 @@ static bool tap_progress(mr__comm *comm, const mr__comm_events *events)
     struct tap *tap = (struct tap *)comm;
     const mr__comm_events mine = {tap, tap_received, tap_unreachable};
     tap->events = events;
-    return !tap->crashed && tap->inner->ops->progress(tap->inner, &mine);
+    return tap->inner != NULL && tap->inner->ops->progress(tap->inner, &mine);
 }
 
 static void tap_forget(mr__comm *comm, uint32_t rank)
 {
     struct tap *tap = (struct tap *)comm;
-    tap->inner->ops->forget(tap->inner, rank);
+    if (tap->inner != NULL)
+        tap->inner->ops->forget(tap->inner, rank);
 }
 
 static void tap_close(mr__comm *comm)
 {
     struct tap *tap = (struct tap *)comm;
-    tap->inner->ops->close(tap->inner);
+    if (tap->inner != NULL)
+        tap->inner->ops->close(tap->inner);
     free(tap);
 }
 
@@ -167,7 +171,7 @@ static mr_status tap_open(void *how, mr__comm **comm, mr__error *error)
     return MR_OK;
 }
 
-/* ---- a rank ------------------------------------------------------------------------------------------------------- */
+/* ---- a rank ------------------------------------------------------------------------------------------------------ */
 
 static void write_slice(FILE *to, mr_slice slice, mr_type type)
 {
@@ -259,7 +263,7 @@ static void *sail(void *argument)
     return NULL;
 }
 
-/* ---- all of them -------------------------------------------------------------------------------------------------- */
+/* ---- all of them ------------------------------------------------------------------------------------------------- */
 
 static unsigned patience(void)
 {
@@ -328,6 +332,7 @@ void convoy_wait_for_others(struct ship *ship)
     struct convoy *convoy = ship->convoy;
     const struct timespec end = end_of_patience();
     pthread_mutex_lock(&convoy->mutex);
+    pthread_cond_broadcast(&convoy->changed);       /* one more was struck */
     while (!others_finished(convoy))
         wait_for_change(convoy, &end);
     pthread_mutex_unlock(&convoy->mutex);

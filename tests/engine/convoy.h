@@ -1,8 +1,8 @@
-/* convoy.h: ranks that do jobs together, all in one process: each a thread with a session of its own, joined over a mesh
+/* convoy.h: ranks that do jobs together, in one process: each a thread with a session of its own, joined over a mesh
  * (tests/net/mesh.h), so that a test decides what the network loses and when.
- * Deaths    A rank dies just before a message of its own leaves, counted or by kind. What dies is its part of the
- *           network; then its clock jumps, so that it finds that it was away for too long and gives up. Until then its
- *           other threads go on, as those of a stopped process do that wakes up: what they write must not matter.
+ * Deaths    A rank dies just before a message of its own leaves, counted or by kind: nothing of it is heard any more.
+ *           Its other threads go on, as those of a stopped process that wakes up, and must not matter. When the others
+ *           have finished its clock jumps, so it finds that it was away for too long and gives up.
  * Checks    The rules of ranks, joint, members, ledger, outbox and inbox hold after every message of every rank.
  * Patience  A convoy that does not arrive in time says where each rank is, and ends the test program. */
 #ifndef MR__CONVOY_H

@@ -67,7 +67,7 @@ static struct row row_of(const mr_block *block, size_t index)
     return row;
 }
 
-/* ---- the apps ----------------------------------------------------------------------------------------------------- */
+/* ---- the apps ---------------------------------------------------------------------------------------------------- */
 
 static int name_key(uint64_t key, char *text)
 {
@@ -275,7 +275,7 @@ MR_APP(convoy_files) {
     .key = MR_BYTES, .value = MR_U64, .combine = MR_SUM, .map = files_map,
 };
 
-/* ---- what must come out ------------------------------------------------------------------------------------------- */
+/* ---- what must come out ------------------------------------------------------------------------------------------ */
 
 static struct row rows[ROWS];
 static uint64_t word_counts[DISTINCT];
@@ -546,7 +546,7 @@ void voyages_end(void)
         free(voyages[v].want);
 }
 
-/* ---- jobs --------------------------------------------------------------------------------------------------------- */
+/* ---- jobs -------------------------------------------------------------------------------------------------------- */
 
 void voyage_load(const struct voyage *voyage, struct convoy *convoy, mr_job *job, const char *output)
 {

@@ -1,4 +1,4 @@
-/* convoy_apps.h: apps for convoys, their input, and what must come out of them, computed here by plain loops and qsort().
+/* convoy_apps.h: apps for convoys, their input, and what must come of them, computed here by plain loops and qsort().
  * Every map calls on_map of its ship's convoy first, every reduce on_reduce. */
 #ifndef MR__CONVOY_APPS_H
 #define MR__CONVOY_APPS_H

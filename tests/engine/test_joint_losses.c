@@ -1,0 +1,188 @@
+/* test_joint_losses.c: ranks die, or stand still, at any message of a job; the others finish it, and are right.
+ * Oracle: as test_joint.c; and whatever the lost wrote, there is one output, whole, and nothing beside it.
+ *
+ * MILLRACE_JOINT_STEP=1 kills at every message (default: so many steps that it takes some seconds);
+ * MILLRACE_JOINT_SEEDS=1000: so many jobs with two random deaths; MILLRACE_JOINT_SEED=17: that one alone. */
+#include "cmocka_all.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "convoy_apps.h"
+#include "job_fixture.h"
+#include "joint_parts.h"
+
+enum { RANKS = 3, DEATHS_EACH = 5, SEEDS = 60 };
+
+static char place[4200], output[4300];
+
+static unsigned setting(const char *name, unsigned preset)
+{
+    const char *text = getenv(name);
+    return text != NULL && atoi(text) > 0 ? (unsigned)atoi(text) : preset;
+}
+
+/* The convoy's strikes are the caller's; its jobs are the voyage. */
+static void sail(const struct voyage *voyage, struct convoy *convoy)
+{
+    mr_job job;
+    voyage_load(voyage, convoy, &job, output);
+    convoy_sail(convoy);
+    convoy_assert_arrived(convoy);
+    char *got = voyage_output(output);
+    voyage_assert(voyage, got);
+    free(got);
+    fixture_remove(output);
+    assert_int_equal(fixture_entries(place), 0);
+    convoy_scrap(convoy);
+}
+
+/* ---- one rank dies ----------------------------------------------------------------------------------------------- */
+
+static const convoy_death deaths[] = {CONVOY_CRASH, CONVOY_CUT, CONVOY_CRASH, CONVOY_FREEZE, CONVOY_CUT, CONVOY_SILENT};
+
+static void die_at_every_message(const char *name)
+{
+    const struct voyage *voyage = voyage_named(name);
+    struct convoy calm = {.ranks = RANKS};
+    uint32_t turn = 0;
+    sail(voyage, &calm);
+    for (uint32_t rank = 0; rank < RANKS; rank++) {
+        const uint32_t messages = calm.ships[rank].sent;
+        const uint32_t step = setting("MILLRACE_JOINT_STEP", messages / DEATHS_EACH + 1);
+        for (uint32_t nth = 1 + turn % step; nth <= messages; nth += step, turn++) {
+            struct convoy convoy = {.ranks = RANKS};
+            convoy.strikes[0] = (struct convoy_strike){rank, deaths[turn % MR__COUNT(deaths)], CONVOY_ANY_KIND, nth};
+            sail(voyage, &convoy);
+        }
+    }
+}
+
+static void a_rank_dies_at_any_message(void **state)
+{
+    static const char *const names[] = {"count", "list", "suffix", "order", "dense", "centres", "count by value",
+                                        "count limited", "count by key"};
+    for (size_t n = 0; n < MR__COUNT(names); n++)
+        die_at_every_message(names[n]);
+}
+
+/* The first and the last message of every kind: where a stage begins, and where it ends. */
+static void a_rank_dies_at_any_turn(void **state)
+{
+    static const char *const names[] = {"list", "centres", "count by value"};
+    for (size_t n = 0; n < MR__COUNT(names); n++) {
+        const struct voyage *voyage = voyage_named(names[n]);
+        struct convoy calm = {.ranks = RANKS};
+        sail(voyage, &calm);
+        for (uint32_t rank = 0; rank < RANKS; rank++) {
+            for (int kind = 0; kind < MR__KIND_OWN; kind++) {
+                const uint32_t last = calm.ships[rank].sent_of[kind];
+                for (uint32_t nth = 1; nth <= last; nth = nth < last ? last : last + 1) {
+                    struct convoy convoy = {.ranks = RANKS};
+                    convoy.strikes[0] = (struct convoy_strike){rank, deaths[(unsigned)(kind + rank) % 3], kind, nth};
+                    sail(voyage, &convoy);
+                }
+            }
+        }
+    }
+}
+
+/* ---- many die ---------------------------------------------------------------------------------------------------- */
+
+static void sail_by_chance(unsigned seed)
+{
+    static const char *const names[] = {"count", "list", "order", "centres", "count by value", "dense"};
+    unsigned state = seed;
+    const struct voyage *voyage = voyage_named(names[seed % MR__COUNT(names)]);
+    const uint32_t ranks = 3 + (uint32_t)rand_r(&state) % 3, dying = 2 + (uint32_t)rand_r(&state) % 2;
+    struct convoy convoy = {.ranks = ranks, .workers = 1 + seed % 2};
+    const uint32_t first = (uint32_t)rand_r(&state) % ranks;
+    for (uint32_t d = 0; d < dying && d + 1 < ranks; d++)
+        convoy.strikes[d] = (struct convoy_strike){(first + d) % ranks, deaths[(unsigned)rand_r(&state) % 4],
+                                                   CONVOY_ANY_KIND, 1 + (uint32_t)rand_r(&state) % 90};
+    sail(voyage, &convoy);
+}
+
+static void several_die_by_chance(void **state)
+{
+    const unsigned only = setting("MILLRACE_JOINT_SEED", 0), seeds = setting("MILLRACE_JOINT_SEEDS", SEEDS);
+    for (unsigned seed = only > 0 ? only : 1; seed <= (only > 0 ? only : seeds); seed++) {
+        if (seeds != SEEDS)
+            print_message("seed %u\n", seed);
+        sail_by_chance(seed);
+    }
+}
+
+static void all_but_one_die(void **state)
+{
+    for (uint32_t left = 0; left < 4; left++) {
+        struct convoy convoy = {.ranks = 4};
+        for (uint32_t d = 0; d < 3; d++)
+            convoy.strikes[d] = (struct convoy_strike){(left + 1 + d) % 4, deaths[(left + d) % 3], CONVOY_ANY_KIND,
+                                                       5 + 9 * d};
+        sail(voyage_named(left % 2 == 0 ? "list" : "centres"), &convoy);
+    }
+}
+
+/* ---- a rank stands still and wakes up ---------------------------------------------------------------------------- */
+
+static _Atomic uint32_t still;
+
+static mr_status wait_in_map(struct ship *ship, const mr_block *block)
+{
+    if (ship->rank == 1 && atomic_load(&ship->struck) && atomic_exchange(&still, 1) == 0)
+        convoy_wait_for_others(ship);
+    return MR_OK;
+}
+
+static mr_status wait_in_reduce(struct ship *ship, mr_slice key)
+{
+    if (ship->rank == 1 && atomic_load(&ship->struck) && atomic_exchange(&still, 1) == 0)
+        convoy_wait_for_others(ship);
+    return MR_OK;
+}
+
+/* Its workers go on with what they were at when the others have long finished. */
+static void who_wakes_up_changes_nothing(void **state)
+{
+    static const struct { int kind; uint32_t nth; } when[] = {{MR__SAY_ASK, 2}, {MR__MAIL_END, 1}, {MR__SAY_IDLE, 1},
+                                                              {MR__SAY_DONE, 1}};
+    for (size_t w = 0; w < MR__COUNT(when); w++) {
+        struct convoy convoy = {.ranks = RANKS, .on_map = wait_in_map, .on_reduce = wait_in_reduce};
+        atomic_store(&still, 0);
+        convoy.strikes[0] = (struct convoy_strike){1, CONVOY_FREEZE, when[w].kind, when[w].nth};
+        sail(voyage_named("list"), &convoy);
+        assert_int_equal(convoy.ships[1].status, MR_NETWORK_FAILED);
+        assert_non_null(strstr(convoy.ships[1].error, "rank 1"));
+    }
+}
+
+static int set_up(void **state)
+{
+    fixture_set_up(state);
+    voyages_begin();
+    snprintf(place, sizeof place, "%s/place", fixture_folder);
+    snprintf(output, sizeof output, "%s/out", place);
+    return mkdir(place, 0777);
+}
+
+static int tear_down(void **state)
+{
+    fixture_remove(place);
+    voyages_end();
+    return fixture_tear_down(state);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_rank_dies_at_any_message),
+        cmocka_unit_test(a_rank_dies_at_any_turn),
+        cmocka_unit_test(several_die_by_chance),
+        cmocka_unit_test(all_but_one_die),
+        cmocka_unit_test(who_wakes_up_changes_nothing),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
