@@ -37,6 +37,8 @@
  * O6  A share is due just if it is closed, all its items were sent, and the owner was not told. */
 #include "outbox_parts.h"
 
+#include <stdlib.h>
+
 #include "memory.h"
 
 static bool is_clear(const mr__outbox *outbox)
@@ -67,12 +69,17 @@ static void drop_epoch(mr__epoch *epoch)
 mr_status mr__outbox_create(mr__job *job, const mr__mail *mail, mr__outbox **outbox, mr__error *error)
 {
     mr_status status = MR_OK;
-    mr__outbox *made = mr__alloc_zero(1, sizeof *made);
+    const char *keep = getenv("MILLRACE_KEEP");
+    mr__outbox *made = NULL;
+    MR_CHECK(keep == NULL || strcmp(keep, "0") == 0 || strcmp(keep, "1") == 0, MR_BAD_USAGE,
+             "MILLRACE_KEEP=%s is unknown\n  hint: use 1 (the default) or 0", keep);
+    made = mr__alloc_zero(1, sizeof *made);
     MR_CHECK(made != NULL, MR_NO_MEMORY, "no memory for what goes to other ranks");
     pthread_mutex_init(&made->mutex, NULL);
     made->job = job;
     made->mail = mail;
     made->window = mr__carry_window(job, mail->ranks);
+    made->forgets = keep != NULL && keep[0] == '0';
     made->clear = true;
     made->partition = mr__alloc_zero(job->partitions, sizeof *made->partition);
     made->under_way = mr__alloc_zero(mail->ranks, sizeof *made->under_way);
@@ -330,6 +337,26 @@ done:
     return status;
 }
 
+/* MILLRACE_KEEP=0. What is held is in the hands of who spills it, and stays. */
+static void forget(mr__outbox *outbox, mr__flow *flow, uint32_t epoch)
+{
+    for (uint32_t p = flow->first; p < flow->last; p++)
+        for (mr__item **at = &outbox->partition[p], *item; (item = *at) != NULL;) {
+            if (item->epoch != epoch || item->held) {
+                at = &item->next;
+                continue;
+            }
+            *at = item->next;
+            if (item->chunk != NULL) {
+                mr__outbox_unlist(outbox, item);
+                atomic_fetch_sub_explicit(&outbox->kept, item->chunk->capacity, memory_order_relaxed);
+                mr__chunk_release(&outbox->job->pool, item->chunk);
+            }
+            mr__free(item);
+            flow->forgot = true;
+        }
+}
+
 static mr_status take_confirmation(mr__outbox *outbox, uint32_t from, const mr__share_name *name, mr__error *error)
 {
     mr_status status = MR_OK;
@@ -345,6 +372,8 @@ static mr_status take_confirmation(mr__outbox *outbox, uint32_t from, const mr__
              from, name->epoch);
     mr__flow_drop_share(flow, name->epoch);
     outbox->unconfirmed--;
+    if (outbox->forgets)
+        forget(outbox, flow, name->epoch);
 done:
     return status;
 }

@@ -2,6 +2,8 @@
  * Promise   Whatever was put for a partition reaches its owner, whoever that is in the end, once: the whole of an epoch
  *           or nothing of it. What left is kept, in memory or spilled, until the outbox is destroyed: it is sent again
  *           when its partition gets another owner. Pairs of this rank's own partitions go straight to its exchange.
+ *           MILLRACE_KEEP=0 in the environment: what was confirmed is forgotten, to measure what keeping it costs.
+ *           Then a change of owners that would need it fails.
  * Memory    No more than a window is under way to one owner (carry_parts.h), unless one chunk is larger. What is kept
  *           counts in the job's budget as any chunk does; make_room() moves it to the spill.
  * Owner     put takes the chunk, also when it fails. The job and the mail are borrowed.
@@ -9,7 +11,9 @@
  *           thread. What carrier.c calls (carry_parts.h): its thread. check: any.
  *           mail->clear() is called by whichever of these made the outbox clear.
  * Failure   MR_NO_MEMORY; MR_IO_FAILED, MR_NO_SPACE of the spill; MR_NETWORK_FAILED for a message that cannot be true,
- *           with the rank. After a failure of put, close, assign or make_room the job cannot go on: fail it. */
+ *           with the rank, and for what was
+ *           forgotten (MILLRACE_KEEP=0); create: MR_BAD_USAGE for a value of that which is neither 0 nor 1. After a
+ *           failure of put, close, assign or make_room the job cannot go on: fail it. */
 #ifndef MR__OUTBOX_H
 #define MR__OUTBOX_H
 

@@ -197,6 +197,20 @@ done:
     return status;
 }
 
+/* All that a new owner of [first, last) has to get is there. */
+static mr_status check_kept(const mr__outbox *outbox, const mr__group *group, mr__error *error)
+{
+    mr_status status = MR_OK;
+    for (size_t i = 0; i < outbox->flow_count; i++) {
+        const mr__flow *flow = &outbox->flows[i];
+        MR_CHECK(!flow->forgot || flow->last <= group->first || group->last <= flow->first, MR_NETWORK_FAILED,
+                 "what this rank had sent to rank %u was not kept, and is to be sent to rank %u now\n  hint: a loss is "
+                 "not survived with MILLRACE_KEEP=0", flow->owner, group->owner);
+    }
+done:
+    return status;
+}
+
 static int by_epoch(const void *left, const void *right)
 {
     const mr__item *a = *(mr__item *const *)left, *b = *(mr__item *const *)right;
@@ -290,6 +304,8 @@ static mr_status assign(mr__outbox *outbox, fresh *made, mr__flow *flows, const 
     MR_TRY(check_own(outbox, groups, count, error));
     for (size_t i = 0; i < count; i++) {
         made[i].same = same_flow(outbox, &groups[i]) != NULL;
+        if (!made[i].same)
+            MR_TRY(check_kept(outbox, &groups[i], error));
         made[i].flow = (mr__flow){.first = groups[i].first, .last = groups[i].last, .owner = groups[i].owner,
                                   .generation = outbox->generation + 1};
         if (!made[i].same && groups[i].owner != outbox->mail->rank)

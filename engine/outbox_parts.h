@@ -41,6 +41,7 @@ typedef struct mr__flow {               /* a group, and what is to go to its own
     mr__share *due, *due_end;
     mr__share **shares;                 /* by epoch; not confirmed */
     size_t share_count, share_room;
+    bool forgot;                        /* some of what its owner confirmed */
 } mr__flow;
 
 struct mr__outbox {
@@ -59,6 +60,7 @@ struct mr__outbox {
     uint64_t *under_way;                /* [ranks] */
     mr__residents residents[2];         /* not sent; sent */
     size_t unconfirmed, leaving;
+    bool forgets;                       /* MILLRACE_KEEP=0 */
     bool clear;                         /* as the mail was told */
     _Atomic uint64_t kept;
 };

@@ -56,6 +56,48 @@ static void test_what_moves_to_this_rank_goes_to_its_exchange_and_extents(void *
     fleet_destroy(fleet, false);
 }
 
+static void test_what_is_not_kept_cannot_be_sent_again(void **state)
+{
+    static const mr__group groups[] = {{.last = HALF}, {.first = HALF, .last = FLEET_PARTITIONS, .owner = 0}};
+    setenv("MILLRACE_KEEP", "0", 1);
+    struct fleet *fleet = pair_create(UNLIMITED, FLEET_CHUNK, false);
+    unsetenv("MILLRACE_KEEP");
+    struct node *of = &fleet->nodes[0];
+    const uint32_t first = mr__outbox_begin(of->outbox), second = mr__outbox_begin(of->outbox);
+    pair_put(of, first, HALF, 100, 1);
+    pair_put(of, second, HALF, 110, 2);
+    pair_close(of, first, 0, 10);
+    const uint64_t both = mr__outbox_kept(of->outbox);
+    pair_settle(fleet);
+    assert_int_equal(mr__outbox_kept(of->outbox), both / 2);        /* that of the open epoch */
+    fleet_check(fleet);
+    fleet_make_room(&of->lanes[0], 1);
+    pair_close(of, second, 10, 20);
+    pair_settle(fleet);
+    assert_int_equal(mr__outbox_kept(of->outbox), 0);
+    assert_true(mr__outbox_is_clear(of->outbox));
+    fleet_check(fleet);
+    fleet_kill(fleet, 1);
+    mr__error error = {.text = ""};
+    assert_int_equal(mr__outbox_assign(of->outbox, groups, 2, &error), MR_NETWORK_FAILED);
+    assert_non_null(strstr(error.text, "MILLRACE_KEEP=0"));
+    fleet_check(fleet);
+    fleet_destroy(fleet, false);
+}
+
+static void test_a_word_that_keep_does_not_know(void **state)
+{
+    struct fleet *fleet = pair_create(UNLIMITED, FLEET_CHUNK, false);
+    mr__outbox *none = NULL;
+    mr__error error = {.text = ""};
+    setenv("MILLRACE_KEEP", "perhaps", 1);
+    assert_int_equal(mr__outbox_create(&fleet->nodes[0].job, &fleet->nodes[0].mail, &none, &error), MR_BAD_USAGE);
+    unsetenv("MILLRACE_KEEP");
+    assert_null(none);
+    assert_non_null(strstr(error.text, "perhaps"));
+    fleet_destroy(fleet, false);
+}
+
 /* Rank 2 hears of an owner that never comes to be, sends it so many messages, of which some arrive in time, and all of
  * them again when that becomes true later. */
 static void be_stale(uint32_t sent, uint32_t in_time)
@@ -597,6 +639,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_groups_that_cannot_be_are_refused),
         cmocka_unit_test(test_what_moves_to_this_rank_goes_to_its_exchange_and_extents),
+        cmocka_unit_test(test_what_is_not_kept_cannot_be_sent_again),
+        cmocka_unit_test(test_a_word_that_keep_does_not_know),
         cmocka_unit_test(test_what_is_stale_is_not_counted_twice),
         cmocka_unit_test(test_a_part_of_a_chunk_may_be_stale),
         cmocka_unit_test(test_the_lost_are_not_heard),
