@@ -16,6 +16,8 @@
  * this thread holds none of its own when it calls them. */
 #include "carry_parts.h"
 
+#include <sys/prctl.h>
+
 #include "memory.h"
 
 /* How long it sleeps while too much waits in the courier; what it spills beyond what is missing. */
@@ -104,6 +106,7 @@ static void *carry(void *argument)
     mr_status status;
     mr__error error = {.code = MR_OK};
     mr__carried carried = MR__CARRY_NOTHING;
+    prctl(PR_SET_NAME, "mr-carrier");
     do
         status = mr__carrier_turn(carrier, &carried, &error);
     while (status == MR_OK && rest(carrier, carried));
