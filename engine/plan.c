@@ -30,7 +30,7 @@ enum {
     PARTITIONS = 64,
     PARTITIONS_MOST = 1024,
     PARTS = 16,
-    SHARES_PER_RANK = 4,
+    SHARES_LEAST = 4,                   /* of a rank */
     VALUE_MOST = 64 << 20,              /* bytes of a value */
     OVERHEAD = 12 << 20,
     OVERHEAD_WORKER = 4 << 20,
@@ -387,8 +387,11 @@ static mr_status share_memory(mr__job *job, mr__error *error)
         parts = PARTS;
     if (job->by_range)
         parts = partitions;
-    if (job->ranks > 1 && !job->dense) {    /* each rank owns some of the parts, and about as many as the others */
-        const uint64_t even = power_of_two_above((uint64_t)job->ranks * SHARES_PER_RANK);
+    if (job->ranks > 1 && !job->dense) {    /* each rank owns about as many parts, and has some for each worker */
+        const uint64_t each = job->worker_count > SHARES_LEAST / 2 ? 2 * job->worker_count : SHARES_LEAST;
+        uint64_t even = power_of_two_above(job->ranks * each);
+        if (even > 1 << MR__PARTITION_BITS)
+            even = 1 << MR__PARTITION_BITS;
         partitions = partitions > even ? partitions : even;
         parts = job->by_range || partitions < even ? partitions : parts > even ? parts : even;
     }
