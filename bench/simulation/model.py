@@ -37,7 +37,8 @@ import random
 from simulation.ledger import Ledger
 
 SLICES_MOST = 16            # draws for one work
-PARTS_PER_NODE = 4          # at least, and as many in all as a power of two says (engine/plan.c)
+PARTS_PER_NODE = 4          # at least, two for each worker, and as many in all as a power of two says (engine/plan.c)
+PARTS_MOST = 4096
 FOLD_BYTE = 0.25e-9         # seconds of adding a byte of a table to another
 REQUEST, REPLY, ARRIVED, IDLE, LOST, NOTICED, WOKEN = range(7)
 
@@ -291,7 +292,8 @@ class Job:
         self.rates = [seconds / size for size, seconds in profile.tasks]
         self.sizes = [size for size, _ in profile.tasks]
         self.slice = sum(self.sizes) / len(self.sizes)
-        least = 1 if cluster.nodes == 1 else 1 << (PARTS_PER_NODE * cluster.nodes - 1).bit_length()
+        each = max(PARTS_PER_NODE, 2 * cluster.workers)
+        least = 1 if cluster.nodes == 1 else min(PARTS_MOST, 1 << (each * cluster.nodes - 1).bit_length())
         self.parts = max(profile.parts, 1 if profile.dense else least)
         self.partitions = max(profile.partitions, self.parts)
 

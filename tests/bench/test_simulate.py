@@ -90,11 +90,11 @@ class Parallel(unittest.TestCase):
 
 
 class Reduce(unittest.TestCase):
-    """A second of work, in 4 tasks a node at least, and a power of two in all."""
+    """A second of work, in 4 tasks a node at least, two for each worker, and a power of two in all."""
     made = constant(reduces=[0.1] * 10, reduce_seconds=1.0, parts=1, pair_bytes=8.0)
 
     def test_parts_are_divided_among_nodes_and_workers(self):
-        for nodes, workers, slowest in ((4, 1, 4 / 16), (4, 2, 2 / 16), (4, 8, 1 / 16), (3, 1, 6 / 16), (5, 1, 7 / 32)):
+        for nodes, workers, slowest in ((4, 1, 4 / 16), (4, 2, 2 / 16), (4, 8, 2 / 64), (3, 1, 6 / 16), (5, 1, 7 / 32)):
             self.assertAlmostEqual(run(self.made, nodes, workers).stages["reduce"], slowest)
 
     def test_commit_renames_each(self):
