@@ -315,9 +315,9 @@ mr_status mr_run(mr_session *session, const mr_job *request, mr_result **result)
     MR_TRY(mr__ticker_start(&job, &ticker, error));
     if (job.by_range)
         MR_TRY(mr__sample_splitters(&job, error));
-    MR_TRY(job.joint != NULL ? mr__joint_run(&job, error) : run_rounds(&job, error));
-    if (result != NULL)
+    if (result != NULL)             /* before many ranks commit */
         MR_TRY(mr__result_create(&job, &made, error));
+    MR_TRY(job.joint != NULL ? mr__joint_run(&job, error) : run_rounds(&job, error));
     mr__devices_say_burdens(&job);
     mr__devices_keep_speeds(&job);
     fill_stats(&job);

@@ -48,19 +48,19 @@ void mr__joint_post_all(mr__joint *joint, enum mr__joint_kind kind, const void *
         mr__joint_post(joint, MR__CONTROL, r, kind, bytes, size);
 }
 
-static void post_own(mr__joint *joint, enum mr__joint_kind kind)
+static mr_status post_own(const mr__joint *joint, enum mr__joint_kind kind, mr__error *error)
 {
-    mr__joint_post(joint, MR__CONTROL, joint->rank, kind, NULL, 0);
+    return mr__courier_post(joint->courier, MR__CONTROL, joint->rank, joint->tag + kind, NULL, 0, NULL, 0, error);
 }
 
-void mr__joint_wants_work(mr__joint *joint)
+mr_status mr__joint_wants_work(mr__joint *joint, mr__error *error)
 {
-    post_own(joint, MR__OWN_WANTS);
+    return post_own(joint, MR__OWN_WANTS, error);
 }
 
-void mr__joint_has_drained(mr__joint *joint)
+mr_status mr__joint_has_drained(mr__joint *joint, mr__error *error)
 {
-    post_own(joint, MR__OWN_DRAINED);
+    return post_own(joint, MR__OWN_DRAINED, error);
 }
 
 /* With or without a view: to the job's own thread. */
@@ -485,7 +485,7 @@ static mr_status hear(mr__joint *joint, uint32_t from, uint32_t kind, const void
     case MR__OWN_FOLDED:
         return mr__joint_is_steady(joint, view) ? mr__joint_share_fold(joint, error) : MR_OK;
     case MR__OWN_COMMITTED:
-        mr__joint_post_all(joint, MR__SAY_COMMITTED, bytes, size);
+        mr__joint_commit(joint, bytes, size);
         return MR_OK;
     default:
         return mr__fail(error, MR_NETWORK_FAILED, "rank %u sent a message of kind %u, which this version does not know",
@@ -528,7 +528,8 @@ static size_t mail_pending(void *context, mr__path path, uint32_t to)
 
 static void mail_clear(void *context)
 {
-    post_own(context, MR__OWN_CLEAR);
+    mr__joint *joint = context;
+    mr__joint_post(joint, MR__CONTROL, joint->rank, MR__OWN_CLEAR, NULL, 0);
 }
 
 static void mail_failed(void *context, mr_status status, const mr__error *error)
@@ -651,13 +652,34 @@ done:
     return status;
 }
 
+/* If it is not there, whoever made it may have failed, and removed it: then that is what happened. */
+static mr_status join_output(mr__job *job, mr__error *error)
+{
+    enum { LOOKS = 20 };
+    mr_status status = MR_OK;
+    mr__joint *joint = job->joint;
+    mr__error unseen = {.text = ""};
+    const mr_status joined = mr__output_join(job->session->names, job->request->output, job->request->force,
+                                             joint->place, joint->rank, &job->output, &unseen);
+    if (joined == MR_OK)
+        return MR_OK;
+    pthread_mutex_lock(&joint->mutex);
+    for (int look = 0; look < LOOKS && joined == MR_BAD_INPUT && joint->status == MR_OK && !mr__cancelled(job); look++)
+        mr__joint_wait_a_little(joint);
+    const mr_status heard = joint->status;
+    pthread_mutex_unlock(&joint->mutex);
+    MR_CHECK(heard == MR_OK, heard, "%s", joint->error.text);
+    MR_CHECK(false, joined, "%s", unseen.text);
+done:
+    return status;
+}
+
 mr_status mr__joint_prepare(mr__job *job, mr__error *error)
 {
     mr_status status = MR_OK;
     mr__joint *joint = job->joint;
     if (job->request->output != NULL && job->output == NULL)
-        MR_TRY(mr__output_join(job->session->names, job->request->output, job->request->force, joint->place,
-                               joint->rank, &job->output, error));
+        MR_TRY(join_output(job, error));
     if (job->dense)
         return MR_OK;
     MR_TRY(mr__outbox_create(job, &joint->mail, &joint->outbox, error));

@@ -60,8 +60,9 @@ void mr__joint_close(mr__joint *joint, mr_status status, const mr__error *error)
 mr_status mr__joint_keep_run(struct mr__job *job, uint32_t partition, mr__error *error);
 
 mr__outbox *mr__joint_outbox(mr__joint *joint);
-void mr__joint_wants_work(mr__joint *joint);
-void mr__joint_has_drained(mr__joint *joint);
+/* Also with the schedule's lock held: a failure is for the caller to deal with. */
+mr_status mr__joint_wants_work(mr__joint *joint, mr__error *error);
+mr_status mr__joint_has_drained(mr__joint *joint, mr__error *error);
 /* How long the commit took; 0 on ranks that did not commit. */
 double mr__joint_commit_seconds(const mr__joint *joint);
 /* Units of this round's input that all ranks together have mapped, as far as this one knows. */
@@ -76,6 +77,8 @@ void mr__joint_message(mr__joint *joint, uint32_t from, uint32_t kind, const voi
 void mr__joint_lost(mr__joint *joint, uint32_t rank, const char *why);
 void mr__joint_expelled(mr__joint *joint, const char *why);
 void mr__joint_tick(mr__joint *joint);
+/* The words of a rank that failed, with its rank and host. */
+void mr__joint_name_failure(uint32_t rank, mr_status status, const char *sentence, mr__last_words *words);
 /* Does whoever sent this wait for what only those in the job can tell? */
 bool mr__joint_is_question(uint32_t kind);
 /* J2.. of joint.c, and those of what belongs to it; MR_INTERNAL with the one that is broken. Between two events. */

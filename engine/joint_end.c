@@ -22,15 +22,29 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { SENTENCE_MOST = 900 };
+enum { SENTENCE_MOST = 900, ATTEMPTS = 3 };
 
-static void find_words(mr__joint *joint, mr_status status, const mr__error *error, mr__last_words *words)
+static void write_failure(mr_status status, const char *prefix, const char *sentence, mr__last_words *words)
 {
     const uint32_t code = (uint32_t)status;
-    char host[64] = "?";
     char *text = (char *)words->bytes + sizeof code;
     const size_t room = sizeof words->bytes - sizeof code;
-    *words = (mr__last_words){.kind = MR__SAY_FAILED};
+    memcpy(words->bytes, &code, sizeof code);
+    const size_t size = (size_t)snprintf(text, room, "%s%.*s", prefix, SENTENCE_MOST, sentence);
+    words->kind = MR__SAY_FAILED;
+    words->size = (uint32_t)(sizeof code + size);
+}
+
+void mr__joint_name_failure(uint32_t rank, mr_status status, const char *sentence, mr__last_words *words)
+{
+    char host[64] = "?", prefix[100];
+    gethostname(host, sizeof host - 1);
+    snprintf(prefix, sizeof prefix, "rank %u on %s: ", rank, host);
+    write_failure(status, prefix, sentence, words);
+}
+
+static void find_words(mr__joint *joint, mr_status status, const char *sentence, mr__last_words *words)
+{
     pthread_mutex_lock(&joint->mutex);
     const bool heard = joint->heard, committed = joint->next == MR__NEXT_COMMITTED;
     if (committed) {
@@ -39,25 +53,40 @@ static void find_words(mr__joint *joint, mr_status status, const mr__error *erro
         memcpy(words->bytes, &joint->total, sizeof joint->total);
     }
     pthread_mutex_unlock(&joint->mutex);
-    if (committed)
-        return;
-    gethostname(host, sizeof host - 1);
-    memcpy(words->bytes, &code, sizeof code);
-    const int size = heard ? snprintf(text, room, "%s", error->text)
-                           : snprintf(text, room, "rank %u on %s: %.*s", joint->rank, host, SENTENCE_MOST, error->text);
-    words->size = (uint32_t)(sizeof code + ((size_t)size < room ? (size_t)size : room - 1));
+    if (!committed && heard)
+        write_failure(status, "", sentence, words);
+    else if (!committed)
+        mr__joint_name_failure(joint->rank, status, sentence, words);
+}
+
+/* Everybody must hear this: a rank that cannot be told would wait for ever, and is taken for lost. */
+static void tell_all(mr__joint *joint, const mr__last_words *words)
+{
+    for (uint32_t r = 0; r < joint->size; r++) {
+        mr__error ignored = {.text = ""};
+        mr_status status = MR_NO_MEMORY;
+        for (int attempt = 0; attempt < ATTEMPTS && status == MR_NO_MEMORY && r != joint->rank; attempt++)
+            status = mr__courier_post(joint->courier, MR__CONTROL, r, joint->tag + words->kind, words->bytes,
+                                      words->size, NULL, 0, &ignored);
+        if (status == MR_NO_MEMORY && r != joint->rank)
+            mr__courier_declare_lost(joint->courier, r, "there was no memory to tell it how a job ended");
+    }
 }
 
 void mr__joint_end(mr__joint *joint, mr_status status, const mr__error *error, mr__last_words *words)
 {
-    mr__error ignored = {.text = ""};
-    find_words(joint, status, error, words);
-    if (words->kind == MR__SAY_COMMITTED || joint->heard)
-        return;
-    for (uint32_t r = 0; r < joint->size; r++)
-        if (r != joint->rank)
-            mr__courier_post(joint->courier, MR__CONTROL, r, joint->tag + words->kind, words->bytes, words->size, NULL,
-                             0, &ignored);
+    find_words(joint, status, error->text, words);
+    if (words->kind == MR__SAY_FAILED && !joint->heard)
+        tell_all(joint, words);
+}
+
+void mr__joint_commit(mr__joint *joint, const uint8_t *total, size_t size)
+{
+    mr__last_words words;
+    mr__joint_hear_committed(joint, total, size);
+    find_words(joint, MR_OK, "", &words);
+    if (words.kind == MR__SAY_COMMITTED)            /* E4 */
+        tell_all(joint, &words);
 }
 
 void mr__joint_hear_committed(mr__joint *joint, const uint8_t *bytes, size_t size)
@@ -112,7 +141,7 @@ bool mr__joint_answers_over(mr__joint *joint, uint32_t from, uint32_t kind)
         mr__schedule_fail(&joint->job->schedule, MR_CANCELLED, &over);
     if (from == joint->rank || !mr__joint_is_question(kind))
         return true;
-    find_words(joint, status, &joint->error, &words);
+    find_words(joint, status, joint->error.text, &words);
     mr__courier_post(joint->courier, MR__CONTROL, from, joint->tag + words.kind, words.bytes, words.size, NULL, 0,
                      &ignored);
     return true;

@@ -133,6 +133,8 @@ void mr__joint_wait_a_little(mr__joint *joint);
 uint32_t mr__share_first(const mr__joint *joint, uint32_t share);   /* its first partition */
 
 /* joint_end.c */
+/* It is committed: for all to hear. */
+void mr__joint_commit(mr__joint *joint, const uint8_t *total, size_t size);
 void mr__joint_hear_committed(mr__joint *joint, const uint8_t *bytes, size_t size);
 void mr__joint_hear_failure(mr__joint *joint, const uint8_t *bytes, size_t size);
 /* Is the job over on this rank? Then the message is not for it, and a question is answered. */

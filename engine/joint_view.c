@@ -292,7 +292,7 @@ mr_status mr__joint_decide(void *context, uint64_t view, const mr__packet *accou
     bool behind = false;
     (void)view;
     if (joint->ready && joint->job->output != NULL && mr__output_is_committed(joint->job->output))
-        mr__joint_post_all(joint, MR__SAY_COMMITTED, NULL, 0);      /* by a coordinator that could not say so */
+        mr__joint_commit(joint, NULL, 0);       /* by a coordinator that could not say so */
     MR_CHECK(all != NULL && works != NULL, MR_NO_MEMORY, "no memory for the accounts of %u ranks", count);
     for (uint32_t i = 0; i < count; i++) {
         MR_TRY(read_account(&accounts[i], &all[i], error));

@@ -21,7 +21,6 @@
 #include "joint.h"
 #include "memory.h"
 
-enum { HOST_SIZE = 64 };
 static const uint64_t PATIENCE_NS = 5000000000;
 
 typedef struct stashed {
@@ -80,13 +79,11 @@ static void unstash(mr__ranks *ranks)
 }
 
 /* A rank that cannot be told asks in vain, and is lost. */
-static void say_words(mr__ranks *ranks, uint32_t to, uint32_t job)
+static void say_words(mr__ranks *ranks, uint32_t to, uint32_t job, const mr__last_words *words)
 {
-    const mr__last_words *words = &ranks->words;
     mr__error ignored = {.text = ""};
-    if (words->kind != 0)
-        mr__courier_post(ranks->courier, MR__CONTROL, to, MR__TAG_FIRST + job * MR__KINDS + words->kind, words->bytes,
-                         words->size, NULL, 0, &ignored);
+    mr__courier_post(ranks->courier, MR__CONTROL, to, MR__TAG_FIRST + job * MR__KINDS + words->kind, words->bytes,
+                     words->size, NULL, 0, &ignored);
 }
 
 static void message(void *context, uint32_t from, uint32_t tag, const void *bytes, size_t size)
@@ -106,7 +103,7 @@ static void message(void *context, uint32_t from, uint32_t tag, const void *byte
     } else if (job >= ranks->job) {
         keep(ranks, job, from, kind, bytes, size);
     } else if (job + 1 == ranks->job && mr__joint_is_question(kind)) {
-        say_words(ranks, from, job);
+        say_words(ranks, from, job, &ranks->words);
     }
     pthread_mutex_unlock(&ranks->mutex);
 }
@@ -167,21 +164,21 @@ done:
 }
 
 /* A rank whose last call failed will not come to the next job, and the others are told why. If that was its last job,
- * some may be in it still (joint_end.c, E3). */
+ * its words say so, with the rank that failed, and some may be in it still (joint_end.c, E3). */
 static void say_farewell(mr__ranks *ranks, mr_status status, const char *sentence)
 {
     const uint32_t rank = mr__courier_rank(ranks->courier), size = mr__courier_size(ranks->courier);
-    const uint32_t tag = MR__TAG_FIRST + ranks->job * MR__KINDS + MR__SAY_FAILED, code = (uint32_t)status;
-    mr__error ignored = {.text = ""};
-    char host[HOST_SIZE] = "?", text[sizeof ignored.text];
-    gethostname(host, sizeof host - 1);
-    snprintf(text, sizeof text, "rank %u on %s: %.900s", rank, host, sentence);
+    const bool known = ranks->words.kind == MR__SAY_FAILED &&
+                       memmem(ranks->words.bytes, ranks->words.size, sentence, strlen(sentence)) != NULL;
+    mr__last_words words = ranks->words;
+    if (!known)
+        mr__joint_name_failure(rank, status, sentence, &words);
     for (uint32_t r = 0; r < size; r++) {
         if (r == rank)
             continue;
-        if (ranks->words.kind == MR__SAY_FAILED)
-            say_words(ranks, r, ranks->job - 1);
-        mr__courier_post(ranks->courier, MR__CONTROL, r, tag, &code, sizeof code, text, strlen(text), &ignored);
+        if (known)
+            say_words(ranks, r, ranks->job - 1, &words);
+        say_words(ranks, r, ranks->job, &words);
     }
 }
 

@@ -176,6 +176,16 @@ bool mr__schedule_is_drained(mr__schedule *schedule)
     return drained;
 }
 
+/* With the lock held. */
+static void fail_locked(mr__schedule *schedule, mr_status status, const mr__error *error)
+{
+    if (schedule->status == MR_OK) {
+        schedule->status = status;
+        schedule->error = *error;
+    }
+    wake_all(schedule);
+}
+
 /* With the lock held: whoever adds ranges is told, once for each range, that it is time for the next one, and once that
  * all is done. */
 static void tell_feeder(mr__schedule *schedule)
@@ -184,10 +194,14 @@ static void tell_feeder(mr__schedule *schedule)
         return;
     const bool empty = schedule->left.count == 0, drained = !schedule->told_drained && is_drained(schedule);
     const bool low = mr__cover_units(&schedule->left) <= schedule->low;
+    mr__error error = {.text = ""};
+    mr_status status = MR_OK;
     if ((low && !schedule->told_low) || (empty && !schedule->told_empty))
-        mr__joint_wants_work(schedule->job->joint);
-    if (drained)
-        mr__joint_has_drained(schedule->job->joint);
+        status = mr__joint_wants_work(schedule->job->joint, &error);
+    if (drained && status == MR_OK)
+        status = mr__joint_has_drained(schedule->job->joint, &error);
+    if (status != MR_OK)
+        fail_locked(schedule, status, &error);
     schedule->told_low |= low;
     schedule->told_empty |= empty;
     schedule->told_drained |= drained;
@@ -216,11 +230,7 @@ void mr__schedule_merge(mr__schedule *schedule, uint32_t partition)
 void mr__schedule_fail(mr__schedule *schedule, mr_status status, const mr__error *error)
 {
     pthread_mutex_lock(&schedule->mutex);
-    if (schedule->status == MR_OK) {
-        schedule->status = status;
-        schedule->error = *error;
-    }
-    wake_all(schedule);
+    fail_locked(schedule, status, error);
     pthread_mutex_unlock(&schedule->mutex);
 }
 
