@@ -197,7 +197,13 @@ static void write_result(struct ship *ship, mr_result *result, const mr_app *app
     fclose(to);
 }
 
-static mr_status run_job(struct ship *ship, const mr_job *asked)
+void convoy_note(struct ship *ship, mr_status status)
+{
+    ship->status = status;
+    snprintf(ship->error, sizeof ship->error, "%s", status != MR_OK ? mr_error(ship->session) : "");
+}
+
+mr_status convoy_run(struct ship *ship, const mr_job *asked)
 {
     struct convoy *convoy = ship->convoy;
     mr_job job = *asked;
@@ -211,7 +217,7 @@ static mr_status run_job(struct ship *ship, const mr_job *asked)
         convoy->alter(ship, &job);
     if (status == MR_OK)
         status = mr_run(ship->session, &job, &result);
-    snprintf(ship->error, sizeof ship->error, "%s", mr_error(ship->session));
+    convoy_note(ship, status);
     if (result != NULL) {
         ship->stats = *mr_result_stats(result);
         if (job.output == NULL && ship->text == NULL)
@@ -219,6 +225,7 @@ static mr_status run_job(struct ship *ship, const mr_job *asked)
     }
     mr_result_close(result);
     mr_dataset_close(dataset);
+    ship->jobs_done += status == MR_OK;
     return status;
 }
 
@@ -250,8 +257,7 @@ static void *sail(void *argument)
     if (ship->status == MR_OK && convoy->depart != NULL)
         convoy->depart(ship);
     for (uint32_t j = 0; j < convoy->job_count && ship->status == MR_OK && convoy->depart == NULL; j++) {
-        ship->status = run_job(ship, &convoy->jobs[j]);
-        ship->jobs_done += ship->status == MR_OK;
+        convoy_run(ship, &convoy->jobs[j]);
     }
     mr_session_close(ship->session);
     atomic_store(&ship->ranks, NULL);
@@ -308,6 +314,7 @@ static void wait_for_change(struct convoy *convoy, const struct timespec *end)
 {
     if (pthread_cond_timedwait(&convoy->changed, &convoy->mutex, end) != ETIMEDOUT)
         return;
+    alarm(5);           /* should this stand still, too */
     fprintf(stderr, "the convoy of %u ranks does not arrive; the mesh's clock: %llu ms\n", convoy->ranks,
             (unsigned long long)mesh_clock(convoy->mesh) / 1000000);
     for (uint32_t s = 0; s < CONVOY_DEATHS; s++)

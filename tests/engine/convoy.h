@@ -80,6 +80,9 @@ void convoy_sail(struct convoy *convoy);
 void convoy_scrap(struct convoy *convoy);
 /* Every rank that was not struck did all jobs; one that was may have been taken for lost instead. Fails the test. */
 void convoy_assert_arrived(const struct convoy *convoy);
+/* For depart(): does one job, with the convoy's input; notes how the last call of the session went. */
+mr_status convoy_run(struct ship *ship, const mr_job *job);
+void convoy_note(struct ship *ship, mr_status status);
 /* The ship whose thread this is: for plan(). */
 struct ship *convoy_self(void);
 /* Waits until all ships but those that were struck have finished: for on_map and on_reduce. */
