@@ -6,8 +6,8 @@
  *           is called after that. So does one that hears that others took it for lost.
  * Progress  An idle courier sleeps; the longer it was idle the longer (at most 2 ms; while there is nobody to hear
  *           from, until the next tick). A post wakes it. Measured: see courier.c.
- * Threads   post, pending, alive, is_lost, lowest, declare_lost: any, also from an event; the courier's thread is the one that
- *           calls the events, one at a time: they must not wait. start and stop: one thread; when
+ * Threads   post, pending, alive, is_lost, lowest, declare_lost: any, also from an event; the courier's thread is the
+ *           one that calls the events, one at a time: they must not wait. start and stop: one thread; when
  *           stop returns, no other call may be under way. check: from an event.
  * Failure   post fails with MR_NO_MEMORY, and with MR_NETWORK_FAILED once this rank is expelled or leaves. Posts to a
  *           rank that is lost or has left succeed, and nothing is sent. */
@@ -29,7 +29,7 @@ typedef struct mr__courier_events {
 typedef struct mr__courier_options {        /* 0: the default */
     uint64_t deadline_ns;                   /* of silence: 5 s */
     uint64_t heartbeat_ns;                  /* 100 ms; at most a quarter of the deadline */
-    uint64_t tick_ns;                       /* 100 ms */
+    uint64_t tick_ns;                       /* 250 ms */
     uint64_t start_ns;                      /* for all ranks to come: 120 s */
     uint64_t (*clock)(void *context);       /* what deadlines are measured by; tests bring their own */
     void *clock_context;
