@@ -31,8 +31,7 @@
  * I6  Nobody waits for a credit that it may have. */
 #include "inbox_parts.h"
 
-#include <xxhash.h>
-
+#include "checksum.h"
 #include "memory.h"
 
 /* ---- made and unmade --------------------------------------------------------------------------------------------- */
@@ -272,7 +271,7 @@ static mr_status read_chunk(const mr__inbox *inbox, uint32_t from, const uint8_t
                  here == (rest < MR__PIECE_MOST ? rest : MR__PIECE_MOST),
              MR_NETWORK_FAILED, "rank %u sent %llu bytes at %u of a chunk of %u bytes and %u pairs, partition %u", from,
              (unsigned long long)here, message->offset, message->size, message->pairs, message->partition);
-    MR_CHECK(XXH3_64bits(at, here) == hash, MR_NETWORK_FAILED,
+    MR_CHECK(mr__checksum(at, here, 0) == hash, MR_NETWORK_FAILED,
              "pairs of partition %u from rank %u were damaged on their way (checksum)\n  hint: the network or the "
              "memory of one of the two machines fails", message->partition, from);
 done:

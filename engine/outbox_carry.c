@@ -6,8 +6,7 @@
  * sent of it counts for nothing: the flow's generation tells. */
 #include "outbox_parts.h"
 
-#include <xxhash.h>
-
+#include "checksum.h"
 #include "memory.h"
 
 enum { CROWDED_CHUNKS = 4 };
@@ -73,7 +72,7 @@ static mr_status post_piece(mr__outbox *outbox, const piece *sent, mr__error *er
     bytes += sent->offset;
     at = mr__put32(mr__put32(mr__put_name(head, &sent->name), item->partition), sent->flags);
     at = mr__put32(mr__put32(mr__put32(at, item->pairs), item->size), sent->offset);
-    mr__put64(at, XXH3_64bits(bytes, sent->size));
+    mr__put64(at, mr__checksum(bytes, sent->size, 0));
     MR_TRY(outbox->mail->post(outbox->mail->context, MR__BULK, sent->to, MR__MAIL_CHUNK, head, sizeof head, bytes,
                               sent->size, error));
 done:

@@ -3,8 +3,9 @@
 
 #include <lz4.h>
 #include <string.h>
-#include <xxhash.h>
 #include <zstd.h>
+
+#include "checksum.h"
 
 enum { MAGIC = 0x7845724d, VERSION = 1, ZSTD_LEVEL = 1 };    /* "MrEx" */
 
@@ -53,7 +54,7 @@ size_t mr__extent_pack(mr__codec codec, const void *bytes, size_t size, void *pa
 
 static uint64_t sum_of(const void *stored, const header *head)
 {
-    return XXH3_64bits_withSeed(stored, head->stored, (uint64_t)head->size << 32 | head->codec);
+    return mr__checksum(stored, head->stored, (uint64_t)head->size << 32 | head->codec);
 }
 
 void mr__extent_seal(uint8_t bytes[MR__EXTENT_HEADER], const void *stored, uint32_t stored_size, uint32_t size,

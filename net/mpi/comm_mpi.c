@@ -44,8 +44,8 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <xxhash.h>
 
+#include "checksum.h"
 #include "fault.h"
 #include "launch.h"
 #include "memory.h"
@@ -263,8 +263,8 @@ static bool end_sends(way *to)
 static uint64_t sum_of(const mr__piece *piece, head front, uint32_t sender, const way *of)
 {
     front.sum = (uint64_t)the.generation << 32 | sender << 1 | (uint32_t)of->path;
-    return XXH3_64bits_withSeed(piece->bytes + sizeof front, piece->size - sizeof front,
-                                XXH3_64bits(&front, sizeof front));
+    return mr__checksum(piece->bytes + sizeof front, piece->size - sizeof front,
+                        mr__checksum(&front, sizeof front, 0));
 }
 
 /* A piece of a message; to oneself it is the whole message. NULL: no memory. */
