@@ -3,7 +3,8 @@
  *   mpi/comm_mpi.c      MPICH, in a module that is loaded when a launcher started the process (launch.h)
  * Promise   Between two ranks, messages of one path arrive whole, once and in order, or the rank is reported
  *           unreachable. No call waits: neither for the other side nor for the network.
- * Owner     send() copies: the bytes may be reused on return. received() lends: the bytes are gone when it returns.
+ * Owner     send() copies: the bytes may be reused on return. give() takes the parcel. received() lends: the bytes are
+ *           gone when it returns.
  * Threads   One at a time: all calls of a comm come from its courier, open and close too.
  * Failure   MR_NETWORK_FAILED with the rank. A rank that failed once stays failed: forget() it. */
 #ifndef MR__COMM_H
@@ -16,6 +17,7 @@
 #include "check.h"
 
 enum { MR__MESSAGE_MOST = 64 << 20 };       /* bytes of one message; far below MPI's 2^31 */
+enum { MR__PARCEL_FRONT = 64 };
 
 /* Small messages are never stuck behind bulk ones (TH-Express has two such paths, too). */
 typedef enum mr__path { MR__CONTROL, MR__BULK, MR__PATHS } mr__path;
@@ -29,7 +31,17 @@ typedef struct mr__comm_events {            /* called from progress(); they do n
 
 typedef struct mr__comm mr__comm;
 
-typedef struct mr__comm_ops {               /* every call is required */
+/* A message in memory of its own (mr__alloc), with room in front of it for what a backend has to say about it. */
+typedef struct mr__parcel {
+    struct mr__parcel *next;                /* the holder's list */
+    mr__path path;
+    uint32_t to, tag;
+    size_t size;                            /* of bytes */
+    _Alignas(16) uint8_t front[MR__PARCEL_FRONT];
+    uint8_t bytes[];
+} mr__parcel;
+
+typedef struct mr__comm_ops {               /* every call but give is required */
     const char *name;
     uint32_t (*rank)(const mr__comm *comm);
     uint32_t (*size)(const mr__comm *comm);
@@ -37,7 +49,10 @@ typedef struct mr__comm_ops {               /* every call is required */
      * is sent. */
     mr_status (*send)(mr__comm *comm, mr__path path, uint32_t to, uint32_t tag, const void *bytes, size_t size,
                       mr__error *error);
-    /* Bytes that send() copied and that have not left yet. The caller bounds it; a backend does not. */
+    /* As send(), without a copy. MR_OK: the parcel is the comm's and may be gone; else it stays the caller's. NULL:
+     * this backend only copies. */
+    mr_status (*give)(mr__comm *comm, mr__parcel *parcel, mr__error *error);
+    /* Bytes that send() copied or give() took and that have not left yet. The caller bounds it; a backend does not. */
     size_t (*unsent)(const mr__comm *comm, mr__path path, uint32_t to);
     /* Moves what is under way and tells what arrived: at most a few dozen events. false: nothing happened. */
     bool (*progress)(mr__comm *comm, const mr__comm_events *events);

@@ -20,13 +20,7 @@ enum { MR__OWE_HERE = 1, MR__OWE_LEAVE = 2, MR__OWE_BYE = 4, MR__OWE_NOTICE = 8 
 
 typedef enum mr__phase { MR__RUNNING, MR__DRAINING, MR__LEAVING, MR__EXPELLED } mr__phase;
 
-typedef struct mr__post {
-    struct mr__post *next;
-    mr__path path;
-    uint32_t to, tag;
-    size_t size;
-    uint8_t bytes[];
-} mr__post;
+typedef mr__parcel mr__post;
 
 typedef struct mr__post_list {
     mr__post *head, **tail;

@@ -3,6 +3,8 @@
  *   post() --copy--> inbox --sort--> queue[rank][control] --feed, while less than ROOM is under way--> comm
  *                    (mutex)         queue[rank][bulk]
  *
+ * A post is a parcel (comm.h), copied once, by who posts it; a backend that can sends it from where it lies.
+ *
  * Posts wait here and not in the comm, which gets at most ROOM bytes (and the message that exceeds it) for a rank and
  * path: so a control message is never far behind, and what a lost rank was to get is dropped at once. Posts to this
  * rank itself do not go through the comm: they are handed over as they are, as much in a round as the comm would get.
@@ -38,11 +40,24 @@ static mr__post *take_first(mr__post_list *list)
     return post;
 }
 
+static void put_back(mr__post_list *list, mr__post *post)
+{
+    if (list->head == NULL)
+        list->tail = &post->next;
+    post->next = list->head;
+    list->head = post;
+}
+
+static void waits_no_more(mr__peer *peer, mr__path path, size_t size)
+{
+    /* release: who sees it gone from here sees that it is under way */
+    atomic_fetch_sub_explicit(&peer->waiting[path], size, memory_order_release);
+}
+
 /* The post has left, or never will. */
 static void done_with(mr__courier *courier, mr__post *post)
 {
-    /* release: who sees it gone from here sees that it is under way */
-    atomic_fetch_sub_explicit(&courier->peers[post->to].waiting[post->path], post->size, memory_order_release);
+    waits_no_more(&courier->peers[post->to], post->path, post->size);
     mr__free(post);
 }
 
@@ -110,18 +125,33 @@ static void hand_over_to_self(mr__courier *courier, mr__path path)
     }
 }
 
+/* The post is the comm's if this succeeds. */
+static mr_status hand_over(mr__comm *comm, mr__post *post, mr__error *error)
+{
+    mr_status status = MR_OK;
+    if (comm->ops->give != NULL)
+        return comm->ops->give(comm, post, error);
+    MR_TRY(comm->ops->send(comm, post->path, post->to, post->tag, post->bytes, post->size, error));
+    mr__free(post);
+done:
+    return status;
+}
+
 static void feed(mr__courier *courier, uint32_t rank, mr__path path)
 {
     mr__peer *peer = &courier->peers[rank];
     mr__post_list *queue = &peer->queue[path];
     mr__error error;
-    for (mr__post *post; (post = queue->head) != NULL && !peer->failed;) {
+    while (queue->head != NULL && !peer->failed) {
         const size_t under_way = atomic_load_explicit(&peer->under_way[path], memory_order_relaxed);
         if (under_way >= ROOM)
             return;
+        mr__post *post = take_first(queue);
+        const size_t size = post->size;
         mr__error_clear(&error);
-        const mr_status status = courier->comm->ops->send(courier->comm, path, rank, post->tag, post->bytes, post->size,
-                                                          &error);
+        const mr_status status = hand_over(courier->comm, post, &error);
+        if (status != MR_OK)
+            put_back(queue, post);
         if (status == MR_NO_MEMORY)
             return;                         /* in the next round there may be some */
         if (status != MR_OK) {
@@ -129,8 +159,8 @@ static void feed(mr__courier *courier, uint32_t rank, mr__path path)
             return;
         }
         /* first this: nobody is to see fewer bytes than there are */
-        atomic_store_explicit(&peer->under_way[path], under_way + post->size, memory_order_relaxed);
-        done_with(courier, take_first(queue));
+        atomic_store_explicit(&peer->under_way[path], under_way + size, memory_order_relaxed);
+        waits_no_more(peer, path, size);
         courier->lively = true;
     }
 }

@@ -1,7 +1,7 @@
 /* comm_mpi.c: messages between ranks through MPICH, under the discipline that survives the loss of a rank.
  *
  *   send -> cut into pieces -> waiting -> flying ~~~ MPI ~~~> flying -> put together -> received
- *           [head|<= 256 KiB]            (a window)           (tested in order)
+ *   give ---> [head|the parcel] -^       (a window)           (tested in order)
  *
  * Pieces. A message is one piece or several. Once MPI has begun to send a large message, nothing else to that rank
  * overtakes it; so no large message is ever given to MPI, and of the bulk pieces no more than a window: a control
@@ -72,6 +72,7 @@ typedef struct head {               /* in front of each piece */
 } head;
 
 enum { PART_MOST = MR__PIECE_MOST - sizeof(head) };
+_Static_assert(sizeof(head) <= MR__PARCEL_FRONT, "a head lies in front of a parcel");
 
 typedef struct way {                /* one direction of one path to one rank */
     mr__pieces flying;              /* with MPI, the oldest first */
@@ -267,21 +268,36 @@ static uint64_t sum_of(const mr__piece *piece, head front, uint32_t sender, cons
                         mr__checksum(&front, sizeof front, 0));
 }
 
+static void put_head(const way *to, mr__piece *piece, head front)
+{
+    front.magic = HEAD_MAGIC;
+    if (to->rank != the.rank)
+        front.sum = sum_of(piece, front, the.rank, to);
+    memcpy(piece->bytes, &front, sizeof front);
+}
+
 /* A piece of a message; to oneself it is the whole message. NULL: no memory. */
 static mr__piece *make_piece(const way *to, uint64_t number, uint32_t tag, const uint8_t *bytes, size_t size,
                              size_t offset, size_t part)
 {
-    head front = {.magic = HEAD_MAGIC, .tag = tag, .size = (uint32_t)size, .offset = (uint32_t)offset,
-                  .number = number};
-    mr__piece *piece = mr__piece_acquire(&the.pool, sizeof front + part);
+    mr__piece *piece = mr__piece_acquire(&the.pool, sizeof(head) + part);
     if (piece == NULL)
         return NULL;
     if (part > 0)
-        memcpy(piece->bytes + sizeof front, bytes + offset, part);
-    if (to->rank != the.rank)
-        front.sum = sum_of(piece, front, the.rank, to);
-    memcpy(piece->bytes, &front, sizeof front);
+        memcpy(piece->bytes + sizeof(head), bytes + offset, part);
+    put_head(to, piece, (head){.tag = tag, .size = (uint32_t)size, .offset = (uint32_t)offset, .number = number});
     return piece;
+}
+
+static mr_status check_send(uint32_t to, size_t size, mr__error *error)
+{
+    mr_status status = MR_OK;
+    MR_CHECK(to < the.size, MR_NETWORK_FAILED, "could not send to rank %u: this job has %u ranks", to, the.size);
+    MR_CHECK(size <= MR__MESSAGE_MOST, MR_NETWORK_FAILED, "could not send %zu bytes at once; the limit is %d", size,
+             MR__MESSAGE_MOST);
+    MR_CHECK(the.peers[to].state != FAILED, MR_NETWORK_FAILED, "could not send to rank %u: it cannot be reached", to);
+done:
+    return status;
 }
 
 static mr_status mpi_send(mr__comm *comm, mr__path path, uint32_t to, uint32_t tag, const void *bytes, size_t size,
@@ -289,12 +305,9 @@ static mr_status mpi_send(mr__comm *comm, mr__path path, uint32_t to, uint32_t t
 {
     mr_status status = MR_OK;
     mr__pieces made = {.count = 0};
-    MR_CHECK(to < the.size, MR_NETWORK_FAILED, "could not send to rank %u: this job has %u ranks", to, the.size);
-    MR_CHECK(size <= MR__MESSAGE_MOST, MR_NETWORK_FAILED, "could not send %zu bytes at once; the limit is %d", size,
-             MR__MESSAGE_MOST);
+    MR_TRY(check_send(to, size, error));
     if (the.peers[to].state == FORGOTTEN)
         return MR_OK;
-    MR_CHECK(the.peers[to].state == ALIVE, MR_NETWORK_FAILED, "could not send to rank %u: it cannot be reached", to);
     way *chosen = &the.peers[to].to[path];
     size_t done_size = 0;
     do {
@@ -314,6 +327,28 @@ static mr_status mpi_send(mr__comm *comm, mr__path path, uint32_t to, uint32_t t
 done:
     for (mr__piece *piece = mr__pieces_pop(&made); piece != NULL; piece = mr__pieces_pop(&made))
         mr__piece_release(&the.pool, piece);
+    return status;
+}
+
+/* A message of one piece is sent from where it lies. */
+static mr_status mpi_give(mr__comm *comm, mr__parcel *parcel, mr__error *error)
+{
+    mr_status status = MR_OK;
+    const uint32_t to = parcel->to;
+    MR_TRY(check_send(to, parcel->size, error));
+    if (to == the.rank || parcel->size > PART_MOST || the.peers[to].state == FORGOTTEN) {
+        MR_TRY(mpi_send(comm, parcel->path, to, parcel->tag, parcel->bytes, parcel->size, error));
+        mr__free(parcel);
+        goto done;
+    }
+    way *chosen = &the.peers[to].to[parcel->path];
+    mr__piece *piece = mr__piece_wrap(&the.pool, parcel, sizeof(head));
+    MR_CHECK(piece != NULL, MR_NO_MEMORY, "no memory for a message to rank %u; raise --memory", to);
+    put_head(chosen, piece, (head){.tag = parcel->tag, .size = (uint32_t)parcel->size, .number = chosen->number});
+    chosen->number++;
+    mr__pieces_push(&chosen->waiting, piece);
+    start_sends(chosen);
+done:
     return status;
 }
 
@@ -544,6 +579,7 @@ static const mr__comm_ops mpi_ops = {
     .rank = mpi_rank,
     .size = mpi_size,
     .send = mpi_send,
+    .give = mpi_give,
     .unsent = mpi_unsent,
     .progress = mpi_progress,
     .forget = mpi_forget,

@@ -5,6 +5,7 @@
  *
  * Why keep them: pieces of 256 KiB lie above malloc's threshold for pages of their own; each would cost a mmap, a
  * munmap and 64 page faults. Pieces above the largest class (messages to oneself) are not kept.
+ * A piece that is sent from a parcel has next to no memory of its own, and the parcel is freed with its release.
  * What is buried stays in a list: a leak on purpose is one that a leak checker can see through. */
 #include "pieces.h"
 
@@ -73,12 +74,27 @@ mr__piece *mr__piece_acquire(mr__piece_pool *pool, size_t size)
     piece->request = MPI_REQUEST_NULL;
     piece->size = (uint32_t)size;
     piece->room = (uint32_t)room;
+    piece->bytes = piece->own;
+    piece->parcel = NULL;
+    return piece;
+}
+
+mr__piece *mr__piece_wrap(mr__piece_pool *pool, mr__parcel *parcel, size_t front)
+{
+    mr__piece *piece = mr__piece_acquire(pool, 0);
+    if (piece == NULL)
+        return NULL;
+    piece->size = (uint32_t)(front + parcel->size);
+    piece->bytes = parcel->bytes - front;
+    piece->parcel = parcel;
     return piece;
 }
 
 void mr__piece_release(mr__piece_pool *pool, mr__piece *piece)
 {
     const uint32_t class = class_of(piece->room);
+    mr__free(piece->parcel);
+    piece->parcel = NULL;
     if (class == MR__PIECE_CLASSES || pool->idle_bytes + piece->room > MR__PIECES_IDLE_MOST) {
         mr__free(piece);
         return;

@@ -8,8 +8,7 @@
 
 #include <mpi.h>
 
-#include <stddef.h>
-#include <stdint.h>
+#include "comm.h"
 
 enum {
     MR__PIECE_MOST = 256 << 10,         /* bytes of one MPI message, see comm_mpi.c */
@@ -21,8 +20,10 @@ enum {
 typedef struct mr__piece {
     struct mr__piece *next;
     MPI_Request request;                /* MPI_REQUEST_NULL: MPI has done with it */
-    uint32_t size, room;
-    _Alignas(16) uint8_t bytes[];
+    uint32_t size, room;                /* room: of own */
+    uint8_t *bytes;                     /* own, or a part of the parcel */
+    mr__parcel *parcel;                 /* goes with the piece; or NULL */
+    _Alignas(16) uint8_t own[];
 } mr__piece;
 
 /* First in, first out. Zeroed: empty. */
@@ -44,6 +45,8 @@ typedef struct mr__piece_pool {
 } mr__piece_pool;
 
 mr__piece *mr__piece_acquire(mr__piece_pool *pool, size_t size);
+/* One that is a parcel and `front` bytes before it; the parcel is the piece's if this succeeds. */
+mr__piece *mr__piece_wrap(mr__piece_pool *pool, mr__parcel *parcel, size_t front);
 void mr__piece_release(mr__piece_pool *pool, mr__piece *piece);
 /* Never used and never freed again. */
 void mr__piece_bury(mr__piece_pool *pool, mr__piece *piece);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "launch.h"
+#include "memory.h"
 
 enum { PATIENCE_S = 240 };
 
@@ -71,6 +72,19 @@ static uint64_t seed_of(mr__path path, uint32_t from, uint32_t tag)
     return (uint64_t)from << 40 | (uint64_t)path << 36 | tag;
 }
 
+static mr_status give(mr__path path, uint32_t to, uint32_t tag, const void *bytes, size_t bytes_size, mr__error *error)
+{
+    mr__parcel *parcel = mr__alloc(sizeof *parcel + bytes_size);
+    NEED(parcel != NULL, "no memory for a parcel of %zu bytes", bytes_size);
+    *parcel = (mr__parcel){.path = path, .to = to, .tag = tag, .size = bytes_size};
+    memcpy(parcel->bytes, bytes, bytes_size);
+    const mr_status status = comm->ops->give(comm, parcel, error);
+    if (status != MR_OK)
+        mr__free(parcel);
+    return status;
+}
+
+/* Every other message is given and not sent. */
 bool send_verified(mr__path path, uint32_t to, enum kind kind, uint32_t number, size_t bytes_size)
 {
     static uint64_t words[MR__MESSAGE_MOST / 8 + 1];
@@ -78,7 +92,9 @@ bool send_verified(mr__path path, uint32_t to, enum kind kind, uint32_t number, 
     uint64_t state = seed_of(path, rank, tag_of(kind, number));
     for (size_t i = 0; i < bytes_size / 8 + 1; i++)
         words[i] = random_next(&state);
-    const mr_status status = comm->ops->send(comm, path, to, tag_of(kind, number), words, bytes_size, &error);
+    const uint32_t tag = tag_of(kind, number);
+    const mr_status status = number % 2 != 0 ? give(path, to, tag, words, bytes_size, &error)
+                                             : comm->ops->send(comm, path, to, tag, words, bytes_size, &error);
     NEED(status == MR_OK || status == MR_NETWORK_FAILED, "%s", error.text);
     memset(words, 0, bytes_size < 4096 ? bytes_size : 4096);        /* the sender may reuse its bytes */
     return status == MR_OK;
