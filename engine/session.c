@@ -190,10 +190,20 @@ done:
     return status;
 }
 
+static bool lost_others(mr__ranks *ranks)
+{
+    for (uint32_t rank = 0; ranks != NULL && rank < mr__ranks_count(ranks); rank++)
+        if (mr__courier_is_lost(mr__ranks_courier(ranks), rank))
+            return true;
+    return false;
+}
+
 void mr_session_close(mr_session *session)
 {
     if (session == NULL)
         return;
+    if (lost_others(session->ranks))        /* their burst directories may be on this node */
+        mr__burst_sweep(session->burst_parent);
     mr__ranks_close(session->ranks, session->error.code, session->error.text);
     for (mr__loaded_app *app = session->apps, *next; app != NULL; app = next) {
         next = app->next;

@@ -53,6 +53,13 @@ done:
     return status;
 }
 
+void mr__burst_sweep(const char *parent)
+{
+    mr__burst *burst;
+    if (mr__burst_open(parent, &burst, NULL) == MR_OK)
+        mr__burst_close(burst);
+}
+
 void mr__burst_close(mr__burst *burst)
 {
     if (burst == NULL)

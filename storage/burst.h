@@ -19,6 +19,8 @@ struct mr__tier;
 const char *mr__burst_parent(const char *parent);
 /* Below mr__burst_parent(parent). */
 mr_status mr__burst_open(const char *parent, mr__burst **burst, mr__error *error);
+/* Removes what dead processes of this user left below mr__burst_parent(parent), as opening one does. */
+void mr__burst_sweep(const char *parent);
 /* Removes the directory and what is in it. Takes NULL. */
 void mr__burst_close(mr__burst *burst);
 const char *mr__burst_path(const mr__burst *burst);

@@ -1,7 +1,6 @@
 /* Spilling and reading back. Oracle: the bytes that the test wrote, and the file itself where it damages it. */
 #include "scratch.h"
 
-#include <dirent.h>
 #include <pthread.h>
 
 #include "extent.h"
@@ -195,22 +194,32 @@ static void writers_of_one_spill_work_side_by_side(void **state)
     mr__spill_destroy(shared.spill);
 }
 
-static const char *spill_file(void)
+/* The descriptor of the spill file, which has no name, and the path that it had. */
+static int spill_file(char path[PATH_MAX])
 {
-    static char path[PATH_MAX];
-    DIR *directory = opendir(mr__burst_path(burst));
-    path[0] = '\0';
-    for (const struct dirent *item; (item = readdir(directory)) != NULL;)
-        if (strncmp(item->d_name, "spill-", 6) == 0)
-            snprintf(path, sizeof path, "%s/%s", mr__burst_path(burst), item->d_name);
-    closedir(directory);
-    return path;
+    static const char gone[] = " (deleted)";
+    const size_t front = (size_t)snprintf(path, PATH_MAX, "%s/spill-", mr__burst_path(burst));
+    char link[64], target[PATH_MAX];
+    for (int fd = 0; fd < 256; fd++) {
+        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+        const ssize_t size = readlink(link, target, sizeof target - 1);
+        if (size <= (ssize_t)(sizeof gone - 1) || strncmp(target, path, front) != 0)
+            continue;
+        assert_memory_equal(target + size - (sizeof gone - 1), gone, sizeof gone - 1);
+        snprintf(path, PATH_MAX, "%.*s", (int)(size - (ssize_t)(sizeof gone - 1)), target);
+        assert_int_equal(access(path, F_OK), -1);
+        return fd;
+    }
+    fail_msg("no spill file is open");
+    return -1;
 }
 
-static void flip(const char *path, off_t offset, uint8_t mask)
+static void flip(int file, off_t offset, uint8_t mask)
 {
     uint8_t byte;
-    const int fd = open(path, O_RDWR);
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", file);
+    const int fd = open(path, O_RDWR);      /* another one than the spill's, which is O_DIRECT */
     assert_int_equal(pread(fd, &byte, 1, offset), 1);
     byte ^= mask;
     assert_int_equal(pwrite(fd, &byte, 1, offset), 1);
@@ -230,24 +239,25 @@ static void damage_is_an_error_that_names_file_and_offset(void **state)
         for (uint32_t i = 0; i < 2; i++)
             assert_int_equal(mr__spill_write(writer, bytes_of(9), size_of(9), 9, &extents[i], NULL), MR_OK);
         assert_int_equal(mr__spill_flush(writer, NULL), MR_OK);
-        const char *path = spill_file();
+        char path[PATH_MAX];
+        const int file = spill_file(path);
         const off_t at = (off_t)extents[1].offset;
         snprintf(place, sizeof place, "offset %lld", (long long)at);
         /* one bit in each byte of the header, and in bytes of the content, its last one among them */
         const uint32_t total = MR__EXTENT_HEADER + extents[1].stored;
         for (uint32_t i = 0; i < total; i += i < 40 ? 1 : i + 997 < total ? 997 : i + 1 < total ? total - i - 1 : 1) {
             mr__error error = {.code = MR_OK};
-            flip(path, at + i, (uint8_t)(1u << i % 8));
+            flip(file, at + i, (uint8_t)(1u << i % 8));
             assert_int_equal(read_all(spill, extents, 2, 1 << 20, &error), MR_IO_FAILED);
             assert_non_null(strstr(error.text, path));
             assert_non_null(strstr(error.text, place));
             assert_non_null(strstr(error.text, "damaged"));
-            flip(path, at + i, (uint8_t)(1u << i % 8));
+            flip(file, at + i, (uint8_t)(1u << i % 8));
         }
         assert_int_equal(read_all(spill, extents, 2, 1 << 20, NULL), MR_OK);
         for (off_t end = at + extents[1].stored; end > 0; end /= 3) {
             mr__error error = {.code = MR_OK};
-            assert_int_equal(truncate(path, end), 0);
+            assert_int_equal(ftruncate(file, end), 0);
             assert_int_equal(read_all(spill, extents, 2, 1 << 20, &error), MR_IO_FAILED);
             assert_non_null(strstr(error.text, path));
         }
