@@ -22,7 +22,7 @@
 #include "params.h"
 #include "utf8.h"
 
-enum { LISTED_MAX = 256, COMMAND_BYTES = 1 << 16, SECOND_NS = 1000000000 };
+enum { LISTED_MAX = 256, COMMAND_BYTES = 1 << 16, SECOND_NS = 1000000000, RANK_TITLE = 96 };
 
 /* ---- values that jansson takes ----------------------------------------------------------------------------------- */
 
@@ -185,6 +185,39 @@ static void put_devices(object *into, const mr__record *record)
                                  ? string_of(record->device_note) : json_null());
 }
 
+static void put_ranks(object *into, const mr__record *record)
+{
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < record->rank_count; i++) {
+        const mr__record_rank *from = &record->ranks[i];
+        object rank = {.json = json_object()};
+        put(&rank, "rank", count_of(i));
+        put(&rank, "host", string_of(from->host));
+        put(&rank, "lost", json_boolean(from->lost));
+        if (from->host != NULL) {
+#define PUT_NUMBER(name) put(&rank, #name, count_of(from->name));
+            MR__RANK_NUMBERS(PUT_NUMBER)
+#undef PUT_NUMBER
+            put(&rank, "map_seconds", seconds_of((double)from->map_ns * 1e-9));
+        }
+        into->failed |= rank.failed | (json_array_append_new(list, rank.json) != 0);
+    }
+    put(into, "ranks", list);
+}
+
+static void put_losses(object *into, const mr__record *record)
+{
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < record->loss_count; i++) {
+        object loss = {.json = json_object()};
+        put(&loss, "rank", count_of(record->losses[i].rank));
+        put_time(&loss, "when", record->losses[i].when_ns);
+        put(&loss, "why", string_of(record->losses[i].why));
+        into->failed |= loss.failed | (json_array_append_new(list, loss.json) != 0);
+    }
+    put(into, "losses", list);
+}
+
 static json_t *json_of(const mr__record *record, const char *trace_path)
 {
     static const char *const orders[] = {"none", "key", "value"};
@@ -211,6 +244,10 @@ static json_t *json_of(const mr__record *record, const char *trace_path)
     put(&root, "error", record->status != MR_OK ? string_of(record->error) : json_null());
     put_stats(&root, record->stats != NULL ? record->stats : &nothing);
     put_devices(&root, record);
+    if (record->rank_count > 0) {
+        put_ranks(&root, record);
+        put_losses(&root, record);
+    }
     put(&root, "worker_note", string_of(record->worker_note));
     put(&root, "read_reason", string_of(record->read_reason));
     put(&root, "memory_limit", count_of(record->memory_limit));
@@ -261,6 +298,32 @@ done:
     return status;
 }
 
+static mr_status write_trace(const mr__record *record, const mr__trace *trace, const char *path, mr__error *error)
+{
+    mr_status status = MR_OK;
+    const uint32_t count = record->rank_count;
+    mr__trace_part *parts = NULL;
+    char (*titles)[RANK_TITLE] = NULL;
+    uint32_t used = 0;
+    if (count == 0)
+        return mr__trace_write(trace, path, 0, record->app_name, NULL, 0, error);
+    parts = mr__alloc(count * sizeof *parts);
+    titles = mr__alloc(count * sizeof *titles);
+    MR_CHECK(parts != NULL && titles != NULL, MR_NO_MEMORY, "no memory to write the trace %s", path);
+    for (uint32_t r = 0; r < count; r++) {
+        const mr__record_rank *rank = &record->ranks[r];
+        snprintf(titles[r], RANK_TITLE, "rank %u on %s%s", r, rank->host != NULL ? rank->host : "?",
+                 rank->lost ? " (lost)" : "");
+        if (r != record->rank && rank->trace != NULL)
+            parts[used++] = (mr__trace_part){r, titles[r], rank->trace, rank->trace_size};
+    }
+    status = mr__trace_write(trace, path, record->rank, titles[record->rank], parts, used, error);
+done:
+    mr__free(titles);
+    mr__free(parts);
+    return status;
+}
+
 static int write_to_file(const char *bytes, size_t size, void *file)
 {
     return mr__newfile_write(file, bytes, size) == MR_OK ? 0 : -1;
@@ -282,7 +345,7 @@ mr_status mr__record_write(const char *directory, const mr__record *record, cons
                  snprintf(trace_path, sizeof trace_path, "%s/%s.trace.json", directory, record->run) < MR__PATH_MAX,
              MR_BAD_USAGE, "the directory for run records has too long a name");
     if (trace != NULL)
-        MR_TRY(mr__trace_write(trace, trace_path, 0, record->app_name, error));
+        MR_TRY(write_trace(record, trace, trace_path, error));
     traced = trace != NULL;
     root = json_of(record, trace != NULL ? trace_path : NULL);
     MR_CHECK(root != NULL, MR_NO_MEMORY, "no memory to write the run record %s", record_path);

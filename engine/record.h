@@ -31,6 +31,28 @@ typedef struct mr__record_device {
     bool drained, cached, zero_copy;
 } mr__record_device;
 
+/* The numbers of one of many ranks, under the names that they have in the record. docs/cli.md says what they mean. */
+#define MR__RANK_NUMBERS(X)                                                                                            \
+    X(pid) X(workers) X(devices) X(works) X(map_tasks) X(device_tasks) X(input_bytes) X(rows) X(pairs) X(keys)         \
+    X(output_bytes) X(sent_bytes) X(received_bytes) X(spilled_bytes) X(peak_rss_bytes)
+
+typedef struct mr__record_rank {
+    const char *host;           /* NULL: it told nothing, and the numbers are 0 */
+    bool lost;
+#define MR__RANK_FIELD(name) uint64_t name;
+    MR__RANK_NUMBERS(MR__RANK_FIELD)
+#undef MR__RANK_FIELD
+    uint64_t map_ns;            /* of all its workers together */
+    const uint8_t *trace;       /* packed (trace.h); NULL: none */
+    size_t trace_size;
+} mr__record_rank;
+
+typedef struct mr__record_loss {
+    uint32_t rank;
+    int64_t when_ns;            /* since 1970 */
+    const char *why;
+} mr__record_loss;
+
 typedef struct mr__record {
     const char *run;            /* mr__record_make_run() */
     int64_t started_ns;         /* since 1970, CLOCK_REALTIME; the same that make_run got */
@@ -56,7 +78,19 @@ typedef struct mr__record {
     const mr__record_device *devices;
     uint32_t device_count;
     const char *device_note;    /* why some device, or none, took part; NULL or "" */
+    /* of many ranks; rank_count 0: there is one */
+    const mr__record_rank *ranks;
+    uint32_t rank_count;
+    uint32_t rank;              /* whose trace is written with the record: it has none in `ranks` */
+    const mr__record_loss *losses;
+    uint32_t loss_count;
 } mr__record;
+
+/* record_rank.c. rank: its `lost` and `trace` are not packed. trace: NULL for none; at most trace_most bytes of events
+ * (trace.h). */
+void mr__record_rank_pack(const mr__record_rank *rank, const mr__trace *trace, size_t trace_most, mr__writing *to);
+/* host and trace are pointers into `packed`. false: it cannot be read, and *rank is as it was. */
+bool mr__record_rank_unpack(const uint8_t *packed, size_t size, mr__record_rank *rank);
 
 /* Sorts by time: "20261121-161725-123456-4711-9f3c": UTC time, microseconds, process, random. */
 void mr__record_make_run(int64_t now_ns, char run[MR__RUN_ID_SIZE]);

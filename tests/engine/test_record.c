@@ -158,13 +158,20 @@ static void test_an_empty_directory_name_keeps_none(void **state)
 static void test_each_fault_leaves_nothing_and_says_why(void **state)
 {
     mr__trace *trace = mr__trace_create(1);
+    const mr__record_rank ranks[] = {{.host = "here"}, {.lost = true}};
+    const mr__record_loss loss = {.rank = 1, .why = "gone"};
     uint32_t failures = 0;
+    mr__record full = sample;
+    full.ranks = ranks;
+    full.rank_count = 2;
+    full.losses = &loss;
+    full.loss_count = 1;
     for (uint32_t p = 0; p < mr__fault_point_count; p++) {
         for (uint32_t nth = 1;; nth++) {
             char path[MR__PATH_MAX] = "before";
             mr__error error = {.code = MR_OK};
             mr__fault_arm(mr__fault_points[p], nth);
-            const mr_status status = mr__record_write(directory, &sample, trace, path, &error);
+            const mr_status status = mr__record_write(directory, &full, trace, path, &error);
             const bool fired = mr__fault_fired();
             mr__fault_disarm();
             const int left = clear();
@@ -184,6 +191,119 @@ static void test_each_fault_leaves_nothing_and_says_why(void **state)
         }
     }
     assert_true(failures >= 10);
+    mr__trace_destroy(trace);
+}
+
+/* ---- many ranks -------------------------------------------------------------------------------------------------- */
+
+static const mr__record_rank told = {.host = "n\xe9 1", .pid = 4711, .workers = 2, .works = 7, .map_tasks = 8,
+                                     .input_bytes = UINT64_C(1) << 40, .rows = 1, .pairs = 2, .keys = 3,
+                                     .output_bytes = 4, .sent_bytes = 5, .received_bytes = 6, .spilled_bytes = 7,
+                                     .peak_rss_bytes = 8, .map_ns = 1500000000};
+
+static void test_what_a_rank_told_comes_back(void **state)
+{
+    mr__trace *trace = mr__trace_create(1);
+    mr__writing bare = {.size = 0}, traced = {.size = 0};
+    mr__record_rank got = {.works = 99};
+    mr__trace_span(trace, 0, "map", "task", 1, 2, NULL, 0);
+    mr__record_rank_pack(&told, NULL, 1 << 20, &bare);
+    mr__record_rank_pack(&told, trace, 1 << 20, &traced);
+    for (size_t size = 0; size < bare.size; size++) {
+        assert_false(mr__record_rank_unpack(bare.bytes, size, &got));
+        assert_int_equal(got.works, 99);
+    }
+    assert_true(mr__record_rank_unpack(bare.bytes, bare.size, &got));
+    assert_string_equal(got.host, told.host);
+#define SAME_NUMBER(name) assert_true(got.name == told.name);
+    MR__RANK_NUMBERS(SAME_NUMBER)
+#undef SAME_NUMBER
+    assert_true(got.map_ns == told.map_ns && !got.lost && got.trace == NULL);
+    assert_true(mr__record_rank_unpack(traced.bytes, traced.size, &got));
+    assert_true(got.trace == traced.bytes + bare.size && got.trace_size == traced.size - bare.size);
+    mr__trace_destroy(trace);
+    mr__free(bare.bytes);
+    mr__free(traced.bytes);
+}
+
+static json_t *write_ranks(uint32_t count, mr__trace *trace)
+{
+    char path[MR__PATH_MAX];
+    static const uint8_t broken[] = {1, 2, 3};
+    mr__writing packed = {.size = 0};
+    mr__trace_pack(trace, 1 << 20, &packed);
+    mr__record_rank ranks[] = {{.lost = true}, {.host = "here", .pid = 1}, told, told};
+    ranks[2].trace = packed.bytes;
+    ranks[2].trace_size = packed.size;
+    ranks[3].trace = broken;
+    ranks[3].trace_size = sizeof broken;
+    ranks[3].lost = true;
+    const mr__record_loss losses[] = {{3, INT64_C(1795277846000000000), "it was silent"},
+                                      {0, INT64_C(1795277847500000000), "gone \xff"}};
+    mr__record many = sample;
+    many.ranks = ranks;
+    many.rank_count = count;
+    many.rank = 1;
+    many.losses = losses;
+    many.loss_count = count > 0 ? 2 : 0;
+    assert_int_equal(mr__record_write(directory, &many, trace, path, NULL), MR_OK);
+    mr__free(packed.bytes);
+    json_t *root = json_load_file(path, 0, NULL);
+    assert_non_null(root);
+    return root;
+}
+
+static void test_each_rank_has_its_numbers_and_its_process(void **state)
+{
+    mr__trace *trace = mr__trace_create(1);
+    mr__trace_span(trace, 0, "map", "task", 1, 2, NULL, 0);
+    json_t *root = write_ranks(4, trace);
+    json_t *ranks = json_object_get(root, "ranks"), *losses = json_object_get(root, "losses");
+    assert_int_equal(json_array_size(ranks), 4);
+    assert_true(json_is_null(json_object_get(json_array_get(ranks, 0), "host")));
+    assert_null(json_object_get(json_array_get(ranks, 0), "pairs"));
+    assert_true(json_is_true(json_object_get(json_array_get(ranks, 0), "lost")));
+    json_t *rank = json_array_get(ranks, 2);
+    assert_string_equal(text_of(rank, "host"), "n\xef\xbf\xbd 1");
+    assert_true(json_is_false(json_object_get(rank, "lost")));
+    assert_int_equal(number_of(rank, "rank"), 2);
+    assert_int_equal(number_of(rank, "pid"), 4711);
+    assert_true(number_of(rank, "input_bytes") == INT64_C(1) << 40);
+    assert_int_equal(number_of(rank, "received_bytes"), 6);
+    assert_true(json_real_value(json_object_get(rank, "map_seconds")) == 1.5);
+    assert_int_equal(json_array_size(losses), 2);
+    assert_int_equal(number_of(json_array_get(losses, 0), "rank"), 3);
+    assert_string_equal(text_of(json_array_get(losses, 0), "when"), "2026-11-21T16:17:26.000000Z");
+    assert_string_equal(text_of(json_array_get(losses, 1), "why"), "gone \xef\xbf\xbd");
+    json_t *traced = json_load_file(text_of(root, "trace"), 0, NULL), *event;
+    size_t i, processes = 0;
+    json_array_foreach(json_object_get(traced, "traceEvents"), i, event) {
+        static const char *const titles[] = {"rank 1 on here", "rank 2 on n? 1"};    /* of 3 it cannot be read */
+        if (strcmp(text_of(event, "name"), "process_name") != 0)
+            continue;
+        assert_true(processes < 2);
+        assert_int_equal(number_of(event, "pid"), processes + 2);
+        assert_string_equal(text_of(json_object_get(event, "args"), "name"), titles[processes++]);
+    }
+    assert_int_equal(processes, 2);
+    json_decref(traced);
+    json_decref(root);
+    assert_int_equal(clear(), 2);
+    mr__trace_destroy(trace);
+}
+
+static void test_one_rank_leaves_no_list_of_ranks(void **state)
+{
+    mr__trace *trace = mr__trace_create(1);
+    json_t *root = write_ranks(0, trace);
+    assert_null(json_object_get(root, "ranks"));
+    assert_null(json_object_get(root, "losses"));
+    json_t *traced = json_load_file(text_of(root, "trace"), 0, NULL);
+    json_t *process = json_array_get(json_object_get(traced, "traceEvents"), 0);
+    assert_string_equal(text_of(json_object_get(process, "args"), "name"), "wordcount");
+    json_decref(traced);
+    json_decref(root);
+    assert_int_equal(clear(), 2);
     mr__trace_destroy(trace);
 }
 
@@ -252,6 +372,9 @@ int main(void)
         cmocka_unit_test(test_nobody_else_may_read_it),
         cmocka_unit_test(test_an_empty_directory_name_keeps_none),
         cmocka_unit_test(test_each_fault_leaves_nothing_and_says_why),
+        cmocka_unit_test(test_what_a_rank_told_comes_back),
+        cmocka_unit_test(test_each_rank_has_its_numbers_and_its_process),
+        cmocka_unit_test(test_one_rank_leaves_no_list_of_ranks),
         cmocka_unit_test(test_runs_are_sorted_by_time_and_never_equal),
         cmocka_unit_test(test_the_rule_where_records_lie),
     };
