@@ -16,6 +16,7 @@
 #include "ranks.h"
 
 struct mr__job;
+struct mr__record;
 
 /* Kinds of messages: 0 .. 2 are those of members.h, 3 .. 6 of mail.h. */
 enum mr__joint_kind {
@@ -30,6 +31,7 @@ enum mr__joint_kind {
     MR__SAY_FOLDED,         /* the sums of all */
     MR__SAY_MAPPED,         /* to the coordinator: how far I am */
     MR__SAY_WAITS,          /* to the coordinator: somebody was lost, and I am in this job */
+    MR__SAY_TOLD,           /* to the coordinator: what I did, for the record */
     MR__OWN_ENTER = MR__KIND_OWN,
     MR__OWN_APPLIED,        /* a plan was applied */
     MR__OWN_PASS,           /* the map stage begins */
@@ -71,6 +73,9 @@ uint64_t mr__joint_mapped(mr__joint *joint);
 uint64_t mr__joint_rows(const mr__joint *joint);
 /* What all ranks together did, and how many were lost. */
 void mr__joint_fill_stats(mr__joint *joint, mr_stats *stats);
+/* What each rank did, and who was lost when; record->stats is filled. On the job's own thread, after run. Lent until
+ * close. Who committed waits a moment for what the others tell. Without memory the record says nothing of ranks. */
+void mr__joint_fill_record(mr__joint *joint, struct mr__record *record);
 
 /* ranks.c */
 void mr__joint_message(mr__joint *joint, uint32_t from, uint32_t kind, const void *bytes, size_t size);

@@ -38,6 +38,19 @@ typedef struct mr__tables {
     bool whole;
 } mr__tables;
 
+/* What a rank said about itself (joint_tell.c). */
+typedef struct mr__told {
+    uint8_t *bytes;
+    size_t size;
+    bool heard;
+} mr__told;
+
+typedef struct mr__loss {
+    uint32_t rank;
+    int64_t when_ns;            /* since 1970 */
+    char why[256];
+} mr__loss;
+
 /* What came before this rank was ready for it. */
 typedef struct mr__early {
     struct mr__early *next;
@@ -73,6 +86,7 @@ struct mr__joint {
     bool folds;                 /* ... from this one */
     bool final;                 /* no round comes after those that were folded */
     uint64_t told_alive;        /* ranks, when a view was last proposed */
+    uint64_t works_given;       /* to this rank, in all rounds */
     /* of the coordinator */
     mr__ledger *ledger;
     uint32_t ledger_round;
@@ -81,6 +95,7 @@ struct mr__joint {
     mr__joint_sums *sums;       /* [size] */
     mr__tables *tables;         /* [size]; guarded by mutex */
     uint64_t *mapped;           /* [size], guarded by mutex */
+    mr__told *told;             /* [size], guarded by mutex */
 
     /* both */
     pthread_mutex_t mutex;
@@ -98,6 +113,8 @@ struct mr__joint {
     mr_status status;
     mr__error error;
     uint32_t lost;
+    mr__loss *losses;           /* [size]: `lost` of them */
+    _Atomic uint64_t sent_bytes, received_bytes;    /* of pairs and sums, to and from other ranks */
     bool heard;                 /* the others know that it failed */
     bool runs;                  /* the schedule is there */
     uint8_t *fold, *folded;     /* FOLDED as a message: what was just folded here; the last one that was heard */
@@ -107,11 +124,27 @@ struct mr__joint {
     /* the job's own thread */
     uint32_t round_here;        /* rounds of which it took the folded table */
     uint64_t commit_ns;         /* 0: another rank committed */
+    char host[64];
+    mr__told *recorded;         /* [size]: what the record's texts and traces lie in */
+    struct mr__record_rank *record_ranks;
+    struct mr__record_loss *record_losses;
 };
 
 static inline bool mr__joint_is_coordinator(const mr__joint *joint)
 {
     return mr__courier_lowest(joint->courier) == joint->rank;
+}
+
+static inline void mr__joint_count_sent(mr__joint *joint, uint32_t to, size_t size)
+{
+    if (to != joint->rank)
+        atomic_fetch_add_explicit(&joint->sent_bytes, size, memory_order_relaxed);
+}
+
+static inline void mr__joint_count_received(mr__joint *joint, uint32_t from, size_t size)
+{
+    if (from != joint->rank)
+        atomic_fetch_add_explicit(&joint->received_bytes, size, memory_order_relaxed);
 }
 
 /* In the view that was applied last, and none is being made. */
@@ -141,6 +174,14 @@ void mr__joint_hear_failure(mr__joint *joint, const uint8_t *bytes, size_t size)
 bool mr__joint_answers_over(mr__joint *joint, uint32_t from, uint32_t kind);
 /* status, error: of the job here. Tells the others of a failure, unless they know. */
 void mr__joint_end(mr__joint *joint, mr_status status, const mr__error *error, mr__last_words *words);
+
+/* joint_tell.c. init: with the joint's size; fini: also if it failed. */
+mr_status mr__joint_tell_init(mr__joint *joint, mr__error *error);
+void mr__joint_tell_fini(mr__joint *joint);
+/* To the coordinator, before DONE: what this rank did. */
+void mr__joint_tell(mr__joint *joint);
+void mr__joint_told(mr__joint *joint, uint32_t from, const void *bytes, size_t size);
+void mr__joint_note_loss(mr__joint *joint, uint32_t rank, const char *why);
 
 /* joint_view.c */
 mr_status mr__joint_account(void *joint, uint64_t view, mr__packet *account, mr__error *error);

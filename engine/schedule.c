@@ -560,8 +560,11 @@ void mr__schedule_done(void *context, mr__worker *worker, const mr__done *done)
     schedule->mapping -= map;
     schedule->flushing -= done->task.kind == MR__TASK_FLUSH;
     schedule->on_devices -= map && is_device(worker);
-    if (map && done->status == MR_OK)
+    if (map && done->status == MR_OK) {
         note_rate(schedule, worker, done);
+        schedule->maps_done++;
+        schedule->map_ns += done->finished_ns > done->started_ns ? done->finished_ns - done->started_ns : 0;
+    }
     if (given_back) {
         schedule->returned[schedule->returned_count++] = done->task;
         schedule->tasks[MR__STAGE_MAP]--;       /* whoever runs it counts it */

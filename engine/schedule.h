@@ -55,6 +55,7 @@ typedef struct mr__schedule {
     uint64_t tasks[MR__STAGES];
     uint64_t started_ns[MR__STAGES], finished_ns[MR__STAGES];
     uint64_t task_number;
+    uint64_t maps_done, map_ns;     /* map tasks; what all workers together spent in them */
     mr_status status;
     mr__error error;
 } mr__schedule;
