@@ -270,7 +270,7 @@ static void keep_record(mr__job *job, mr_status status, int64_t started, const m
     mr__error ignored = {0};
     mr__record_device devices[MR__DEVICES_MOST];
     mr__devices_tell(job, devices);
-    const mr__record record = {
+    mr__record record = {
         .run = job->run, .started_ns = started, .app_name = job->app_name, .app = job->app,
         .params = status == MR_OK ? job->plan.params : NULL, .settings = job->request->params,
         .setting_count = job->request->param_count,
@@ -281,6 +281,8 @@ static void keep_record(mr__job *job, mr_status status, int64_t started, const m
         .worker_note = job->session->topology.note, .read_reason = job->read.why,
         .memory_limit = job->session->memory_limit, .memory_peak = atomic_load(&job->budget.peak),
         .devices = devices, .device_count = job->devices.count, .device_note = job->devices.note};
+    if (job->joint != NULL && job->session->records[0] != '\0')
+        mr__joint_fill_record(job->joint, &record);
     if (mr__record_write(job->session->records, &record, job->trace, job->record_path, &ignored) != MR_OK)
         job->record_path[0] = '\0';
 }

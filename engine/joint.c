@@ -167,6 +167,7 @@ static mr_status take_work(mr__joint *joint, const mr__gift *gift, mr__error *er
     MR_TRY(mr__works_push(&own, *work, error));
     joint->own.works = own.list;
     joint->own.work_count = own.count;
+    joint->works_given++;
     MR_TRY(mr__works_push(&joint->waiting, *work, error));
     MR_TRY(feed(joint, error));
 done:
@@ -268,6 +269,7 @@ static void report_done(mr__joint *joint)
     mr__writing to = {.size = 0};
     const mr__joint_sums sums = sums_of(joint->job);
     mr__error error = {.text = ""};
+    mr__joint_tell(joint);
     mr__write_u64(&to, mr__members_view(joint->members));
     mr__write(&to, &sums, sizeof sums);
     for (uint32_t s = 0; s < joint->shares; s++)
@@ -427,6 +429,7 @@ static mr_status hear(mr__joint *joint, uint32_t from, uint32_t kind, const void
     case MR__MAIL_CHUNK:
     case MR__MAIL_END:
         MR_CHECK(!joint->job->dense, MR_NETWORK_FAILED, "rank %u sent pairs for dense keys", from);
+        mr__joint_count_received(joint, from, size);
         return joint->ready ? mr__inbox_message(joint->inbox, from, kind, bytes, size, error)
                             : keep_early(joint, from, kind, bytes, size, error);
     case MR__MAIL_CREDIT:
@@ -457,6 +460,9 @@ static mr_status hear(mr__joint *joint, uint32_t from, uint32_t kind, const void
         pthread_mutex_lock(&joint->mutex);
         joint->mapped[from] = view;         /* a number of units, here */
         pthread_mutex_unlock(&joint->mutex);
+        return MR_OK;
+    case MR__SAY_TOLD:
+        mr__joint_told(joint, from, bytes, size);
         return MR_OK;
     case MR__OWN_ENTER:
         mr__members_propose(joint->members);
@@ -517,7 +523,9 @@ void mr__joint_message(mr__joint *joint, uint32_t from, uint32_t kind, const voi
 static mr_status mail_post(void *context, mr__path path, uint32_t to, uint32_t kind, const void *head, size_t head_size,
                            const void *bytes, size_t size, mr__error *error)
 {
-    const mr__joint *joint = context;
+    mr__joint *joint = context;
+    if (path == MR__BULK)
+        mr__joint_count_sent(joint, to, head_size + size);
     return mr__courier_post(joint->courier, path, to, joint->tag + kind, head, head_size, bytes, size, error);
 }
 
@@ -610,6 +618,7 @@ static mr_status make_joint(mr__job *job, mr__error *error)
     joint->tables = mr__alloc_zero(joint->size, sizeof *joint->tables);
     MR_CHECK(joint->idle_in != NULL && joint->done_in != NULL && joint->mapped != NULL && joint->sums != NULL &&
              joint->tables != NULL, MR_NO_MEMORY, "no memory for a job of %u ranks", joint->size);
+    MR_TRY(mr__joint_tell_init(joint, error));
     joint->mail = (mr__mail){joint, joint->rank, joint->size, mail_post, mail_pending, mail_clear, mail_failed};
     joint->tag = mr__ranks_next_tag(joint->ranks);
     mr__members_hooks mine = hooks;
@@ -707,6 +716,7 @@ void mr__joint_close(mr__joint *joint, mr_status status, const mr__error *error)
         mr__free(one);
     }
     mr__joint_drop_tables(joint);
+    mr__joint_tell_fini(joint);
     mr__output_close(joint->output);
     mr__free(joint->waiting.list);
     mr__free(joint->groups);

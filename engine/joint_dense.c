@@ -98,6 +98,7 @@ mr_status mr__joint_send_tables(mr__joint *joint, mr__error *error)
             nanosleep(&(struct timespec){.tv_nsec = NAP_NS}, NULL);
         MR_TRY(mr__courier_post(joint->courier, MR__BULK, to, joint->tag + MR__SAY_TABLE, &head, sizeof head,
                                 tables.bytes + sent, size, error));
+        mr__joint_count_sent(joint, to, sizeof head + size);
         sent += size;
     }
 done:
@@ -153,6 +154,7 @@ mr_status mr__joint_table(mr__joint *joint, uint32_t from, const uint8_t *bytes,
     const bool last = mr__read_u32(&in) != 0;
     mr__read_u32(&in);
     MR_CHECK(!in.broken && joint->job->dense, MR_NETWORK_FAILED, "rank %u sent sums of %zu bytes", from, size);
+    mr__joint_count_received(joint, from, size);
     if (!mr__joint_is_steady(joint, view) || !mr__joint_is_coordinator(joint))
         return MR_OK;
     pthread_mutex_lock(&joint->mutex);

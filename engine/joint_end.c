@@ -152,11 +152,7 @@ bool mr__joint_answers_over(mr__joint *joint, uint32_t from, uint32_t kind)
 void mr__joint_lost(mr__joint *joint, uint32_t rank, const char *why)
 {
     mr_status status;
-    (void)rank;
-    (void)why;
-    pthread_mutex_lock(&joint->mutex);
-    joint->lost++;
-    pthread_mutex_unlock(&joint->mutex);
+    mr__joint_note_loss(joint, rank, why);
     if (is_over(joint, &status))
         return;
     if (mr__joint_is_coordinator(joint))
