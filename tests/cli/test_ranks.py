@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -20,11 +21,15 @@ import cli_test
 from cli_test import MILLRACE, PATIENCE
 from launch_test import LaunchTest
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "engine"))
+import check_trace                                                                                      # noqa: E402
+
 MPIEXEC = "mpiexec.mpich"
 MODULE = os.environ.get("MILLRACE_MPI_MODULE", "")
 SLOW_WORDS = os.environ.get("SLOW_WORDS", "")
 TEXT_BYTES = 16 << 20
 RANKS = 4
+CLOCK_ERROR = 1000      # microseconds by which two ranks of a machine may read their clocks apart
 DEADLINE = 5            # seconds of silence after which a rank is lost
 
 
@@ -135,6 +140,54 @@ class Together(RanksTest):
         self.succeed(*arguments, "--force")
         self.assertTrue(self.result() == words)
 
+    def check_record(self, ranks, rounds):
+        """The record and the trace of the last run; nobody was lost."""
+        record = json.loads(self.succeed("history", "last"))
+        parts = record["ranks"]
+        self.assertEqual([part["rank"] for part in parts], list(range(ranks)))
+        self.assertEqual((len({part["pid"] for part in parts}), record["losses"]), (ranks, []))
+        self.assertEqual({(part["host"], part["lost"]) for part in parts}, {(socket.gethostname(), False)})
+        self.assertIn(record["pid"], [part["pid"] for part in parts])
+        for number in ("input_bytes", "rows", "pairs", "keys", "output_bytes", "spilled_bytes"):
+            self.assertEqual(sum(part[number] for part in parts), record[number], number)
+        self.assertEqual(sum(part["sent_bytes"] for part in parts), sum(part["received_bytes"] for part in parts))
+        self.assertGreater(sum(part["sent_bytes"] for part in parts), 0)
+        self.assertGreater(sum(part["works"] for part in parts), rounds - 1)
+        self.assertEqual(max(part["peak_rss_bytes"] for part in parts), record["peak_rss_bytes"])
+        check_trace.check(record["trace"])
+        with open(record["trace"], encoding="ascii") as file:
+            trace = json.load(file)
+        self.assertEqual(trace["otherData"]["dropped"], 0)
+        names = {event["pid"]: event["args"]["name"] for event in trace["traceEvents"]
+                 if event["name"] == "process_name"}
+        self.assertEqual(names, {part["rank"] + 1: f"rank {part['rank']} on {part['host']}" for part in parts})
+        spans = collections.defaultdict(list)
+        for event in trace["traceEvents"]:
+            if event["ph"] == "X":
+                spans[event["name"]].append((event["ts"], event["ts"] + event["dur"], event["pid"] - 1))
+        for part in parts:
+            maps = [end - begin for begin, end, rank in spans["map"] if rank == part["rank"]]
+            self.assertEqual(len(maps), part["map_tasks"])
+            self.assertAlmostEqual(sum(maps) * 1e-6, part["map_seconds"], places=5)
+        self.assertLessEqual(max(end for some in spans.values() for _, end, _ in some), record["seconds"] * 1e6)
+        return spans
+
+    def test_one_record_and_one_trace_tell_of_all_ranks(self):
+        for case, rounds in (("wordcount", 1), ("sort", 1), ("kmeans", 4)):
+            with self.subTest(case=case):
+                self.compute(case, 3)
+                spans = self.check_record(3, rounds)
+                # on one clock: nobody reduces before all have mapped, and nobody commits before all have reduced
+                order = [spans[name] for name in ("map", "reduce", "commit") if spans[name]]
+                for early, late in zip(order, order[1:]):
+                    self.assertLess(max(end for _, end, _ in early), min(begin for begin, _, _ in late) + CLOCK_ERROR)
+                self.assertEqual([rank for _, _, rank in spans["commit"]], [0])
+
+    def test_a_single_rank_leaves_the_record_of_one(self):
+        self.compute("wordcount", 1)
+        record = json.loads(self.succeed("history", "last"))
+        self.assertFalse({"ranks", "losses"} & set(record))
+
     def test_ranks_under_a_launcher_that_somebody_typed(self):
         run = subprocess.run([MPIEXEC, "-disable-auto-cleanup", "-n", "3", MILLRACE, "run", "wordcount",
                               os.path.join(data, "text"), "-o", "out", "--sort", "key", "--json"],
@@ -168,13 +221,21 @@ class Losses(RanksTest):
         self.assertTrue(b"".join(lines) == b"".join(sorted(words.splitlines(keepends=True))), "the results differ")
         self.assert_left_nothing("out")
         shutil.rmtree(self.path("out"))
+        record = json.loads(self.succeed("history", "last"))
+        self.assertEqual(len(record["losses"]), lost)
+        self.assertTrue(all(loss["why"] for loss in record["losses"]))
+        lost_ranks = {loss["rank"] for loss in record["losses"]}
+        self.assertEqual({part["rank"] for part in record["ranks"] if part["lost"]}, lost_ranks)
+        self.assertTrue(all(part["host"] for part in record["ranks"] if not part["lost"]))
+        check_trace.check(record["trace"])
+        return lost_ranks
 
     def test_any_rank_may_be_killed(self):
         for victim in range(RANKS):
             with self.subTest(victim=victim):
                 process = self.begin_slow()
                 os.kill(self.ranks()[victim], signal.SIGKILL)
-                self.end(process, 1)
+                self.assertEqual(self.end(process, 1), {victim})
 
     def test_all_but_one_may_be_killed(self):
         for survivor in (0, RANKS - 1):

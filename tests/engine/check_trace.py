@@ -32,7 +32,7 @@ def check(path):
             assert all(isinstance(value, (int, float)) for value in event["args"].values()), event
     lanes = {(event["pid"], event["tid"]) for event in events if event["ph"] != "M"}
     assert lanes <= set(names), "a lane without a name"
-    assert len(set(names.values())) == len(names), "two lanes with one name"
+    assert len({(pid, name) for (pid, _), name in names.items()}) == len(names), "two lanes with one name"
     assert any(event["name"] == "process_name" for event in events if event["ph"] == "M")
     return counts
 
