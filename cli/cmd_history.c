@@ -27,6 +27,19 @@ static uint64_t count_of(const json_t *record, const char *key)
     return value > 0 ? (uint64_t)value : 0;
 }
 
+/* "  (4 ranks, 1 lost)"; nothing for a run of one. */
+static void print_ranks(const json_t *record)
+{
+    const size_t ranks = json_array_size(json_object_get(record, "ranks"));
+    const size_t lost = json_array_size(json_object_get(record, "losses"));
+    if (ranks > 1)
+        printf("  (%zu ranks", ranks);
+    if (ranks > 1 && lost > 0)
+        printf(", %zu lost", lost);
+    if (ranks > 1)
+        printf(")");
+}
+
 static void print_line(const char *run, const json_t *record)
 {
     char seconds[CLI_SHOW_SIZE], bytes[CLI_SHOW_SIZE], keys[CLI_SHOW_SIZE];
@@ -38,11 +51,13 @@ static void print_line(const char *run, const json_t *record)
            cli_show_bytes(count_of(record, "input_bytes"), bytes),
            succeeded ? cli_show_count(count_of(record, "keys"), keys) : "-");
     if (succeeded) {
-        printf("%s\n", text_of(record, "output", "(memory)"));
+        printf("%s", text_of(record, "output", "(memory)"));
     } else {
         const char *why = text_of(record, "error", "");
-        printf("%s: %.*s\n", status, (int)strcspn(why, "\n"), why);
+        printf("%s: %.*s", status, (int)strcspn(why, "\n"), why);
     }
+    print_ranks(record);
+    printf("\n");
 }
 
 static mr_status print_all(const settings *chosen, mr__error *error)

@@ -66,6 +66,6 @@ static const cli_option options[] = {
 const cli_command cli_trace = {
     .name = "trace", .summary = "Show where the trace of a run lies", .usage = "RUN [-o FILE]",
     .details = "RUN is an identifier that `millrace history` lists, the beginning of one, or last.\n"
-               "The trace has a line of time for each worker; Perfetto and chrome://tracing open it.",
+               "The trace has a line of time for each worker of each rank; Perfetto and chrome://tracing open it.",
     .options = options, .option_count = MR__COUNT(options), .settings_size = sizeof(settings), .run = run,
 };

@@ -50,6 +50,17 @@ class History(CliTest):
         last = self.succeed("history").decode().splitlines()[1]
         self.assertTrue(last.endswith("MR_BAD_INPUT: could not read /a: permission denied"), last)
 
+    def test_runs_of_many_ranks_show_how_many_and_how_many_were_lost(self):
+        ranks = [{"rank": rank, "lost": rank == 1} for rank in range(4)]
+        self.record("1-a", ranks=ranks, losses=[])
+        self.record("2-b", ranks=ranks, losses=[{"rank": 1}])
+        self.record("3-c", ranks=ranks[:1], losses=[])
+        self.record("4-d", ranks=ranks, losses=7, status="MR_IO_FAILED", error="no space")
+        lines = self.succeed("history").decode().splitlines()[1:]
+        self.assertEqual([line.split("GiB")[1].split(None, 1)[1] for line in lines],
+                         ["counts  (4 ranks)", "counts  (4 ranks, 1 lost)", "counts",
+                          "MR_IO_FAILED: no space  (4 ranks)"])
+
     def test_damaged_records_hide_no_other(self):
         good = self.record("3-good")
         damaged = {"1-half": b'{"run": "1-half", "app', "2-list": b"[1, 2]", "4-empty": b"", "5-nul": b"\0" * 100,
