@@ -10,7 +10,7 @@
  *     coordinator    all IDLE: REDUCE ----> all
  *     rank           DONE ---> coordinator   what it owned is reduced
  *     coordinator    all DONE: commits, COMMITTED ----> all
- *   a round of dense keys ends with tables instead of DONE (joint_dense.c).
+ *   a round of dense keys ends with tables instead of DONE (joint_dense.c); with DONE goes TOLD (joint_tell.c).
  *
  *   a pass of a rank:   NONE --begin--> MAPS --REDUCE--> REDUCES --stages are over--> ENDED --DONE--> ...
  *                                        ^                                              |

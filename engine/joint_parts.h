@@ -64,6 +64,7 @@ struct mr__joint {
     mr__ranks *ranks;
     mr__courier *courier;
     uint32_t tag, rank, size;
+    char host[64];
     mr__mail mail;
     mr__outbox *outbox;
     mr__inbox *inbox;
@@ -124,7 +125,6 @@ struct mr__joint {
     /* the job's own thread */
     uint32_t round_here;        /* rounds of which it took the folded table */
     uint64_t commit_ns;         /* 0: another rank committed */
-    char host[64];
     mr__told *recorded;         /* [size]: what the record's texts and traces lie in */
     struct mr__record_rank *record_ranks;
     struct mr__record_loss *record_losses;

@@ -40,12 +40,11 @@ static uint64_t bytes_of(const mr__job *job, const mr__work *works, size_t count
 /* What any thread may ask for while no task runs. */
 static mr__record_rank numbers_of(mr__job *job)
 {
-    mr__joint *joint = job->joint;
+    const mr__joint *joint = job->joint;
     mr__record_rank numbers = {.pid = (uint64_t)getpid(), .workers = job->cpu_workers, .devices = job->devices.count,
                                .keys = atomic_load(&job->keys), .output_bytes = atomic_load(&job->output_bytes),
                                .sent_bytes = atomic_load(&joint->sent_bytes),
                                .received_bytes = atomic_load(&joint->received_bytes),
-                               .spilled_bytes = job->spill != NULL ? mr__spill_bytes(job->spill) : 0,
                                .peak_rss_bytes = mr__peak_rss_bytes()};
     for (uint32_t w = 0; job->lanes != NULL && w < job->worker_count; w++) {
         numbers.pairs += job->lanes[w].pairs;
@@ -54,6 +53,9 @@ static mr__record_rank numbers_of(mr__job *job)
     for (uint32_t d = 0; d < job->devices.count; d++)
         if (job->devices.item[d].link != NULL)
             numbers.device_tasks += mr__device_link_story(job->devices.item[d].link)->tasks;
+    pthread_mutex_lock(&job->spill_mutex);
+    numbers.spilled_bytes = job->spill != NULL ? mr__spill_bytes(job->spill) : 0;
+    pthread_mutex_unlock(&job->spill_mutex);
     pthread_mutex_lock(&job->schedule.mutex);
     numbers.map_tasks = job->schedule.maps_done;
     numbers.map_ns = job->schedule.map_ns;
