@@ -143,6 +143,8 @@ static mr_status feed(mr__joint *joint, mr__error *error)
         MR_TRY(mr__schedule_add(&joint->job->schedule, work->begin, work->end, mr__share_first(joint, work->first),
                                 mr__share_first(joint, work->last), &added, error));
     }
+    if (fed == 0)
+        return MR_OK;
     joint->waiting.count -= fed;
     memmove(joint->waiting.list, joint->waiting.list + fed, joint->waiting.count * sizeof *joint->waiting.list);
 done:

@@ -16,7 +16,6 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "joint.h"
 #include "memory.h"
@@ -176,8 +175,8 @@ static void say_farewell(mr__ranks *ranks, mr_status status, const char *sentenc
     for (uint32_t r = 0; r < size; r++) {
         if (r == rank)
             continue;
-        if (known)
-            say_words(ranks, r, ranks->job - 1, &words);
+        if (ranks->words.kind == MR__SAY_FAILED)
+            say_words(ranks, r, ranks->job - 1, &ranks->words);
         say_words(ranks, r, ranks->job, &words);
     }
 }
