@@ -1,4 +1,4 @@
-/* joint_parts.h: what the files of a joint share. The states are drawn at the head of joint.c. */
+/* joint_parts.h: what the files of a joint share. The states are drawn at the head of joint_stage.c. */
 #ifndef MR__JOINT_PARTS_H
 #define MR__JOINT_PARTS_H
 
@@ -160,10 +160,37 @@ void mr__joint_post_all(mr__joint *joint, enum mr__joint_kind kind, const void *
 /* heard: from another rank, so all know; or nobody can be told. */
 void mr__joint_fail(mr__joint *joint, mr_status status, const mr__error *error, bool heard);
 void mr__joint_say(mr__joint *joint, mr__next next);
-void mr__joint_go_on(mr__joint *joint);
 /* With the mutex held: until something changes, or for a moment. */
 void mr__joint_wait_a_little(mr__joint *joint);
+
+/* GIVE. */
+typedef struct mr__gift {
+    uint64_t view;
+    mr__work work;
+    uint32_t found;
+} mr__gift;
+
+/* joint_work.c */
 uint32_t mr__share_first(const mr__joint *joint, uint32_t share);   /* its first partition */
+/* Asks, if it may. */
+mr_status mr__joint_ask(mr__joint *joint);
+/* On the coordinator: ASK of a rank. */
+mr_status mr__joint_give(mr__joint *joint, uint32_t to, uint64_t view, mr__error *error);
+/* GIVE. */
+mr_status mr__joint_take_work(mr__joint *joint, const mr__gift *gift, mr__error *error);
+/* Works that wait go to the schedule. */
+mr_status mr__joint_feed(mr__joint *joint, mr__error *error);
+
+/* joint_stage.c */
+/* Something that IDLE waits for may have come true. */
+void mr__joint_go_on(mr__joint *joint);
+mr_status mr__joint_hear_idle(mr__joint *joint, uint32_t from, uint64_t view, mr__error *error);
+mr_status mr__joint_begin_reduce(mr__joint *joint, uint64_t view, mr__error *error);
+/* The job's own thread has done what it could in this pass. */
+void mr__joint_end_pass(mr__joint *joint, uint32_t round, bool final);
+mr_status mr__joint_hear_done(mr__joint *joint, uint32_t from, const uint8_t *bytes, size_t size, mr__error *error);
+/* In a view that is new to a rank that had done all it could. */
+void mr__joint_resume(mr__joint *joint);
 
 /* joint_end.c */
 /* It is committed: for all to hear. */
