@@ -61,6 +61,7 @@ mr_status mr__joint_begin_reduce(mr__joint *joint, uint64_t view, mr__error *err
 {
     mr_status status = MR_OK;
     mr__job *job = joint->job;
+    mr__works copy = {.count = 0};
     uint32_t count = 0;
     if (!mr__joint_is_steady(joint, view) || joint->pass != MR__PASS_MAPS)
         return MR_OK;
@@ -75,12 +76,12 @@ mr_status mr__joint_begin_reduce(mr__joint *joint, uint64_t view, mr__error *err
         job->reduce_tasks = count;
     }
     if (job->dense) {
-        mr__works copy = {.count = 0};
         for (size_t i = 0; i < joint->own.work_count; i++)
             MR_TRY(mr__works_push(&copy, joint->own.works[i], error));
         pthread_mutex_lock(&joint->mutex);
         mr__free(joint->mapped_works.list);
         joint->mapped_works = copy;
+        copy = (mr__works){.count = 0};
         joint->reduce_view = view;
         pthread_mutex_unlock(&joint->mutex);
     }
@@ -88,6 +89,7 @@ mr_status mr__joint_begin_reduce(mr__joint *joint, uint64_t view, mr__error *err
     joint->pass = MR__PASS_REDUCES;
     mr__schedule_close(&job->schedule);
 done:
+    mr__free(copy.list);
     return status;
 }
 
