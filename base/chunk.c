@@ -2,12 +2,14 @@
  *
  * The first chunks are allocated one by one, so that a small job touches little memory. A pool that has grown takes
  * slabs of a huge page and cuts them into chunks: pairs are sorted and merged by reference, in random order over many
- * chunks, and a miss in a small page cost six times as much as one in a huge page (measured on a virtual machine). */
+ * chunks, and a miss in a small page cost six times as much as one in a huge page (measured on a virtual machine). Of
+ * several ranks on a machine each has a pool, so "grown" is little: from 64 MiB on, a quarter of what each of 4 ranks
+ * sorted lay in small pages. */
 #include "chunk.h"
 
 #include "memory.h"
 
-enum { SLAB = 2 << 20, SLABS_FROM = 64 << 20, PAGE = 4096 };
+enum { SLAB = 2 << 20, SLABS_FROM = 8 << 20, PAGE = 4096 };
 
 struct mr__slab {
     struct mr__slab *next;
