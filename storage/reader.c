@@ -119,10 +119,11 @@ static void drop_large_buffer(mr__reader *reader)
         drop_buffer(reader);
 }
 
-/* The usual buffer is forced out of the budget: without it nothing can be read. A larger one has to fit. */
+/* The usual buffer is forced out of the budget, and so is one a little larger, as what is kept of a block may need it:
+ * without it nothing can be read, however ordinary the input is. A much larger one has to fit. */
 static uint8_t *new_buffer(mr__reader *reader, size_t capacity)
 {
-    if (capacity <= usual_capacity(reader))
+    if (capacity <= 2 * usual_capacity(reader))
         mr__budget_force(reader->budget, capacity);
     else if (!mr__budget_reserve(reader->budget, capacity))
         return NULL;
