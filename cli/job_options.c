@@ -83,9 +83,12 @@ mr_status cli_job_open(cli_job *job, const cli_job_settings *settings, const cli
         char where[CLI_WHERE_SIZE] = "";
         if (status != MR_BAD_USAGE)     /* of which all ranks are guilty */
             cli_rank_raise_voice(where);
+        if (status == MR_NETWORK_FAILED)
+            cli_rank_met_nobody();
         mr__fail(error, status, "%s%s", where, mr_error(NULL));
         goto done;
     }
+    cli_rank_met();
     MR_TRY(open_app(job, error));
     if (job->input_count > 0 &&
         (status = mr_dataset_open(job->session, inputs, job->input_count, &job->dataset)) != MR_OK) {

@@ -11,6 +11,10 @@
  * cleans up. The second kills the launcher. Then the proxy's connection breaks, it kills the guards, and the ranks die
  * with their guards. The same chain ends all of it when this process dies (PR_SET_PDEATHSIG).
  *
+ * The start. MPICH survives no loss while it starts: the launcher fails, or the ranks wait for the one that is lost. So
+ * each rank says when it has met the others. As long as none has, nothing has been done, and once a guard reported a
+ * death, or a rank gave up (MILLRACE_START), all of it is ended and started again, twice at most.
+ *
  * The end. The launcher waits for all ranks, also for one that is stopped (SIGSTOP), which the others have long taken
  * for lost. So from the verdict on, the launcher has GRACE for the rest, which is more than a rank waits for the others
  * when it leaves.
@@ -38,8 +42,11 @@
 #include "places.h"
 #include "rank.h"
 
-enum { LOOK_MS = 100, KEPT = 256, FIRST_FREE = 10, GUARD_OUT = 3, GUARD_ERR = 4, NOT_RUN = 127 };
-static const uint64_t GRACE_NS = 8000000000, ORPHANED_NS = 2000000000, GIVEN_UP_NS = 10000000000;
+enum { LOOK_MS = 100, KEPT = 256, FIRST_FREE = 10, GUARD_OUT = 3, GUARD_ERR = 4, NOT_RUN = 127, STARTS = 3 };
+static const uint64_t GRACE_NS = 8000000000, ORPHANED_NS = 2000000000, GIVEN_UP_NS = 10000000000,
+                      MEETING_NS = 2000000000;     /* for those whom a rank that is lost did not prevent from it */
+
+static const char guards_word[] = "millrace-guard: ";
 
 static const char *const launchers[] = {"mpiexec.mpich", "mpiexec.hydra"};
 
@@ -49,6 +56,8 @@ typedef struct cli_launch {
     int verdict, heard, signals;    /* descriptors; -1: none */
     int asked;                  /* how often a signal asked to end */
     uint64_t deadline_ns;       /* what still runs then is killed; 0: none yet */
+    uint64_t failed_ns;         /* a rank died, or gave up, before any had met the others; 0: not that we know */
+    bool died;                  /* a rank, as its guard says */
     char line[KEPT], last[KEPT];    /* of what the launcher says: being read; the last whole one */
     size_t size;
 } cli_launch;
@@ -162,20 +171,26 @@ static void block_signals(sigset_t *awaited, sigset_t *before)
     sigprocmask(SIG_BLOCK, awaited, before);
 }
 
-static mr_status start(cli_launch *launch, uint32_t ranks, char **command, const sigset_t *awaited,
-                       const sigset_t *before, mr__error *error)
+static mr_status prepare(cli_launch *launch, const sigset_t *awaited, mr__error *error)
+{
+    mr_status status = MR_OK;
+    launch->verdict = memfd_create("millrace-verdict", MFD_CLOEXEC);
+    MR_CHECK(launch->verdict >= 0, MR_NO_MEMORY, "could not start ranks: %s", strerror(errno));
+    launch->signals = signalfd(-1, awaited, SFD_CLOEXEC | SFD_NONBLOCK);
+    MR_CHECK(launch->signals >= 0, MR_NO_MEMORY, "could not start ranks: %s", strerror(errno));
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+done:
+    return status;
+}
+
+static mr_status start(cli_launch *launch, uint32_t ranks, char **command, const sigset_t *before, mr__error *error)
 {
     mr_status status = MR_OK;
     int pipes[2] = {-1, -1};
     char verdict[64];
     const pid_t self = getpid();
-    launch->verdict = memfd_create("millrace-verdict", MFD_CLOEXEC);
-    MR_CHECK(launch->verdict >= 0, MR_NO_MEMORY, "could not start ranks: %s", strerror(errno));
     snprintf(verdict, sizeof verdict, "/proc/%d/fd/%d", (int)self, launch->verdict);
-    launch->signals = signalfd(-1, awaited, SFD_CLOEXEC | SFD_NONBLOCK);
-    MR_CHECK(launch->signals >= 0, MR_NO_MEMORY, "could not start ranks: %s", strerror(errno));
     MR_CHECK(pipe2(pipes, O_CLOEXEC) == 0, MR_NO_MEMORY, "could not start ranks: %s", strerror(errno));
-    prctl(PR_SET_CHILD_SUBREAPER, 1);
     launch->launcher = fork();
     MR_CHECK(launch->launcher >= 0, MR_NO_MEMORY, "could not start ranks: %s", strerror(errno));
     if (launch->launcher == 0)
@@ -203,6 +218,7 @@ static void keep_line(cli_launch *launch, char byte)
     launch->line[launch->size] = '\0';
     if (launch->size > 0)
         memcpy(launch->last, launch->line, sizeof launch->last);
+    launch->died |= strncmp(launch->line, guards_word, sizeof guards_word - 1) == 0;
     launch->size = 0;
 }
 
@@ -225,9 +241,11 @@ static void hand_on_signals(cli_launch *launch)
 {
     struct signalfd_siginfo about;
     while (read(launch->signals, &about, sizeof about) == sizeof about) {
-        if (about.ssi_signo == SIGCHLD || launch->launcher == 0)
+        if (about.ssi_signo == SIGCHLD)
             continue;
-        kill(launch->launcher, launch->asked++ == 0 ? SIGTERM : SIGKILL);
+        if (launch->launcher != 0)
+            kill(launch->launcher, launch->asked == 0 ? SIGTERM : SIGKILL);
+        launch->asked++;
     }
 }
 
@@ -259,6 +277,22 @@ static void kill_children(void)
         fclose(children);
 }
 
+/* What still runs from now on is not waited for much longer. */
+static void look_at_verdict(cli_launch *launch, uint64_t now)
+{
+    cli_verdict verdict;
+    cli_rank_read_verdict(launch->verdict, &verdict);
+    if (verdict.status != CLI_VERDICT_NONE) {
+        launch->deadline_ns = now + GRACE_NS;
+    } else if (verdict.together) {
+        launch->failed_ns = 0;
+    } else if (launch->failed_ns == 0) {
+        launch->failed_ns = launch->died || verdict.whisper[0] != '\0' ? now : 0;
+    } else if (now > launch->failed_ns + MEETING_NS) {
+        launch->deadline_ns = now;
+    }
+}
+
 static void await_end(cli_launch *launch)
 {
     uint64_t now = mr__now_ns();
@@ -268,8 +302,8 @@ static void await_end(cli_launch *launch)
         listen_to(launch);
         hand_on_signals(launch);
         now = mr__now_ns();
-        if (launch->deadline_ns == 0 && cli_rank_read_verdict(launch->verdict, NULL, 0) != CLI_VERDICT_NONE)
-            launch->deadline_ns = now + GRACE_NS;
+        if (launch->deadline_ns == 0)
+            look_at_verdict(launch, now);
         if (launch->deadline_ns == 0 || now < launch->deadline_ns)
             continue;
         kill_children();
@@ -279,18 +313,60 @@ static void await_end(cli_launch *launch)
     listen_to(launch);
 }
 
+/* Nothing was done, and it was not the command that was wrong. */
+static bool may_start_again(const cli_launch *launch)
+{
+    cli_verdict verdict;
+    cli_rank_read_verdict(launch->verdict, &verdict);
+    return verdict.status == CLI_VERDICT_NONE && !verdict.together && launch->asked == 0 &&
+           (launch->died || verdict.whisper[0] != '\0');
+}
+
+static void forget_start(cli_launch *launch)
+{
+    if (launch->heard >= 0)
+        close(launch->heard);
+    if (ftruncate(launch->verdict, 0) != 0)
+        launch->asked++;                /* it says nothing any more: no further start */
+    launch->heard = -1;
+    launch->deadline_ns = launch->failed_ns = 0;
+    launch->died = false;
+    launch->size = 0;
+}
+
+static mr_status start_until_they_meet(cli_launch *launch, uint32_t ranks, char **command, const sigset_t *before,
+                                       mr__error *error)
+{
+    mr_status status = MR_OK;
+    for (int number = 1; status == MR_OK; number++) {
+        if ((status = start(launch, ranks, command, before, error)) != MR_OK)
+            break;
+        await_end(launch);
+        if (number == STARTS || !may_start_again(launch))
+            break;
+        fprintf(stderr, "millrace: a rank was lost while the ranks started; start %d of %d\n", number + 1, STARTS);
+        forget_start(launch);
+    }
+    return status;
+}
+
 static mr_status judge(const cli_launch *launch, uint32_t ranks, int *exit_status, mr__error *error)
 {
-    char whisper[KEPT];
-    const int verdict = cli_rank_read_verdict(launch->verdict, whisper, sizeof whisper);
-    if (verdict != CLI_VERDICT_NONE) {
-        *exit_status = verdict;
+    cli_verdict verdict;
+    cli_rank_read_verdict(launch->verdict, &verdict);
+    if (verdict.status != CLI_VERDICT_NONE) {
+        *exit_status = verdict.status;
         return MR_OK;
     }
     if (launch->asked > 0)
         return mr__fail(error, MR_CANCELLED, "cancelled");
     const bool killed = WIFSIGNALED(launch->how);
-    const char *heard = whisper[0] != '\0' ? whisper : launch->last;
+    const char *heard = verdict.whisper[0] != '\0' ? verdict.whisper : launch->last;
+    if (may_start_again(launch))
+        return mr__fail(error, MR_NETWORK_FAILED,
+                        "the %u ranks did not come together, in %d starts%s%s\n  hint: was one of them killed, or is "
+                        "this machine slow? MILLRACE_START sets how long they wait for each other",
+                        ranks, STARTS, heard[0] != '\0' ? "; the last that was heard is: " : "", heard);
     return mr__fail(error, MR_NETWORK_FAILED,
                     "none of the %u ranks was left to say how the job ended; the launcher %s %d%s%s", ranks,
                     killed ? "died of signal" : "ended with status",
@@ -307,10 +383,9 @@ mr_status cli_launch_ranks(uint32_t ranks, const cli_words *words, int *exit_sta
     MR_TRY(compose(ranks, words, &command, error));
     fflush(stdout);
     block_signals(&awaited, &before);
-    if ((status = start(&launch, ranks, command.text, &awaited, &before, error)) == MR_OK) {
-        await_end(&launch);
+    if ((status = prepare(&launch, &awaited, error)) == MR_OK &&
+        (status = start_until_they_meet(&launch, ranks, command.text, &before, error)) == MR_OK)
         status = judge(&launch, ranks, exit_status, error);
-    }
     hand_on_signals(&launch);           /* what came too late must not end this process now */
     sigprocmask(SIG_SETMASK, &before, NULL);
     const int descriptors[] = {launch.verdict, launch.heard, launch.signals};

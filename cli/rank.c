@@ -9,6 +9,9 @@
  * Past the launcher: it would put a pipe between the job and the terminal, so there would be no progress bar; and it
  * writes sentences of its own to standard output, where a program expects one JSON object.
  *
+ * The verdict of `run --ranks` also has lines of ranks that have met the others, "+", and of those that may not speak,
+ * "# rank 2: SENTENCE".
+ *
  * Lines of the verdict are of one size and written with one call at the end of the file. On a network file system two
  * ranks may hit the same place; then one line is lost, and the other says the same, as all ranks end alike. */
 #include "rank.h"
@@ -18,7 +21,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "launch.h"
@@ -26,7 +28,7 @@
 #include "places.h"
 #include "share.h"
 
-enum { WHISPER = 512, MARK = '#' };
+enum { WHISPER = 512, MARK = '#', MET = '+' };
 
 static struct {
     mr__launch launch;
@@ -127,17 +129,41 @@ void cli_rank_raise_voice(char where[CLI_WHERE_SIZE])
 void cli_rank_end(int exit_status)
 {
     char line[CLI_VERDICT_LINE + 1];
-    struct stat about = {.st_size = 0};
+    cli_verdict said;
     if (self.verdict[0] == '\0' || (!cli_rank_speaks() && exit_status != 0))
         return;
-    const int file = open(self.verdict, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    const int file = open(self.verdict, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
     if (file < 0)
         return;                         /* who reads it says that it is missing */
     snprintf(line, sizeof line, "%3d\n", exit_status & 0xff);
-    const bool needed = cli_rank_speaks() || (fstat(file, &about) == 0 && about.st_size == 0);
+    cli_rank_read_verdict(file, &said);
+    const bool needed = cli_rank_speaks() || said.status == CLI_VERDICT_NONE;
     if (needed && write(file, line, CLI_VERDICT_LINE) != CLI_VERDICT_LINE)
         fprintf(stderr, "millrace: could not write to %s\n", self.verdict);
     close(file);
+}
+
+static void add_line(const char *line, size_t size)
+{
+    const int file = open(self.verdict, O_WRONLY | O_APPEND | O_CLOEXEC);
+    if (file < 0)
+        return;
+    if (write(file, line, size) < 0)
+        self.verdict[0] = '\0';         /* what cannot be written is not heard */
+    close(file);
+}
+
+void cli_rank_met(void)
+{
+    const char line[] = {MET, '\n'};
+    if (self.directed && self.verdict[0] != '\0')
+        add_line(line, sizeof line);
+}
+
+void cli_rank_met_nobody(void)
+{
+    if (self.directed && self.verdict[0] != '\0')
+        atomic_store(&speaks, false);
 }
 
 void cli_rank_whisper(const char *sentence)
@@ -145,36 +171,31 @@ void cli_rank_whisper(const char *sentence)
     char line[WHISPER];
     if (!self.directed || self.verdict[0] == '\0')
         return;
-    const int file = open(self.verdict, O_WRONLY | O_APPEND | O_CLOEXEC);
-    if (file < 0)
-        return;
     const int size = snprintf(line, sizeof line, "%c rank %u: %.*s\n", MARK, self.launch.rank,
                               (int)strcspn(sentence, "\n"), sentence);
-    /* what does not fit, or cannot be written, is not heard */
-    if (size > 0 && (size_t)size < sizeof line && write(file, line, (size_t)size) < 0)
-        self.verdict[0] = '\0';
-    close(file);
+    if (size > 0 && (size_t)size < sizeof line)     /* what does not fit is not heard */
+        add_line(line, (size_t)size);
 }
 
-int cli_rank_read_verdict(int file, char *whisper, size_t size)
+void cli_rank_read_verdict(int file, cli_verdict *verdict)
 {
     char line[WHISPER];
-    int verdict = CLI_VERDICT_NONE, status;
+    int status;
     const int own = dup(file);
     FILE *lines = own >= 0 ? fdopen(own, "r") : NULL;
-    if (size > 0)
-        whisper[0] = '\0';
+    *verdict = (cli_verdict){.status = CLI_VERDICT_NONE};
     if (lines == NULL) {
         close(own);
-        return verdict;
+        return;
     }
     rewind(lines);
     while (fgets(line, sizeof line, lines) != NULL) {
-        if (line[0] == MARK && size > 0)
-            snprintf(whisper, size, "%.*s", (int)strcspn(line + 2, "\n"), line + 2);
-        else if (sscanf(line, "%3d", &status) == 1 && (verdict == CLI_VERDICT_NONE || status == 0))
-            verdict = status;
+        if (line[0] == MARK)
+            snprintf(verdict->whisper, sizeof verdict->whisper, "%.*s", (int)strcspn(line + 2, "\n"), line + 2);
+        else if (line[0] == MET)
+            verdict->together = true;
+        else if (sscanf(line, "%3d", &status) == 1 && (verdict->status == CLI_VERDICT_NONE || status == 0))
+            verdict->status = status;
     }
     fclose(lines);
-    return verdict;
 }

@@ -20,9 +20,19 @@
 
 enum { CLI_VERDICT_LINE = 4, CLI_VERDICT_NONE = -1 };   /* "%3d\n" */
 
+typedef struct cli_verdict {
+    int status;                 /* 0 if a rank succeeded, else what came first, else CLI_VERDICT_NONE */
+    bool together;              /* a rank has opened its session: they all have met */
+    char whisper[256];          /* the last one, or "" */
+} cli_verdict;
+
 /* Before main() looks at its arguments: takes the variables out of the environment and does what they say. */
 void cli_rank_begin(void);
 void cli_rank_end(int exit_status);
+/* The session is open. Or it could not be, as others did not come: then it is for `run --ranks` to speak, which may
+ * start the ranks once more. */
+void cli_rank_met(void);
+void cli_rank_met_nobody(void);
 /* What this rank would say if it might: a line of the verdict of `run --ranks`, which shows it when no rank spoke. */
 void cli_rank_whisper(const char *sentence);
 
@@ -38,8 +48,6 @@ void cli_rank_ask(const mr_session *session);
 enum { CLI_WHERE_SIZE = 128 };
 void cli_rank_raise_voice(char where[CLI_WHERE_SIZE]);
 
-/* Of what ranks wrote: 0 if one of them succeeded, else what came first, else CLI_VERDICT_NONE. whisper: the last one,
- * of at most `size` bytes, or ""; NULL and 0 if it is not wanted. */
-int cli_rank_read_verdict(int file, char *whisper, size_t size);
+void cli_rank_read_verdict(int file, cli_verdict *verdict);
 
 #endif

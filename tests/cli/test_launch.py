@@ -142,7 +142,8 @@ class Verdict(Fake):
                              ("kill -KILL $$", "died of signal 9"),
                              ("echo one; echo two >&2; exit 5",
                               "the launcher ended with status 5, and the last that was heard is: two"),
-                             ('echo "# rank 2: was away" >>"$MILLRACE_VERDICT"; echo noise; exit 6',
+                             ('echo + >>"$MILLRACE_VERDICT"; echo "# rank 2: was away" >>"$MILLRACE_VERDICT"; echo noise; '
+                              "exit 6",
                               "ended with status 6, and the last that was heard is: rank 2: was away")]:
             with self.subTest(script=script):
                 run = self.fake(script, "--json", ranks=3)
@@ -150,6 +151,46 @@ class Verdict(Fake):
                 self.assertIn("millrace: none of the 3 ranks was left to say how the job ended; ", run.stderr.decode())
                 self.assertIn(says, run.stderr.decode())
                 self.assertEqual(json.loads(run.stdout)["status"], "MR_NETWORK_FAILED")
+
+    # How often it was started; what a guard says of a rank that was killed.
+    COUNTS = 'echo >>"$FAKE_FOLDER/starts"; starts=$(wc -l <"$FAKE_FOLDER/starts"); '
+    DIED = "echo millrace-guard: rank died of signal 9 >&2; "
+
+    def starts(self):
+        with open(self.path("starts"), "rb") as file:
+            count = len(file.read())
+        os.remove(self.path("starts"))
+        return count
+
+    def test_ranks_that_do_not_come_together_are_started_again(self):
+        again = "millrace: a rank was lost while the ranks started; start "
+        for loss in (self.DIED + "exit 255", self.DIED + "sleep 1000", self.DIED + "kill -KILL $$",
+                     'echo "# rank 1: not all came" >>"$MILLRACE_VERDICT"; sleep 1000'):
+            with self.subTest(loss=loss):
+                run = self.fake(self.COUNTS + f'[ $starts -gt 1 ] || {{ {loss}; }}; echo + >>"$MILLRACE_VERDICT"; '
+                                              f'echo "  0" >>"$MILLRACE_VERDICT"')
+                self.assertEqual((run.returncode, self.starts()), (0, 2), run.stderr)
+                self.assertEqual(run.stderr.decode().count(again), 1)
+                self.assertIn(again + "2 of 3\n", run.stderr.decode())
+                self.assert_nothing_runs()
+
+    def test_not_more_than_twice_again(self):
+        run = self.fake(self.COUNTS + self.DIED + "exit 255", "--json")
+        self.assertEqual((run.returncode, self.starts()), (6, 3))
+        self.assertIn("millrace: the 2 ranks did not come together, in 3 starts; the last", run.stderr.decode())
+        self.assertEqual(json.loads(run.stdout)["status"], "MR_NETWORK_FAILED")
+
+    def test_what_began_or_was_wrong_is_not_started_again(self):
+        for script, status in [('echo + >>"$MILLRACE_VERDICT"; ' + self.DIED + "exit 255", 6), ("exit 127", 6),
+                               ('echo "  3" >>"$MILLRACE_VERDICT"; ' + self.DIED + "exit 3", 3)]:
+            with self.subTest(script=script):
+                run = self.fake(self.COUNTS + script)
+                self.assertEqual((run.returncode, self.starts()), (status, 1), run.stderr)
+
+    def test_a_rank_that_dies_while_others_work_stops_nobody(self):
+        run = self.fake(self.COUNTS + self.DIED + 'sleep 1; echo + >>"$MILLRACE_VERDICT"; sleep 3; '
+                                                  'echo "  0" >>"$MILLRACE_VERDICT"')
+        self.assertEqual((run.returncode, self.starts()), (0, 1), run.stderr)
 
     def test_what_ranks_print_goes_past_the_launcher(self):
         run = self.fake('echo noise; echo complaint >&2; echo result >&3; echo progress >&4; '
