@@ -10,8 +10,8 @@
  *   - much has left in it: an owner holds an epoch apart until it is whole, and can merge nothing of it until then
  *   - there is nothing to map for now (the flush task)
  *
- * What is in place. Pairs of the rank's own partitions need not leave: they live and die with the rank that mapped them.
- * After the flush task they stay in the combine buffer, and a reduce task reads its stretch of it, as on one rank
+ * What is in place. Pairs of the rank's own partitions need not leave: they live and die with the rank that mapped
+ * them. After the flush task they stay in the combine buffer, and a reduce task reads its stretch of it, as on one rank
  * (shuffle.c). What the buffer has for others is there, too, but it has left: `in_place` says which partitions count.
  * Should the lane map once more, what is in place goes to the exchange first, and the buffer begins empty. (Two ranks,
  * 1 GiB of Zipf text, 3.5 million keys a lane: the flush took 90 to 160 ms instead of 200 to 365.)
@@ -28,7 +28,8 @@ enum { EPOCH_BYTES = 32 << 20 };
 
 static bool stays_in_place(const mr__job *job)
 {
-    return job->combines && !job->by_range && job->layout.key_suffix == 0;     /* its slots lie in order of partitions */
+    /* the slots of its combine buffers lie in the order of partitions */
+    return job->combines && !job->by_range && job->layout.key_suffix == 0;
 }
 
 static mr_status flush_partition(mr__lane *lane, uint32_t partition, mr__error *error)

@@ -248,7 +248,8 @@ mr_status mr__lane_flush_combine(mr__lane *lane, mr__error *error);
 /* epoch.c: around each map task whose pairs the lane takes. begin: may close the epoch that is open. */
 mr_status mr__epoch_begin_task(mr__lane *lane, const mr__task *task, mr__error *error);
 mr_status mr__epoch_end_task(mr__lane *lane, const mr__task *task, mr__error *error);
-/* What the lane mapped so far is an epoch: its buffers are emptied, but for what may stay in place unless it maps on. */
+/* What the lane mapped so far is an epoch: its buffers are emptied, but for what may stay in place unless it maps
+ * on. */
 mr_status mr__epoch_close(mr__lane *lane, bool maps_on, mr__error *error);
 /* Takes the first `count` pairs of the emitter's staging batch into the lane's buffers. values: NULL: each counts 1. */
 mr_status mr__lane_take(mr__lane *lane, const uint8_t *values, uint32_t value_size, uint32_t count, mr__error *error);

@@ -8,8 +8,8 @@
  * blocks, whichever rank had which. Integer sums are one table a rank.
  *
  * A rank keeps its tables until it hears FOLDED. When somebody is lost before that, they are sent again in the next
- * view, with those of the blocks that the lost had. FOLDED itself is kept for one round: if its sender is lost half-way,
- * one who has it sends it to the others (joint_view.c).
+ * view, with those of the blocks that the lost had. FOLDED itself is kept for one round: if its sender is lost
+ * half-way, one who has it sends it to the others (joint_view.c).
  *
  *   TABLE     view, last (u32), 0 (u32); of the first: units, rows, then values
  *   values    f64 by block: [block (u64), table]...    else: one table
@@ -243,8 +243,8 @@ mr_status mr__joint_fold(mr__joint *joint, mr__error *error)
     const double **blocks = NULL;
     uint8_t *fold = NULL;
     bool whole = true;
-    MR_CHECK(size <= MR__MESSAGE_MOST, MR_BAD_USAGE, "%zu dense values are too many for many ranks: %d MiB are possible",
-             count, MR__MESSAGE_MOST >> 20);
+    MR_CHECK(size <= MR__MESSAGE_MOST, MR_BAD_USAGE,
+             "%zu dense values are too many for many ranks: %d MiB are possible", count, MR__MESSAGE_MOST >> 20);
     MR_TRY(steal_tables(joint, &tables, error));
     fold = mr__alloc_zero(1, size);
     if (job->dense_results != NULL)

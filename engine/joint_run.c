@@ -108,8 +108,8 @@ done:
     return status;
 }
 
-/* Everything is reduced. A loss meanwhile makes the others do what was lost once more; it does not matter to the result,
- * which is whole, nor to whoever commits after this rank: it finds that it was committed. */
+/* Everything is reduced. A loss meanwhile makes the others do what was lost once more; it does not matter to the
+ * result, which is whole, nor to whoever commits after this rank: it finds that it was committed. */
 static mr_status commit(mr__job *job, mr__error *error)
 {
     mr_status status = MR_OK;

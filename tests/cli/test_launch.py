@@ -142,8 +142,8 @@ class Verdict(Fake):
                              ("kill -KILL $$", "died of signal 9"),
                              ("echo one; echo two >&2; exit 5",
                               "the launcher ended with status 5, and the last that was heard is: two"),
-                             ('echo + >>"$MILLRACE_VERDICT"; echo "# rank 2: was away" >>"$MILLRACE_VERDICT"; echo noise; '
-                              "exit 6",
+                             ('echo + >>"$MILLRACE_VERDICT"; echo "# rank 2: was away" >>"$MILLRACE_VERDICT"; '
+                              "echo noise; exit 6",
                               "ended with status 6, and the last that was heard is: rank 2: was away")]:
             with self.subTest(script=script):
                 run = self.fake(script, "--json", ranks=3)

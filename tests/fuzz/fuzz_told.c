@@ -1,7 +1,7 @@
 /* fuzz_told.c: any bytes where another rank tells what it did; and what a rank did tell, composed from the bytes, with
  * one byte changed.
- * Holds: numbers that are accepted are packed to the same bytes; a trace is refused with words, or packed again it comes
- * back the same. */
+ * Holds: numbers that are accepted are packed to the same bytes; a trace is refused with words, or packed again it
+ * comes back the same. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

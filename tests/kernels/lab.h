@@ -39,8 +39,8 @@ typedef struct lab_program {
     cl_kernel kernel;
 } lab_program;
 
-/* For main(): false, and the reason is printed, where there is no device; the test is skipped then (77). *simulated: small
- * sizes are wanted, because a simulator runs them. */
+/* For main(): false, and the reason is printed, where there is no device; the test is skipped then (77). *simulated:
+ * small sizes are wanted, because a simulator runs them. */
 bool lab_ready(bool *simulated);
 /* All devices of all platforms, opened once; *count is 0 where there is none. */
 const lab_device *lab_devices(size_t *count);
