@@ -149,14 +149,16 @@ mr_status mr__joint_run(mr__job *job, mr__error *error)
     mr_status status = MR_OK;
     mr__joint *joint = job->joint;
     mr__next next = MR__NEXT_AGAIN;
+    bool committed = false;     /* after a loss meanwhile all are done once more, before the others hear of it */
     while (next != MR__NEXT_COMMITTED) {
         bool again = next == MR__NEXT_AGAIN;
         if (next == MR__NEXT_FOLD)
             MR_TRY(mr__joint_fold(joint, error));
         else if (next == MR__NEXT_FOLDED)
             MR_TRY(end_round(job, &again, error));
-        else if (next == MR__NEXT_COMMIT)
+        else if (next == MR__NEXT_COMMIT && !committed)
             MR_TRY(commit(job, error));
+        committed |= next == MR__NEXT_COMMIT;
         if (again)
             MR_TRY(run_pass(job, error));
         MR_TRY(wait_next(joint, &next, error));
