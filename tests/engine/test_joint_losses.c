@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "convoy_apps.h"
 #include "job_fixture.h"
@@ -126,6 +127,78 @@ static void all_but_one_die(void **state)
     }
 }
 
+/* ---- between jobs ------------------------------------------------------------------------------------------------ */
+
+enum { JOBS = 3 };
+
+/* Some ranks know that a job is committed, and are in the next one; the others are told by them. */
+static void sail_three_jobs(struct convoy_strike strike)
+{
+    static const char *const names[JOBS] = {"list", "centres", "count by value"};
+    char outputs[JOBS][4400];
+    mr_job jobs[JOBS];
+    struct convoy convoy = {.ranks = RANKS, .strikes = {strike}};
+    for (int j = 0; j < JOBS; j++) {
+        snprintf(outputs[j], sizeof outputs[j], "%s/job-%d", place, j);
+        voyage_load(voyage_named(names[j]), &convoy, &jobs[j], outputs[j]);
+    }
+    convoy.jobs = jobs;
+    convoy.job_count = JOBS;
+    convoy_sail(&convoy);
+    convoy_assert_arrived(&convoy);
+    for (int j = 0; j < JOBS; j++) {
+        char *got = voyage_output(outputs[j]);
+        voyage_assert(voyage_named(names[j]), got);
+        free(got);
+        fixture_remove(outputs[j]);
+    }
+    assert_int_equal(fixture_entries(place), 0);
+    convoy_scrap(&convoy);
+}
+
+static void a_rank_dies_between_jobs(void **state)
+{
+    for (uint32_t nth = 1; nth <= JOBS * (RANKS - 1); nth++)
+        for (size_t d = 0; d < 2; d++)
+            sail_three_jobs((struct convoy_strike){0, deaths[d], MR__SAY_COMMITTED, nth});
+    for (uint32_t rank = 0; rank < RANKS; rank++)
+        for (uint32_t nth = 2; nth <= 3; nth++)     /* its first words in the next jobs */
+            sail_three_jobs((struct convoy_strike){rank, deaths[nth % 3], 1, nth});
+}
+
+static _Atomic bool came;
+
+static mr_status fail_on_one(struct ship *ship, const mr_block *block)
+{
+    if (ship->rank == 1)
+        atomic_store(&came, true);
+    while (!atomic_load(&came))
+        usleep(200);
+    return ship->rank == 1 ? MR_BAD_INPUT : MR_OK;
+}
+
+/* One of the others knows, and passes it on when it ends. */
+static void a_rank_fails_and_dies_while_it_says_so(void **state)
+{
+    for (uint32_t nth = 1; nth < RANKS; nth++) {
+        mr_job job;
+        struct convoy convoy = {.ranks = RANKS, .on_map = fail_on_one};
+        convoy.strikes[0] = (struct convoy_strike){1, CONVOY_CRASH, MR__SAY_FAILED, nth};
+        atomic_store(&came, false);
+        voyage_load(voyage_named("list"), &convoy, &job, output);
+        convoy_sail(&convoy);
+        const mr_status wanted = nth == 1 ? MR_OK : MR_BAD_INPUT;
+        for (uint32_t r = 0; r < RANKS; r += 2) {
+            assert_int_equal(convoy.ships[r].status, wanted);
+            assert_true(nth == 1 || strstr(convoy.ships[r].error, "rank 1 on ") != NULL);
+        }
+        if (nth == 1)           /* nobody heard of the failure: the job goes on without that rank */
+            fixture_remove(output);
+        assert_int_equal(fixture_entries(place), 0);
+        convoy_scrap(&convoy);
+    }
+}
+
 /* ---- a rank stands still and wakes up ---------------------------------------------------------------------------- */
 
 static _Atomic uint32_t still;
@@ -182,6 +255,8 @@ int main(void)
         cmocka_unit_test(a_rank_dies_at_any_turn),
         cmocka_unit_test(several_die_by_chance),
         cmocka_unit_test(all_but_one_die),
+        cmocka_unit_test(a_rank_dies_between_jobs),
+        cmocka_unit_test(a_rank_fails_and_dies_while_it_says_so),
         cmocka_unit_test(who_wakes_up_changes_nothing),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
