@@ -142,7 +142,9 @@ static mr_status hear(mr__joint *joint, uint32_t from, uint32_t kind, const void
                             : keep_early(joint, from, kind, bytes, size, error);
     case MR__MAIL_CREDIT:
     case MR__MAIL_CONFIRM:
-        return joint->outbox != NULL ? mr__outbox_message(joint->outbox, from, kind, bytes, size, error) : MR_OK;
+        if (!joint->ready || joint->outbox == NULL)
+            return MR_OK;
+        return mr__outbox_message(joint->outbox, from, kind, bytes, size, error);
     case MR__SAY_ASK:
         return mr__joint_give(joint, from, view, error);
     case MR__SAY_GIVE:

@@ -111,7 +111,7 @@ static mr_status own_groups(mr__joint *joint, mr__account *account, mr__error *e
             continue;
         *to++ = (mr__group){.first = joint->groups[g].first, .last = joint->groups[g].last, .owner = joint->rank};
     }
-    if (joint->inbox == NULL || !joint->ready)
+    if (!joint->ready || joint->inbox == NULL)     /* before that it is the job's thread's */
         goto done;
     for (size_t g = 0; g < account->group_count; g++) {
         account->groups[g].first = mr__share_first(joint, account->groups[g].first);
@@ -135,7 +135,7 @@ mr_status mr__joint_account(void *context, uint64_t view, mr__packet *packet, mr
     uint8_t *bytes = NULL;
     size_t size = 0;
     (void)view;
-    for (uint32_t r = 0; r < joint->size && joint->inbox != NULL; r++)
+    for (uint32_t r = 0; r < joint->size && joint->ready && joint->inbox != NULL; r++)
         if (is_lost(joint, r))
             mr__inbox_forget(joint->inbox, r);
     MR_TRY(own_groups(joint, &account, error));
