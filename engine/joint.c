@@ -431,6 +431,7 @@ void mr__joint_close(mr__joint *joint, mr_status status, const mr__error *error)
     mr__free(joint->waiting.list);
     mr__free(joint->groups);
     mr__free(joint->reduced);
+    mr__free(joint->reduce_list);
     mr__free(joint->writer);
     mr__free(joint->idle_in);
     mr__free(joint->done_in);

@@ -82,6 +82,7 @@ struct mr__joint {
     size_t group_count;
     bool asked, dry, idle, reduces; /* in this view: work was asked for; there is none; this rank said so; all did */
     bool *reduced;              /* [shares]: by this rank */
+    uint32_t *reduce_list;      /* [shares]: what the stage of this pass reduces */
     uint32_t round;             /* that this rank is in: so many were folded */
     bool behind;                /* others are in a later one: the folded table comes from one of them */
     bool folds;                 /* ... from this one */

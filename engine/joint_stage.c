@@ -65,16 +65,10 @@ mr_status mr__joint_begin_reduce(mr__joint *joint, uint64_t view, mr__error *err
     uint32_t count = 0;
     if (!mr__joint_is_steady(joint, view) || joint->pass != MR__PASS_MAPS)
         return MR_OK;
-    if (!job->dense) {
-        uint32_t *list = mr__arena_alloc(&job->arena, (joint->shares + 1) * sizeof *list, 4);
-        MR_CHECK(list != NULL, MR_NO_MEMORY, "no memory for the list of %u parts", joint->shares);
-        for (size_t g = 0; g < joint->group_count; g++)
-            for (uint32_t s = joint->groups[g].first; s < joint->groups[g].last; s++)
-                if (joint->groups[g].owner == joint->rank && !joint->reduced[s])
-                    list[count++] = s;
-        job->reduce_list = list;
-        job->reduce_tasks = count;
-    }
+    for (size_t g = 0; g < joint->group_count && !job->dense; g++)
+        for (uint32_t s = joint->groups[g].first; s < joint->groups[g].last; s++)
+            if (joint->groups[g].owner == joint->rank && !joint->reduced[s])
+                joint->reduce_list[count++] = s;
     if (job->dense) {
         for (size_t i = 0; i < joint->own.work_count; i++)
             MR_TRY(mr__works_push(&copy, joint->own.works[i], error));
@@ -87,6 +81,8 @@ mr_status mr__joint_begin_reduce(mr__joint *joint, uint64_t view, mr__error *err
     }
     joint->reduces = true;
     joint->pass = MR__PASS_REDUCES;
+    if (!job->dense)
+        mr__schedule_choose(&job->schedule, joint->reduce_list, count);
     mr__schedule_close(&job->schedule);
 done:
     mr__free(copy.list);

@@ -365,7 +365,9 @@ static mr_status agree(mr__joint *joint, uint32_t partitions, uint32_t parts, co
     joint->shares = shares_of(joint);
     joint->reduced = mr__alloc_zero(joint->shares, sizeof *joint->reduced);
     joint->writer = mr__alloc(joint->shares * sizeof *joint->writer);
-    MR_CHECK(joint->reduced != NULL && joint->writer != NULL, MR_NO_MEMORY, "no memory for %u parts", joint->shares);
+    joint->reduce_list = mr__alloc(joint->shares * sizeof *joint->reduce_list);
+    MR_CHECK(joint->reduced != NULL && joint->writer != NULL && joint->reduce_list != NULL, MR_NO_MEMORY,
+             "no memory for %u parts", joint->shares);
     memset(joint->writer, 0xff, joint->shares * sizeof *joint->writer);
 done:
     mr__free(copy);

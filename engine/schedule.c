@@ -207,6 +207,14 @@ static void tell_feeder(mr__schedule *schedule)
     schedule->told_drained |= drained;
 }
 
+void mr__schedule_choose(mr__schedule *schedule, const uint32_t *list, uint32_t count)
+{
+    pthread_mutex_lock(&schedule->mutex);
+    schedule->job->reduce_list = list;
+    schedule->job->reduce_tasks = count;
+    pthread_mutex_unlock(&schedule->mutex);
+}
+
 void mr__schedule_close(mr__schedule *schedule)
 {
     pthread_mutex_lock(&schedule->mutex);

@@ -77,6 +77,8 @@ mr_status mr__schedule_add(mr__schedule *schedule, uint64_t begin, uint64_t end,
 void mr__schedule_run_dry(mr__schedule *schedule);
 /* Nothing is left of a dry schedule: all is mapped, and every buffer is empty. */
 bool mr__schedule_is_drained(mr__schedule *schedule);
+/* What the reduce stage reduces, when the map stage is over: instead of all parts. list: borrowed until then. */
+void mr__schedule_choose(mr__schedule *schedule, const uint32_t *list, uint32_t count);
 /* No range comes after those that were added. */
 void mr__schedule_close(mr__schedule *schedule);
 /* Asks for a merge of this partition; idempotent until the merge begins. */

@@ -30,7 +30,7 @@ static void report(mr__ticker *ticker)
     enum mr__stage stage = schedule->stage;
     if (stage == MR__STAGE_END && schedule->started_ns[MR__STAGE_MAP] == 0)
         stage = MR__STAGE_MAP;      /* it has not begun */
-    const uint32_t next_part = schedule->next_part;
+    const uint32_t next_part = schedule->next_part, reduce_tasks = job->reduce_tasks;
     pthread_mutex_unlock(&schedule->mutex);
     progress.stage = mr__stage_name(stage);
     if (stage == MR__STAGE_MAP) {
@@ -49,7 +49,7 @@ static void report(mr__ticker *ticker)
             progress.done = progress.total;
     } else {
         progress.done = next_part;
-        progress.total = stage == MR__STAGE_REDUCE ? job->reduce_tasks : stage == MR__STAGE_SORT ? job->parts : 0;
+        progress.total = stage == MR__STAGE_REDUCE ? reduce_tasks : stage == MR__STAGE_SORT ? job->parts : 0;
     }
     const double seconds = (double)(now - ticker->last_ns) * 1e-9;
     if (stage != ticker->stage || progress.done < ticker->last_done)
