@@ -160,8 +160,9 @@ mr_status mr__job_run_team(mr__job *job, mr__error *error)
     mr__error lost = {.text = ""};
     char why[512];
     const mr_status status = mr__team_run(job->workers, job->worker_count, &source, mr__lane_begin, NULL, &lost);
-    if (job->schedule.status != MR_OK)
-        return mr__fail(error, job->schedule.status, "%s", job->schedule.error.text);
+    const mr_status outcome = mr__schedule_outcome(&job->schedule, error);      /* others may fail it even now */
+    if (outcome != MR_OK)
+        return outcome;
     if (mr__cancelled(job))
         return mr__fail(error, MR_CANCELLED, "the job was cancelled; nothing was written");
     if (status == MR_OK || job->devices.count == 0)

@@ -602,6 +602,16 @@ bool mr__schedule_over(void *context, mr__worker *worker)
     return over;
 }
 
+mr_status mr__schedule_outcome(mr__schedule *schedule, mr__error *error)
+{
+    pthread_mutex_lock(&schedule->mutex);
+    const mr_status status = schedule->status;
+    if (status != MR_OK)
+        mr__fail(error, status, "%s", schedule->error.text);
+    pthread_mutex_unlock(&schedule->mutex);
+    return status;
+}
+
 bool mr__schedule_failed(mr__schedule *schedule)
 {
     pthread_mutex_lock(&schedule->mutex);

@@ -95,6 +95,7 @@ enum mr__pull mr__schedule_pull(void *schedule, mr__worker *worker, uint32_t in_
 void mr__schedule_done(void *schedule, mr__worker *worker, const mr__done *done);
 bool mr__schedule_over(void *schedule, mr__worker *worker);
 bool mr__schedule_failed(mr__schedule *schedule);
+mr_status mr__schedule_outcome(mr__schedule *schedule, mr__error *error);
 mr_status mr__schedule_check(mr__schedule *schedule, mr__error *error);
 
 #endif

@@ -60,9 +60,10 @@ static void take_other_parameters(struct ship *ship, mr_job *job)
 static void write_elsewhere(struct ship *ship, mr_job *job)
 {
     static char other[4400];
+    if (ship->rank != BAD)
+        return;
     snprintf(other, sizeof other, "%s-2", output);
-    if (ship->rank == BAD)
-        job->output = other;
+    job->output = other;
 }
 
 static void ranks_that_do_another_job_are_told(void **state)
