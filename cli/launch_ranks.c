@@ -12,8 +12,8 @@
  * with their guards. The same chain ends all of it when this process dies (PR_SET_PDEATHSIG).
  *
  * The start. MPICH survives no loss while it starts: the launcher fails, or the ranks wait for the one that is lost. So
- * each rank says when it has met the others. As long as none has, nothing has been done, and once a guard reported a
- * death, or a rank gave up (MILLRACE_START), all of it is ended and started again, twice at most.
+ * each rank says when it has met the others. As long as none has, nothing has been done; and when a guard reported a
+ * death, a rank gave up (MILLRACE_START), or the launcher failed, all of it is ended and started again, twice at most.
  *
  * The end. The launcher waits for all ranks, also for one that is stopped (SIGSTOP), which the others have long taken
  * for lost. So from the verdict on, the launcher has GRACE for the rest, which is more than a rank waits for the others
@@ -313,13 +313,16 @@ static void await_end(cli_launch *launch)
     listen_to(launch);
 }
 
-/* Nothing was done, and it was not the command that was wrong. */
+/* Nothing was done, and it was not the command that was wrong: of that a rank would have spoken. What a guard said may
+ * be lost, if the proxy fails. */
 static bool may_start_again(const cli_launch *launch)
 {
     cli_verdict verdict;
+    const int ended = WIFEXITED(launch->how) ? WEXITSTATUS(launch->how) : -1;
+    const bool failed = ended != 0 && ended != NOT_RUN;
     cli_rank_read_verdict(launch->verdict, &verdict);
     return verdict.status == CLI_VERDICT_NONE && !verdict.together && launch->asked == 0 &&
-           (launch->died || verdict.whisper[0] != '\0');
+           (failed || launch->died || verdict.whisper[0] != '\0');
 }
 
 static void forget_start(cli_launch *launch)

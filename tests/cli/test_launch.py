@@ -142,11 +142,10 @@ class Verdict(Fake):
                              ("kill -KILL $$", "died of signal 9"),
                              ("echo one; echo two >&2; exit 5",
                               "the launcher ended with status 5, and the last that was heard is: two"),
-                             ('echo + >>"$MILLRACE_VERDICT"; echo "# rank 2: was away" >>"$MILLRACE_VERDICT"; '
-                              "echo noise; exit 6",
+                             ('echo "# rank 2: was away" >>"$MILLRACE_VERDICT"; echo noise; exit 6',
                               "ended with status 6, and the last that was heard is: rank 2: was away")]:
             with self.subTest(script=script):
-                run = self.fake(script, "--json", ranks=3)
+                run = self.fake('echo + >>"$MILLRACE_VERDICT"; ' + script, "--json", ranks=3)
                 self.assertEqual(run.returncode, 6)
                 self.assertIn("millrace: none of the 3 ranks was left to say how the job ended; ", run.stderr.decode())
                 self.assertIn(says, run.stderr.decode())
@@ -164,7 +163,7 @@ class Verdict(Fake):
 
     def test_ranks_that_do_not_come_together_are_started_again(self):
         again = "millrace: a rank was lost while the ranks started; start "
-        for loss in (self.DIED + "exit 255", self.DIED + "sleep 1000", self.DIED + "kill -KILL $$",
+        for loss in ("exit 255", self.DIED + "exit 0", self.DIED + "sleep 1000", "kill -KILL $$",
                      'echo "# rank 1: not all came" >>"$MILLRACE_VERDICT"; sleep 1000'):
             with self.subTest(loss=loss):
                 run = self.fake(self.COUNTS + f'[ $starts -gt 1 ] || {{ {loss}; }}; echo + >>"$MILLRACE_VERDICT"; '
