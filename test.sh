@@ -5,6 +5,7 @@
 #   ./test.sh                 all of it (what CI runs)
 #   ./test.sh --quick         the release build only
 #   ./test.sh --filter REGEX  only the tests whose name matches
+#   ./test.sh --storm         none of these, but hundreds of jobs of which ranks, devices and nodes die (about an hour)
 #
 # The last line counts the tests of all builds: "N passed, N failed, N skipped". The exit status is 0 if none failed.
 # Tests with the ctest label "release" run in the release build only, those with "not_tsan" not under ThreadSanitizer.
@@ -18,6 +19,7 @@ while [ $# -gt 0 ]; do
     case $1 in
     --quick) presets=(release) ;;
     --filter) [ $# -gt 1 ] || fail "--filter needs a regular expression"; select=(-R "$2"); shift ;;
+    --storm) presets=(release); select=(-C storm -L '^storm$') ;;
     -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"; exit 0 ;;
     *) fail "unknown option $1; see ./test.sh --help" ;;
     esac

@@ -160,6 +160,9 @@ class Host(Place):
         if self.world.rate is not None:
             self.shape(self.world.rate)
 
+    def is_up(self):
+        return self._first is not None
+
     def kill(self, silently=False):
         """Ends the host with all that runs on it; returns when that is done. silently: the cable is out first, as when
         the power fails, so that no other host hears of closed connections."""
