@@ -203,8 +203,10 @@ static int spill_file(char path[PATH_MAX])
     for (int fd = 0; fd < 256; fd++) {
         snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
         const ssize_t size = readlink(link, target, sizeof target - 1);
-        if (size <= (ssize_t)(sizeof gone - 1) || strncmp(target, path, front) != 0)
+        target[size > 0 ? size : 0] = '\0';
+        if (strncmp(target, path, front) != 0)
             continue;
+        assert_true(size > (ssize_t)(sizeof gone - 1));
         assert_memory_equal(target + size - (sizeof gone - 1), gone, sizeof gone - 1);
         snprintf(path, PATH_MAX, "%.*s", (int)(size - (ssize_t)(sizeof gone - 1)), target);
         assert_int_equal(access(path, F_OK), -1);
