@@ -85,7 +85,8 @@ void cli_rank_begin(void)
     if (sharing < 2 || sharing > self.launch.size)
         return;
     self.sharing = (uint32_t)sharing;
-    cli_share_take_cores(local_rank(), self.sharing);
+    if (cli_share_take_cores(local_rank(), self.sharing))
+        setenv(CLI_RANK_SHARING, text, 1);      /* until the session is open: it must not divide this share again */
 }
 
 uint32_t cli_rank_sharing(void)
@@ -156,6 +157,7 @@ static void add_line(const char *line, size_t size)
 void cli_rank_met(void)
 {
     const char line[] = {MET, '\n'};
+    unsetenv(CLI_RANK_SHARING);
     if (self.directed && self.verdict[0] != '\0')
         add_line(line, sizeof line);
 }

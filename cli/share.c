@@ -76,20 +76,20 @@ static int by_place(const void *left, const void *right)
     return (a->sibling > b->sibling) - (a->sibling < b->sibling);
 }
 
-void cli_share_take_cores(uint32_t rank, uint32_t ranks)
+bool cli_share_take_cores(uint32_t rank, uint32_t ranks)
 {
     mr__topology topology = {.count = 0};
     cpu_set_t mine;
     CPU_ZERO(&mine);
     if (mr__topology_read(&topology, NULL) != MR_OK)
-        return;
+        return false;
     qsort(topology.cores, topology.count, sizeof *topology.cores, by_place);
     const uint64_t begin = (uint64_t)topology.count * rank / ranks, end = (uint64_t)topology.count * (rank + 1) / ranks;
     for (uint64_t i = begin; i < topology.count && (i < end || i == begin); i++) {
         if (topology.cores[i].cpu < CPU_SETSIZE)
             CPU_SET(topology.cores[i].cpu, &mine);
     }
-    if (CPU_COUNT(&mine) > 0 && !topology.synthetic)
-        sched_setaffinity(0, sizeof mine, &mine);
+    const bool taken = CPU_COUNT(&mine) > 0 && !topology.synthetic && sched_setaffinity(0, sizeof mine, &mine) == 0;
     mr__topology_fini(&topology);
+    return taken;
 }

@@ -19,8 +19,8 @@ mr_status cli_share_of(const cli_job_settings *settings, uint32_t ranks, cli_sha
 /* Of what a job may use on this machine by default; 0: that cannot be told. */
 uint64_t cli_share_of_free_memory(uint32_t ranks);
 /* Leaves to this process the cores of rank `rank` of `ranks` on this machine, one at least. Neighbouring ranks get
- * neighbouring cores, so that a rank lies on one NUMA node where that is possible. What cannot be done is left as it
- * is. */
-void cli_share_take_cores(uint32_t rank, uint32_t ranks);
+ * neighbouring cores, so that a rank lies on one NUMA node where that is possible. false: it could not be done, and all
+ * is as it was. */
+bool cli_share_take_cores(uint32_t rank, uint32_t ranks);
 
 #endif
