@@ -510,7 +510,7 @@ static char *write_file(const char *name, const void *bytes, size_t size)
     return strdup(path);
 }
 
-void voyages_begin(void)
+static void make_input(void)
 {
     static char content[FILE_BYTES + FILES];
     uint64_t state = 7;
@@ -536,7 +536,7 @@ static void remove_file(char *path)
     free(path);
 }
 
-void voyages_end(void)
+static void drop_input(void)
 {
     remove_file(rows_path);
     remove_file(text_path);
@@ -544,6 +544,24 @@ void voyages_end(void)
         remove_file(file_paths[i]);
     for (size_t v = 0; v < VOYAGES; v++)
         free(voyages[v].want);
+}
+
+char voyages_place[4200], voyages_output[4300];
+
+int voyages_set_up(void **state)
+{
+    fixture_set_up(state);
+    make_input();
+    snprintf(voyages_place, sizeof voyages_place, "%s/place", fixture_folder);
+    snprintf(voyages_output, sizeof voyages_output, "%s/out", voyages_place);
+    return mkdir(voyages_place, 0777);
+}
+
+int voyages_tear_down(void **state)
+{
+    fixture_remove(voyages_place);
+    drop_input();
+    return fixture_tear_down(state);
 }
 
 /* ---- jobs -------------------------------------------------------------------------------------------------------- */

@@ -30,9 +30,11 @@ enum { VOYAGES = 13 };
 extern struct voyage voyages[VOYAGES];
 struct voyage *voyage_named(const char *name);
 
-/* Makes the input below fixture_folder, and what is wanted; and takes both away. */
-void voyages_begin(void);
-void voyages_end(void);
+/* A folder for outputs, and the output in it that jobs write. */
+extern char voyages_place[4200], voyages_output[4300];
+/* Of a group of tests: the input below fixture_folder, what is wanted, and the folder are made, and taken away. */
+int voyages_set_up(void **state);
+int voyages_tear_down(void **state);
 
 /* Sets the convoy's job and input; job: with the output's path, or NULL. */
 void voyage_load(const struct voyage *voyage, struct convoy *convoy, mr_job *job, const char *output);

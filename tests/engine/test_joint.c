@@ -5,12 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "convoy_apps.h"
 #include "job_fixture.h"
 
-static char place[4200], output[4300];
+static const char *const place = voyages_place, *const output = voyages_output;
 
 static void sail_to_output(const struct voyage *voyage, uint32_t ranks, uint32_t workers)
 {
@@ -107,22 +106,6 @@ static void all_ranks_together_give_the_numbers_of_the_job(void **state)
     convoy_scrap(&convoy);
 }
 
-static int set_up(void **state)
-{
-    fixture_set_up(state);
-    voyages_begin();
-    snprintf(place, sizeof place, "%s/place", fixture_folder);
-    snprintf(output, sizeof output, "%s/out", place);
-    return mkdir(place, 0777);
-}
-
-static int tear_down(void **state)
-{
-    fixture_remove(place);
-    voyages_end();
-    return fixture_tear_down(state);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -132,5 +115,5 @@ int main(void)
         cmocka_unit_test(a_session_does_many_jobs),
         cmocka_unit_test(all_ranks_together_give_the_numbers_of_the_job),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, voyages_set_up, voyages_tear_down);
 }

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "convoy_apps.h"
@@ -17,7 +16,7 @@
 
 enum { RANKS = 3, BAD = 1 };
 
-static char place[4200], output[4300];
+static const char *const place = voyages_place, *const output = voyages_output;
 
 static void prepare(const struct voyage *voyage, struct convoy *convoy, mr_job *job)
 {
@@ -316,22 +315,6 @@ static void every_call_to_the_file_system_may_fail(void **state)
         fail_every(p % 2 == 0 ? "count by value" : "list", points[p], text != NULL ? 1 : 5);
 }
 
-static int set_up(void **state)
-{
-    fixture_set_up(state);
-    voyages_begin();
-    snprintf(place, sizeof place, "%s/place", fixture_folder);
-    snprintf(output, sizeof output, "%s/out", place);
-    return mkdir(place, 0777);
-}
-
-static int tear_down(void **state)
-{
-    fixture_remove(place);
-    voyages_end();
-    return fixture_tear_down(state);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -345,5 +328,5 @@ int main(void)
         cmocka_unit_test(every_allocation_may_fail),
         cmocka_unit_test(every_call_to_the_file_system_may_fail),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, voyages_set_up, voyages_tear_down);
 }

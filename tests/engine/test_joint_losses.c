@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "convoy_apps.h"
@@ -17,7 +16,7 @@
 
 enum { RANKS = 3, DEATHS_EACH = 5, SEEDS = 60 };
 
-static char place[4200], output[4300];
+static const char *const place = voyages_place, *const output = voyages_output;
 
 static unsigned setting(const char *name, unsigned preset)
 {
@@ -232,22 +231,6 @@ static void who_wakes_up_changes_nothing(void **state)
     }
 }
 
-static int set_up(void **state)
-{
-    fixture_set_up(state);
-    voyages_begin();
-    snprintf(place, sizeof place, "%s/place", fixture_folder);
-    snprintf(output, sizeof output, "%s/out", place);
-    return mkdir(place, 0777);
-}
-
-static int tear_down(void **state)
-{
-    fixture_remove(place);
-    voyages_end();
-    return fixture_tear_down(state);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -259,5 +242,5 @@ int main(void)
         cmocka_unit_test(a_rank_fails_and_dies_while_it_says_so),
         cmocka_unit_test(who_wakes_up_changes_nothing),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, voyages_set_up, voyages_tear_down);
 }
