@@ -119,7 +119,7 @@ static mr_status begin_pass(mr__joint *joint, mr__error *error)
         }
     }
     MR_TRY(mr__joint_feed(joint, error));
-    MR_TRY(mr__joint_ask(joint));
+    mr__joint_ask(joint);
     mr__joint_go_on(joint);
 done:
     return status;
@@ -181,7 +181,7 @@ static mr_status hear(mr__joint *joint, uint32_t from, uint32_t kind, const void
         if (!mr__joint_is_steady(joint, view))
             return MR_OK;
         MR_TRY(mr__joint_feed(joint, error));
-        MR_TRY(mr__joint_ask(joint));
+        mr__joint_ask(joint);
         mr__joint_go_on(joint);
         mr__joint_resume(joint);
         return MR_OK;
@@ -189,7 +189,8 @@ static mr_status hear(mr__joint *joint, uint32_t from, uint32_t kind, const void
         return begin_pass(joint, error);
     case MR__OWN_WANTS:
         MR_TRY(mr__joint_feed(joint, error));
-        return mr__joint_ask(joint);
+        mr__joint_ask(joint);
+        return MR_OK;
     case MR__OWN_DRAINED:
     case MR__OWN_CLEAR:
         mr__joint_go_on(joint);
@@ -308,8 +309,8 @@ void mr__joint_fill_stats(mr__joint *joint, mr_stats *stats)
 static mr_status make_joint(mr__job *job, mr__error *error)
 {
     mr_status status = MR_OK;
-    const mr__members_hooks hooks = {NULL, mr__joint_account, mr__joint_decide, mr__joint_apply, members_failed};
     mr__joint *joint = mr__alloc_zero(1, sizeof *joint);
+    const mr__members_hooks hooks = {joint, mr__joint_account, mr__joint_decide, mr__joint_apply, members_failed};
     MR_CHECK(joint != NULL, MR_NO_MEMORY, "no memory for a job of many ranks");
     job->joint = joint;
     joint->job = job;
@@ -331,9 +332,7 @@ static mr_status make_joint(mr__job *job, mr__error *error)
     MR_TRY(mr__joint_tell_init(joint, error));
     joint->mail = (mr__mail){joint, joint->rank, joint->size, mail_post, mail_pending, mail_clear, mail_failed};
     joint->tag = mr__ranks_next_tag(joint->ranks);
-    mr__members_hooks mine = hooks;
-    mine.context = joint;
-    MR_TRY(mr__members_create(joint->courier, joint->tag, &mine, &joint->members, error));
+    MR_TRY(mr__members_create(joint->courier, joint->tag, &hooks, &joint->members, error));
 done:
     return status;
 }

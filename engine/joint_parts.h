@@ -174,7 +174,7 @@ typedef struct mr__gift {
 /* joint_work.c */
 uint32_t mr__share_first(const mr__joint *joint, uint32_t share);   /* its first partition */
 /* Asks, if it may. */
-mr_status mr__joint_ask(mr__joint *joint);
+void mr__joint_ask(mr__joint *joint);
 /* On the coordinator: ASK of a rank. */
 mr_status mr__joint_give(mr__joint *joint, uint32_t to, uint64_t view, mr__error *error);
 /* GIVE. */

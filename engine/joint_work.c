@@ -8,14 +8,13 @@
  * the last ones go to whoever is fastest. */
 #include "joint_parts.h"
 
-mr_status mr__joint_ask(mr__joint *joint)
+void mr__joint_ask(mr__joint *joint)
 {
     const uint64_t view = mr__members_view(joint->members);
     if (joint->pass != MR__PASS_MAPS || joint->asked || joint->dry || !mr__joint_is_steady(joint, view))
-        return MR_OK;
+        return;
     joint->asked = true;
     mr__joint_post(joint, MR__CONTROL, mr__courier_lowest(joint->courier), MR__SAY_ASK, &view, sizeof view);
-    return MR_OK;
 }
 
 /* On the coordinator. */
