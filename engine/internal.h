@@ -201,7 +201,6 @@ typedef struct mr__job {
     mr__devices devices;
     mr__worker *workers;
     mr__lane *lanes;
-    mr__comm *comm;
     mr__exchange *exchange;
     uint32_t ranks;                 /* that do this job together */
     mr__joint *joint;               /* NULL: this rank does it alone */

@@ -30,8 +30,7 @@ done:
 static mr_status make_partitions(mr__job *job, mr__error *error)
 {
     mr_status status = MR_OK;
-    MR_TRY(mr__comm_open_local(&job->comm, error));
-    MR_TRY(mr__exchange_create(job->comm, job->partitions, &job->exchange, error));
+    MR_TRY(mr__exchange_create(job->partitions, &job->exchange, error));
     job->partition = mr__alloc_zero(job->partitions, sizeof *job->partition);
     MR_CHECK(job->partition != NULL, MR_NO_MEMORY, "no memory for %u partitions", job->partitions);
     for (uint32_t p = 0; p < job->partitions; p++)
@@ -102,8 +101,6 @@ void mr__job_fini(mr__job *job)
     if (job->pool.budget != NULL)
         mr__chunk_pool_fini(&job->pool);
     mr__spill_destroy(job->spill);
-    if (job->comm != NULL)
-        job->comm->ops->close(job->comm);
     mr__output_close(job->output);
     mr__free(job->lanes);
     mr__free(job->workers);

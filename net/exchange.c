@@ -20,7 +20,6 @@ struct lane {
 };
 
 struct mr__exchange {
-    mr__comm *comm;
     uint32_t partitions;
     _Atomic uint64_t bytes;         /* of all lanes */
     struct lane *lanes;             /* whole pages, so that each lane starts a cache line */
@@ -31,18 +30,15 @@ static size_t lanes_size(uint32_t partitions)
     return partitions * sizeof(struct lane);
 }
 
-mr_status mr__exchange_create(mr__comm *comm, uint32_t partitions, mr__exchange **exchange, mr__error *error)
+mr_status mr__exchange_create(uint32_t partitions, mr__exchange **exchange, mr__error *error)
 {
     mr_status status = MR_OK;
     mr__exchange *made = NULL;
     MR_CHECK(partitions > 0, MR_INTERNAL, "an exchange needs at least one partition");
-    MR_CHECK(comm->ops->size(comm) == 1, MR_NETWORK_FAILED, "the exchange moves chunks inside one rank, and %s has %u",
-             comm->ops->name, comm->ops->size(comm));
     made = mr__alloc_zero(1, sizeof *made);
     MR_CHECK(made != NULL, MR_NO_MEMORY, "no memory for %u partitions; raise --memory", partitions);
     made->lanes = mr__pages_alloc(lanes_size(partitions));
     MR_CHECK(made->lanes != NULL, MR_NO_MEMORY, "no memory for %u partitions; raise --memory", partitions);
-    made->comm = comm;
     made->partitions = partitions;
     for (uint32_t p = 0; p < partitions; p++) {
         struct lane *lane = &made->lanes[p];
@@ -109,9 +105,4 @@ uint64_t mr__exchange_waiting(const mr__exchange *exchange, uint32_t partition)
 uint64_t mr__exchange_waiting_total(const mr__exchange *exchange)
 {
     return atomic_load_explicit(&exchange->bytes, memory_order_relaxed);
-}
-
-uint32_t mr__exchange_owner(const mr__exchange *exchange, uint32_t partition)
-{
-    return partition % exchange->comm->ops->size(exchange->comm);
 }

@@ -158,8 +158,7 @@ static void begin_node(struct node *made, uint64_t limit, uint32_t chunk, bool t
     mr__chunk_pool_init(&job->pool, &job->budget, chunk);
     pthread_mutex_init(&job->spill_mutex, NULL);
     pthread_mutex_init(&made->courier, NULL);
-    succeed(mr__comm_open_local(&job->comm, &error), &error);
-    succeed(mr__exchange_create(job->comm, job->partitions, &job->exchange, &error), &error);
+    succeed(mr__exchange_create(job->partitions, &job->exchange, &error), &error);
     succeed(mr__spill_create(burst, MR__CODEC_NONE, &job->spill, &error), &error);
     job->partition = calloc(job->partitions, sizeof *job->partition);
     assert_non_null(job->partition);
@@ -220,7 +219,6 @@ static void end_node(struct node *of, bool threads)
     free(job->partition);
     mr__chunk_pool_fini(&job->pool);
     assert_int_equal(atomic_load(&job->budget.used), 0);
-    job->comm->ops->close(job->comm);
     pthread_mutex_destroy(&job->spill_mutex);
     pthread_mutex_destroy(&of->courier);
     assert_false(atomic_load(&of->failed));

@@ -15,7 +15,6 @@ struct stamp {
     uint32_t giver, number;
 };
 
-static mr__comm *comm;
 static mr__exchange *exchange;
 static mr__budget budget;
 static mr__chunk_pool pool;
@@ -27,14 +26,13 @@ static int set_up(void **state)
 {
     mr__budget_init(&budget, (uint64_t)ALL * (CAPACITY + 256));
     mr__chunk_pool_init(&pool, &budget, CAPACITY);
-    return mr__comm_open_local(&comm, NULL) != MR_OK || mr__exchange_create(comm, PARTITIONS, &exchange, NULL) != MR_OK;
+    return mr__exchange_create(PARTITIONS, &exchange, NULL) != MR_OK;
 }
 
 static int tear_down(void **state)
 {
     mr__exchange_destroy(exchange, &pool);
     mr__chunk_pool_fini(&pool);
-    comm->ops->close(comm);
     return atomic_load(&budget.used) != 0;
 }
 
@@ -131,12 +129,6 @@ static void test_the_bytes_that_wait_are_counted(void **state)
     /* the one in partition 5 is left for destroy */
 }
 
-static void test_the_only_rank_owns_every_partition(void **state)
-{
-    for (uint32_t p = 0; p < PARTITIONS; p++)
-        assert_int_equal(mr__exchange_owner(exchange, p), 0);
-}
-
 static void test_without_memory_no_exchange_is_made(void **state)
 {
     mr__exchange *const untouched = (mr__exchange *)&state;
@@ -145,7 +137,7 @@ static void test_without_memory_no_exchange_is_made(void **state)
             mr__exchange *made = untouched;
             mr__error error = {.code = MR_OK};
             mr__fault_arm(mr__fault_points[p], nth);
-            const mr_status status = mr__exchange_create(comm, 3, &made, &error);
+            const mr_status status = mr__exchange_create(3, &made, &error);
             if (!mr__fault_fired()) {
                 assert_int_equal(status, MR_OK);
                 mr__exchange_destroy(made, &pool);
@@ -157,7 +149,7 @@ static void test_without_memory_no_exchange_is_made(void **state)
         }
     }
     mr__fault_disarm();
-    assert_int_equal(mr__exchange_create(comm, 0, &exchange, NULL), MR_INTERNAL);
+    assert_int_equal(mr__exchange_create(0, &exchange, NULL), MR_INTERNAL);
 }
 
 int main(void)
@@ -165,7 +157,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_each_chunk_is_taken_once_and_in_its_givers_order, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_the_bytes_that_wait_are_counted, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_the_only_rank_owns_every_partition, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_without_memory_no_exchange_is_made, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
