@@ -250,7 +250,7 @@ class Ends(Fake):
         self.assert_nothing_runs()
 
     def test_the_launcher_dies_with_the_command(self):
-        process = self.begin_fake('touch "$FAKE_FOLDER/begun"; exec sleep 1000')
+        process = self.begin_fake(': >"$FAKE_FOLDER/begun"; exec sleep 1000')
         self.assertEqual(len(self.processes()), 2)
         process.kill()
         process.wait()
