@@ -208,6 +208,7 @@ mr_status mr__device_unpack(const mr__task *task, mr__worker *worker, const mr__
     MR_TRY(take_apart(job, lane, task, result, done, error));
     device->taken_ns += mr__thread_ns() - begin_ns;
     device->taken += task->end - task->begin;
+    lane->epoch.ns += done->run_ns[1] - done->run_ns[0];
     MR_TRY(mr__epoch_end_task(lane, task, error));
     lane->rows += rows;
     atomic_fetch_add_explicit(&job->mapped, task->end - task->begin, memory_order_relaxed);

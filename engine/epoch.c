@@ -96,8 +96,8 @@ mr_status mr__epoch_close(mr__lane *lane, bool maps_on, mr__error *error)
     MR_TRY(mr__array_buffer_flush(&lane->array, error));
     if (lane->spill_writer != NULL)
         MR_TRY(mr__spill_flush(lane->spill_writer, error));
-    MR_TRY(mr__outbox_close(mr__joint_outbox(job->joint), lane->epoch.number, &lane->epoch.input, lane->epoch.first,
-                            lane->epoch.last, error));
+    const mr__mapped mapped = {&lane->epoch.input, lane->epoch.first, lane->epoch.last, lane->epoch.ns};
+    MR_TRY(mr__outbox_close(mr__joint_outbox(job->joint), lane->epoch.number, &mapped, error));
     mr__cover_fini(&lane->epoch.input);
     lane->epoch.open = false;
 done:
@@ -118,6 +118,7 @@ mr_status mr__epoch_begin_task(mr__lane *lane, const mr__task *task, mr__error *
         return MR_OK;
     if (epoch->open && (epoch->first != task->first || epoch->last != task->last || epoch->bytes >= EPOCH_BYTES))
         MR_TRY(mr__epoch_close(lane, true, error));
+    epoch->began_ns = mr__thread_ns();
     if (epoch->open)
         return MR_OK;
     epoch->number = mr__outbox_begin(mr__joint_outbox(lane->job->joint));
@@ -127,6 +128,7 @@ mr_status mr__epoch_begin_task(mr__lane *lane, const mr__task *task, mr__error *
         MR_TRY(move_kept(lane, error));
     epoch->first = task->first;
     epoch->last = task->last;
+    epoch->ns = 0;
 done:
     return status;
 }
@@ -135,5 +137,6 @@ mr_status mr__epoch_end_task(mr__lane *lane, const mr__task *task, mr__error *er
 {
     if (!lane->epoch.open || is_a_trial(lane))
         return MR_OK;
+    lane->epoch.ns += mr__thread_ns() - lane->epoch.began_ns;
     return mr__cover_add(&lane->epoch.input, task->begin, task->end, error);
 }

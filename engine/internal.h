@@ -133,6 +133,7 @@ typedef struct mr__lane {
         uint32_t first, last;   /* partitions whose pairs are wanted; all on one rank */
         mr__cover input;
         uint64_t bytes;         /* of chunks that left */
+        uint64_t ns, began_ns;  /* processor time of its tasks; of the thread when this one began */
         bool kept;              /* the combine buffer has pairs in place */
         bool *in_place;         /* [partitions]: a reduce task reads the combine buffer's pairs of it; NULL: of none */
     } epoch;

@@ -89,6 +89,7 @@ struct mr__joint {
     bool final;                 /* no round comes after those that were folded */
     uint64_t told_alive;        /* ranks, when a view was last proposed */
     uint64_t works_given;       /* to this rank, in all rounds */
+    uint64_t bytes_given;       /* of input, in these */
     /* of the coordinator */
     mr__ledger *ledger;
     uint32_t ledger_round;
@@ -206,6 +207,8 @@ void mr__joint_end(mr__joint *joint, mr_status status, const mr__error *error, m
 /* joint_tell.c. init: with the joint's size; fini: also if it failed. */
 mr_status mr__joint_tell_init(mr__joint *joint, mr__error *error);
 void mr__joint_tell_fini(mr__joint *joint);
+/* Of the input, that a work is to map. */
+uint64_t mr__joint_bytes(const mr__job *job, const mr__work *work);
 /* To the coordinator, before DONE: what this rank did. */
 void mr__joint_tell(mr__joint *joint);
 void mr__joint_told(mr__joint *joint, uint32_t from, const void *bytes, size_t size);

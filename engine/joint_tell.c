@@ -29,12 +29,9 @@ static uint64_t bytes_before(const mr__job *job, uint64_t unit)
                                    : 0;
 }
 
-static uint64_t bytes_of(const mr__job *job, const mr__work *works, size_t count)
+uint64_t mr__joint_bytes(const mr__job *job, const mr__work *work)
 {
-    uint64_t bytes = 0;
-    for (size_t i = 0; i < count; i++)
-        bytes += bytes_before(job, works[i].end) - bytes_before(job, works[i].begin);
-    return bytes;
+    return bytes_before(job, work->end) - bytes_before(job, work->begin);
 }
 
 /* What any thread may ask for while no task runs. */
@@ -68,11 +65,12 @@ static void add_works(mr__joint *joint, mr__record_rank *numbers)
 {
     numbers->works = joint->works_given;
     if (!joint->job->dense) {
-        numbers->input_bytes = bytes_of(joint->job, joint->own.works, joint->own.work_count);
+        numbers->input_bytes = joint->bytes_given;
         return;
     }
     pthread_mutex_lock(&joint->mutex);
-    numbers->input_bytes = bytes_of(joint->job, joint->mapped_works.list, joint->mapped_works.count);
+    for (size_t i = 0; i < joint->mapped_works.count; i++)
+        numbers->input_bytes += mr__joint_bytes(joint->job, &joint->mapped_works.list[i]);
     pthread_mutex_unlock(&joint->mutex);
 }
 

@@ -6,6 +6,9 @@
  *             accounts alone, and says who owns what from now on
  *   apply     on every rank: new groups for outbox and inbox; then it asks for work again
  *
+ * What a rank forgot (outbox.c) of what it sent to a rank that is lost now, it was never given, as it says in its
+ * account: then it is to do. What it forgot for living owners is theirs, and it answers for it as before.
+ *
  * The numbers of a plan (partitions, parts, the place of the output) are those of the first coordinator; a later one
  * finds them in the accounts, or, if nobody got them, decides anew.
  *
@@ -126,18 +129,42 @@ done:
     return status;
 }
 
+/* Twice is as good as once. */
+static mr_status give_back(mr__joint *joint, mr__error *error)
+{
+    mr_status status = MR_OK;
+    mr__works forgotten = {.count = 0};
+    mr__works own = {joint->own.works, joint->own.work_count, joint->own.work_count};
+    MR_TRY(mr__outbox_forgotten(joint->outbox, is_lost, joint, &forgotten, error));
+    for (size_t i = 0; i < forgotten.count && status == MR_OK; i++) {
+        mr__work hole = forgotten.list[i];
+        hole.first = share_of(joint, hole.first);
+        hole.last = share_of(joint, hole.last);
+        status = mr__works_cut(&own, &hole, error);
+    }
+    joint->own.works = own.list;
+    joint->own.work_count = own.count;
+done:
+    mr__free(forgotten.list);
+    return status;
+}
+
 mr_status mr__joint_account(void *context, uint64_t view, mr__packet *packet, mr__error *error)
 {
     mr_status status = MR_OK;
     mr__joint *joint = context;
     mr__writing to = {.size = 0};
-    mr__account account = {.rank = joint->rank, .works = joint->own.works, .work_count = joint->own.work_count};
+    mr__account account = {.rank = joint->rank};
     uint8_t *bytes = NULL;
     size_t size = 0;
     (void)view;
     for (uint32_t r = 0; r < joint->size && joint->ready && joint->inbox != NULL; r++)
         if (is_lost(joint, r))
             mr__inbox_forget(joint->inbox, r);
+    if (joint->ready && joint->outbox != NULL)
+        MR_TRY(give_back(joint, error));
+    account.works = joint->own.works;
+    account.work_count = joint->own.work_count;
     MR_TRY(own_groups(joint, &account, error));
     MR_TRY(mr__account_pack(&account, &bytes, &size, error));
     write_digest(joint->job, &to);

@@ -77,6 +77,7 @@ mr_status mr__joint_take_work(mr__joint *joint, const mr__gift *gift, mr__error 
     joint->own.works = own.list;
     joint->own.work_count = own.count;
     joint->works_given++;
+    joint->bytes_given += mr__joint_bytes(joint->job, work);
     MR_TRY(mr__works_push(&joint->waiting, *work, error));
     MR_TRY(mr__joint_feed(joint, error));
 done:

@@ -1,12 +1,12 @@
 /* outbox.c: what was put, by partition; what is to be sent, by flow (a group of partitions and its owner).
  *
- *   put --> item --+--> list of its partition          for ever: it may have to be sent again
+ *   put --> item --+--> list of its partition          until it is forgotten: it may have to be sent again
  *                  +--> queue of its flow              until it was sent (carrier)
  *                  +--> residents: sent | not sent     while its chunk is in memory; make_room takes them from here
  *
  *   share = epoch x flow, until the owner confirms it:
  *
- *      OPEN --close--> CLOSED --last chunk sent--> DUE --END posted--> TOLD --CONFIRM--> gone
+ *      OPEN --close--> CLOSED --last chunk sent--> DUE --END posted--> TOLD --CONFIRM--> kept, or forgotten
  *
  * An item is a chunk in memory or an extent of the spill. An END follows the last chunk of its share on the same path,
  * so the owner has all of it when it hears how much it is, and holds few shares at a time. ENDs need no credit: the
@@ -16,6 +16,13 @@
  * anew: its queue is all items of its partitions, epoch by epoch, so that the owner can count one after the other; its
  * shares are counted from the same items, and from the closed epochs that have no item in it. So what was confirmed by
  * an owner that is lost needs no record: it is what the lists hold.
+ *
+ * What is forgotten. What an owner has is needed again only if that owner is lost. To keep it costs memory that is not
+ * used again while it is warm: here 0.2 to 2.2 ns a byte, most of it the first touch; to do without costs as much as
+ * mapping the input again, for the partitions of that owner only. So what is dear to map for its size is kept (words
+ * that were counted: 30 ns of mapping for each byte that leaves, and more), and what is cheap is not (records to be
+ * sorted: 1 to 3 ns). Then a rank says no more that it was given that input for those partitions: the ledger has it to
+ * do (joint_view.c). An account names each forgotten epoch of a lost owner, so with many ranks all is kept.
  *
  * Held items (outbox_carry.c). The carrier copies from an item, and make_room writes items, without the mutex.
  * Meanwhile an item is `held`: it is in no list of residents, and nobody else releases its chunk or sends it. If assign
@@ -32,7 +39,7 @@
  * O3  An item with a chunk that is not held is in one list of residents, the one that `sent` says. kept = the
  *     capacities of all chunks, but those that leave.
  * O4  A share counts the items of its epoch in its flow, and those of them that were not sent. What has no share and is
- *     of a flow was confirmed.
+ *     of a flow was confirmed. What was forgotten has no item, and the epoch says so of all its partitions.
  * O5  unconfirmed = the shares of all flows. A flow of this rank has none, and no item.
  * O6  A share is due just if it is closed, all its items were sent, and the owner was not told. */
 #include "outbox_parts.h"
@@ -40,6 +47,9 @@
 #include <stdlib.h>
 
 #include "memory.h"
+
+enum { DEAR_NS = 8 };                   /* of mapping, for a byte of pairs that came of it */
+enum { FORGETFUL_RANKS = 512 };
 
 static bool is_clear(const mr__outbox *outbox)
 {
@@ -63,6 +73,7 @@ static void drop_epoch(mr__epoch *epoch)
     if (epoch == NULL)
         return;
     mr__cover_fini(&epoch->input);
+    mr__cover_fini(&epoch->gone);
     mr__free(epoch);
 }
 
@@ -79,7 +90,8 @@ mr_status mr__outbox_create(mr__job *job, const mr__mail *mail, mr__outbox **out
     made->job = job;
     made->mail = mail;
     made->window = mr__carry_window(job, mail->ranks);
-    made->forgets = keep != NULL && keep[0] == '0';
+    made->keep = keep == NULL ? mail->ranks > FORGETFUL_RANKS ? KEEP_ALL : KEEP_DEAR
+                              : keep[0] == '1' ? KEEP_ALL : KEEP_NOTHING;
     made->clear = true;
     made->partition = mr__alloc_zero(job->partitions, sizeof *made->partition);
     made->under_way = mr__alloc_zero(mail->ranks, sizeof *made->under_way);
@@ -157,6 +169,7 @@ static mr_status keep(mr__outbox *outbox, mr__flow *flow, uint32_t number, mr__c
         share->chunks++;
         share->unsent++;
         share->pairs += chunk->pairs;
+        share->bytes += chunk->size;
         mr__flow_queue(flow, item);
     }
     item->chunk = chunk;
@@ -223,13 +236,13 @@ mr_status mr__outbox_put(mr__outbox *outbox, uint32_t epoch, mr__chunk *chunk, u
     return status;
 }
 
-static mr_status new_epoch(uint32_t number, const mr__cover *input, uint32_t first, uint32_t last, mr__epoch **epoch,
-                           mr__error *error)
+static mr_status new_epoch(uint32_t number, const mr__mapped *mapped, mr__epoch **epoch, mr__error *error)
 {
     mr_status status = MR_OK;
+    const mr__cover *input = mapped->input;
     mr__epoch *made = mr__alloc_zero(1, sizeof *made);
     MR_CHECK(made != NULL, MR_NO_MEMORY, "no memory to close an epoch");
-    *made = (mr__epoch){.number = number, .first = first, .last = last};
+    *made = (mr__epoch){.number = number, .first = mapped->first, .last = mapped->last, .ns = mapped->ns};
     MR_CHECK(input->count <= (MR__MESSAGE_MOST - MR__END_HEAD) / MR__RANGE_SIZE, MR_INTERNAL,
              "an epoch of %zu ranges of the input is too long for a message", input->count);
     MR_TRY(mr__cover_copy(&made->input, input, error));
@@ -256,7 +269,7 @@ done:
     return status;
 }
 
-static mr_status close_shares(mr__outbox *outbox, const mr__epoch *epoch, mr__error *error)
+static mr_status close_shares(mr__outbox *outbox, mr__epoch *epoch, mr__error *error)
 {
     mr_status status = MR_OK;
     for (size_t i = 0; i < outbox->flow_count; i++) {
@@ -282,13 +295,12 @@ done:
     return status;
 }
 
-mr_status mr__outbox_close(mr__outbox *outbox, uint32_t number, const mr__cover *input, uint32_t first, uint32_t last,
-                           mr__error *error)
+mr_status mr__outbox_close(mr__outbox *outbox, uint32_t number, const mr__mapped *mapped, mr__error *error)
 {
     mr_status status = MR_OK;
     mr__epoch *epoch = NULL;
-    if (input->count > 0)
-        MR_TRY(new_epoch(number, input, first, last, &epoch, error));
+    if (mapped->input->count > 0)
+        MR_TRY(new_epoch(number, mapped, &epoch, error));
     pthread_mutex_lock(&outbox->mutex);
     status = check_open(outbox, number, error);
     if (status == MR_OK && epoch == NULL)
@@ -337,24 +349,46 @@ done:
     return status;
 }
 
-/* MILLRACE_KEEP=0. What is held is in the hands of who spills it, and stays. */
-static void forget(mr__outbox *outbox, mr__flow *flow, uint32_t epoch)
+static bool is_dear(const mr__outbox *outbox, const mr__flow *flow, const mr__share *share)
 {
+    if (outbox->keep != KEEP_DEAR)
+        return outbox->keep == KEEP_ALL;
+    /* as if each partition had as many pairs of the epoch */
+    const double part = (double)(flow->last - flow->first) / (share->closed->last - share->closed->first);
+    return (double)share->closed->ns * part >= (double)share->bytes * DEAR_NS;
+}
+
+/* What is held is in the hands of who spills it, and goes when it is let go. */
+static void forget_item(mr__outbox *outbox, mr__item *item)
+{
+    if (item->chunk != NULL)
+        atomic_fetch_sub_explicit(&outbox->kept, item->chunk->capacity, memory_order_relaxed);
+    if (item->held) {
+        item->gone = true;
+        return;
+    }
+    if (item->chunk != NULL)
+        mr__outbox_unlist(outbox, item);
+    mr__chunk_release(&outbox->job->pool, item->chunk);
+    mr__free(item);
+}
+
+/* Nothing is forgotten if this fails. */
+static mr_status forget(mr__outbox *outbox, mr__flow *flow, const mr__share *share, mr__error *error)
+{
+    mr_status status = MR_OK;
+    MR_TRY(mr__cover_add(&share->closed->gone, flow->first, flow->last, error));
     for (uint32_t p = flow->first; p < flow->last; p++)
         for (mr__item **at = &outbox->partition[p], *item; (item = *at) != NULL;) {
-            if (item->epoch != epoch || item->held) {
+            if (item->epoch != share->epoch) {
                 at = &item->next;
                 continue;
             }
             *at = item->next;
-            if (item->chunk != NULL) {
-                mr__outbox_unlist(outbox, item);
-                atomic_fetch_sub_explicit(&outbox->kept, item->chunk->capacity, memory_order_relaxed);
-                mr__chunk_release(&outbox->job->pool, item->chunk);
-            }
-            mr__free(item);
-            flow->forgot = true;
+            forget_item(outbox, item);
         }
+done:
+    return status;
 }
 
 static mr_status take_confirmation(mr__outbox *outbox, uint32_t from, const mr__share_name *name, mr__error *error)
@@ -367,13 +401,20 @@ static mr_status take_confirmation(mr__outbox *outbox, uint32_t from, const mr__
     if (flow == NULL || flow->owner != from || flow->generation != name->generation || flow->first != name->first ||
         flow->last != name->last)
         goto done;      /* it owns this no more */
-    const mr__share *share = mr__flow_share(flow, name->epoch);
+    mr__share *share = mr__flow_share(flow, name->epoch);
     MR_CHECK(share != NULL && share->told, MR_NETWORK_FAILED, "rank %u confirms epoch %u, of which it was not told",
              from, name->epoch);
-    mr__flow_drop_share(flow, name->epoch);
+    const bool forgets = !is_dear(outbox, flow, share);
+    if (forgets)
+        MR_TRY(forget(outbox, flow, share, error));
+    mr__flow_take_share(flow, name->epoch);
     outbox->unconfirmed--;
-    if (outbox->forgets)
-        forget(outbox, flow, name->epoch);
+    if (forgets) {
+        share->behind = flow->forgotten;
+        flow->forgotten = share;
+    } else {
+        mr__free(share);
+    }
 done:
     return status;
 }
@@ -398,6 +439,27 @@ done:
     return status;
 }
 
+mr_status mr__outbox_forgotten(mr__outbox *outbox, bool (*lost)(void *context, uint32_t rank), void *context,
+                               mr__works *forgotten, mr__error *error)
+{
+    mr_status status = MR_OK;
+    pthread_mutex_lock(&outbox->mutex);
+    for (size_t f = 0; f < outbox->flow_count; f++) {
+        const mr__flow *flow = &outbox->flows[f];
+        if (flow->forgotten == NULL || !lost(context, flow->owner))
+            continue;
+        for (const mr__share *share = flow->forgotten; share != NULL; share = share->behind)
+            for (size_t i = 0; i < share->closed->input.count; i++) {
+                const mr__range *range = &share->closed->input.ranges[i];
+                MR_TRY(mr__works_push(forgotten, (mr__work){range->begin, range->end, flow->first, flow->last},
+                                      error));
+            }
+    }
+done:
+    pthread_mutex_unlock(&outbox->mutex);
+    return status;
+}
+
 /* ---- check ------------------------------------------------------------------------------------------------------- */
 
 static mr_status check_items(const mr__outbox *outbox, mr__error *error)
@@ -409,7 +471,8 @@ static mr_status check_items(const mr__outbox *outbox, mr__error *error)
         MR_CHECK(outbox->partition[p] == NULL || !mr__outbox_owns(outbox, flow), MR_INTERNAL,
                  "O1 broken: this rank owns partition %u, and keeps pairs for another", p);
         for (const mr__item *item = outbox->partition[p]; item != NULL; item = item->next) {
-            MR_CHECK(item->partition == p && !item->leaves && (item->chunk != NULL || item->extent.size == item->size),
+            MR_CHECK(item->partition == p && !item->leaves && !item->gone &&
+                         (item->chunk != NULL || item->extent.size == item->size),
                      MR_INTERNAL, "O1 broken: an item of partition %u", p);
             kept += item->chunk != NULL ? item->chunk->capacity : 0;
             resident[item->sent] += item->chunk != NULL && !item->held;
@@ -462,6 +525,15 @@ static mr_status check_flow(const mr__outbox *outbox, const mr__flow *flow, mr__
     MR_CHECK(queued == 0, MR_INTERNAL, "O2 broken: the queue of the group %u .. %u is short", flow->first, flow->last);
     for (size_t i = 0; i < flow->share_count; i++)
         MR_TRY(check_share(outbox, flow, flow->shares[i], error));
+    for (const mr__share *share = flow->forgotten; share != NULL; share = share->behind) {
+        MR_CHECK(mr__cover_has(&share->closed->gone, flow->first, flow->last), MR_INTERNAL,
+                 "O4 broken: epoch %u was forgotten in the group %u .. %u, and does not say so", share->epoch,
+                 flow->first, flow->last);
+        for (uint32_t p = flow->first; p < flow->last; p++)
+            for (const mr__item *item = outbox->partition[p]; item != NULL; item = item->next)
+                MR_CHECK(item->epoch != share->epoch, MR_INTERNAL, "O4 broken: epoch %u was forgotten, and is kept",
+                         share->epoch);
+    }
 done:
     return status;
 }

@@ -1,9 +1,10 @@
 /* outbox.h: pairs that this rank mapped, on their way to the ranks that own their partitions.
  * Promise   Whatever was put for a partition reaches its owner, whoever that is in the end, once: the whole of an epoch
- *           or nothing of it. What left is kept, in memory or spilled, until the outbox is destroyed: it is sent again
- *           when its partition gets another owner. Pairs of this rank's own partitions go straight to its exchange.
- *           MILLRACE_KEEP=0 in the environment: what was confirmed is forgotten, to measure what keeping it costs.
- *           Then a change of owners that would need it fails.
+ *           or nothing of it. Pairs of this rank's own partitions go straight to its exchange.
+ *           What was dear to map is kept, in memory or spilled, until the outbox is destroyed: it is sent again when
+ *           its partition gets another owner. What was cheap is forgotten once its owner has it; should that owner be
+ *           lost, forgotten() tells what is to be mapped again. MILLRACE_KEEP in the environment: 1 keeps all, 0
+ *           nothing.
  * Memory    No more than a window is under way to one owner (carry_parts.h), unless one chunk is larger. What is kept
  *           counts in the job's budget as any chunk does; make_room() moves it to the spill.
  * Owner     put takes the chunk, also when it fails. The job and the mail are borrowed.
@@ -11,9 +12,8 @@
  *           thread. What carrier.c calls (carry_parts.h): its thread. check: any.
  *           mail->clear() is called by whichever of these made the outbox clear.
  * Failure   MR_NO_MEMORY; MR_IO_FAILED, MR_NO_SPACE of the spill; MR_NETWORK_FAILED for a message that cannot be true,
- *           with the rank, and for what was
- *           forgotten (MILLRACE_KEEP=0); create: MR_BAD_USAGE for a value of that which is neither 0 nor 1. After a
- *           failure of put, close, assign or make_room the job cannot go on: fail it. */
+ *           with the rank; create: MR_BAD_USAGE for a MILLRACE_KEEP that is neither 0 nor 1. After a failure of put,
+ *           close, assign or make_room the job cannot go on: fail it. */
 #ifndef MR__OUTBOX_H
 #define MR__OUTBOX_H
 
@@ -36,10 +36,16 @@ uint32_t mr__outbox_begin(mr__outbox *outbox);
 /* Pairs of an open epoch. If this rank owns their partition they go to job->exchange at once, and *waiting is what
  * mr__exchange_give() says; else 0. */
 mr_status mr__outbox_put(mr__outbox *outbox, uint32_t epoch, mr__chunk *chunk, uint64_t *waiting, mr__error *error);
-/* All pairs of the epoch were put. input: what was mapped, for partitions [first, last); copied. Owners without a
- * single pair are told, too: what they cover grows by the input. Nothing mapped: the epoch is forgotten. */
-mr_status mr__outbox_close(mr__outbox *outbox, uint32_t epoch, const mr__cover *input, uint32_t first, uint32_t last,
-                           mr__error *error);
+/* What an epoch was made of: input, mapped for partitions [first, last), and the processor time that it took. */
+typedef struct mr__mapped {
+    const mr__cover *input;
+    uint32_t first, last;
+    uint64_t ns;
+} mr__mapped;
+
+/* All pairs of the epoch were put. What was mapped is copied. Owners without a single pair are told, too: what they
+ * cover grows by the input. Nothing mapped: the epoch never was. */
+mr_status mr__outbox_close(mr__outbox *outbox, uint32_t epoch, const mr__mapped *mapped, mr__error *error);
 /* Spills kept chunks, first those that were sent, of `wanted` bytes or more, or all there are; when it returns any
  * thread can read them. writer: the caller's. *freed: their capacities. */
 mr_status mr__outbox_make_room(mr__outbox *outbox, mr__spill_writer *writer, uint64_t wanted, uint64_t *freed,
@@ -52,6 +58,10 @@ bool mr__outbox_has(mr__outbox *outbox, uint32_t partition);
  * with another owner than before everything is sent again from the beginning. If that is this rank, everything goes to
  * its exchange or to the extents of its partitions, and leaves the outbox. */
 mr_status mr__outbox_assign(mr__outbox *outbox, const mr__group *groups, size_t count, mr__error *error);
+/* Appends what this rank delivered to owners for which lost() is true, and forgot: input and engine partitions. Until
+ * the next assign it says the same again, and more if more owners are lost. */
+mr_status mr__outbox_forgotten(mr__outbox *outbox, bool (*lost)(void *context, uint32_t rank), void *context,
+                               mr__works *forgotten, mr__error *error);
 /* MR__MAIL_CREDIT, MR__MAIL_CONFIRM. What an owner of before confirms is ignored. */
 mr_status mr__outbox_message(mr__outbox *outbox, uint32_t from, uint32_t kind, const void *bytes, size_t size,
                              mr__error *error);

@@ -15,6 +15,11 @@ enum { CROWDED_CHUNKS = 4 };
 static mr_status let_go(mr__outbox *outbox, mr__item *item, mr__error *error)
 {
     item->held = false;
+    if (item->gone) {
+        mr__chunk_release(&outbox->job->pool, item->chunk);
+        mr__free(item);
+        return MR_OK;
+    }
     if (item->leaves) {
         outbox->leaving--;
         return mr__outbox_deliver(outbox, item, error);
@@ -176,10 +181,10 @@ mr_status mr__outbox_carry(mr__outbox *outbox, mr__carried *carried, mr__error *
 
 /* ---- making room ------------------------------------------------------------------------------------------------- */
 
-/* Holds residents of `wanted` bytes or more; linked by older. */
-static mr__item *hold(mr__outbox *outbox, uint64_t wanted, bool unsent)
+mr__item *mr__outbox_hold(mr__outbox *outbox, uint64_t wanted, bool unsent)
 {
     mr__item *held = NULL, **end = &held;
+    pthread_mutex_lock(&outbox->mutex);
     for (uint64_t bytes = 0; bytes < wanted;) {
         /* of those that were not sent the last ones are needed last */
         mr__item *item = outbox->residents[true].oldest;
@@ -194,6 +199,7 @@ static mr__item *hold(mr__outbox *outbox, uint64_t wanted, bool unsent)
         end = &item->older;
         bytes += item->chunk->capacity;
     }
+    pthread_mutex_unlock(&outbox->mutex);
     return held;
 }
 
@@ -207,15 +213,10 @@ done:
     return status;
 }
 
-mr_status mr__outbox_spill(mr__outbox *outbox, mr__spill_writer *writer, uint64_t wanted, bool unsent, uint64_t *freed,
+mr_status mr__outbox_write(mr__outbox *outbox, mr__spill_writer *writer, mr__item *items, uint64_t *freed,
                            mr__error *error)
 {
     *freed = 0;
-    pthread_mutex_lock(&outbox->mutex);
-    mr__item *items = hold(outbox, wanted, unsent);
-    pthread_mutex_unlock(&outbox->mutex);
-    if (items == NULL)
-        return MR_OK;
     mr_status status = write_items(writer, items, error);
     const bool written = status == MR_OK;
     pthread_mutex_lock(&outbox->mutex);
@@ -223,7 +224,7 @@ mr_status mr__outbox_spill(mr__outbox *outbox, mr__spill_writer *writer, uint64_
         next = item->older;
         if (written) {
             *freed += item->chunk->capacity;
-            if (!item->leaves)
+            if (!item->leaves && !item->gone)
                 atomic_fetch_sub_explicit(&outbox->kept, item->chunk->capacity, memory_order_relaxed);
             mr__chunk_release(&outbox->job->pool, item->chunk);
             item->chunk = NULL;
@@ -234,6 +235,14 @@ mr_status mr__outbox_spill(mr__outbox *outbox, mr__spill_writer *writer, uint64_
     mr__carrier_wake(outbox->carrier);      /* a flow may have waited for one of them */
     mr__outbox_unlock(outbox);
     return status;
+}
+
+mr_status mr__outbox_spill(mr__outbox *outbox, mr__spill_writer *writer, uint64_t wanted, bool unsent, uint64_t *freed,
+                           mr__error *error)
+{
+    mr__item *items = mr__outbox_hold(outbox, wanted, unsent);
+    *freed = 0;
+    return items != NULL ? mr__outbox_write(outbox, writer, items, freed, error) : MR_OK;
 }
 
 mr_status mr__outbox_make_room(mr__outbox *outbox, mr__spill_writer *writer, uint64_t wanted, uint64_t *freed,

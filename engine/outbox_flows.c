@@ -99,12 +99,13 @@ done:
     return status;
 }
 
-void mr__flow_drop_share(mr__flow *flow, uint32_t epoch)
+mr__share *mr__flow_take_share(mr__flow *flow, uint32_t epoch)
 {
     const size_t index = find_share(flow, epoch);
-    mr__free(flow->shares[index]);
+    mr__share *share = flow->shares[index];
     flow->share_count--;
     memmove(flow->shares + index, flow->shares + index + 1, (flow->share_count - index) * sizeof(mr__share *));
+    return share;
 }
 
 void mr__flow_look_at(mr__flow *flow, mr__share *share)
@@ -117,10 +118,22 @@ void mr__flow_look_at(mr__flow *flow, mr__share *share)
     flow->due_end = share;
 }
 
-mr_status mr__flow_close(mr__flow *flow, const mr__epoch *closed, mr__error *error)
+/* No partition of the group is to have anything of the epoch. */
+static bool is_gone(const mr__flow *flow, const mr__epoch *closed)
+{
+    const uint64_t first = flow->first > closed->first ? flow->first : closed->first;
+    const uint64_t last = flow->last < closed->last ? flow->last : closed->last;
+    return first < last && mr__cover_has(&closed->gone, first, last);
+}
+
+mr_status mr__flow_close(mr__flow *flow, mr__epoch *closed, mr__error *error)
 {
     mr_status status = MR_OK;
     mr__share *share = mr__flow_share(flow, closed->number);
+    if (is_gone(flow, closed) && share == NULL)
+        return MR_OK;
+    MR_CHECK(!mr__cover_meets(&closed->gone, flow->first, flow->last), MR_INTERNAL,
+             "epoch %u was forgotten for a part of the group %u .. %u", closed->number, flow->first, flow->last);
     const bool inside = closed->first <= flow->first && flow->last <= closed->last;
     MR_CHECK(inside || closed->last <= flow->first || flow->last <= closed->first, MR_INTERNAL,
              "epoch %u, mapped for partitions %u .. %u, has a part of the group %u .. %u", closed->number,
@@ -142,6 +155,10 @@ void mr__flow_fini(mr__flow *flow)
     for (size_t i = 0; i < flow->share_count; i++)
         mr__free(flow->shares[i]);
     mr__free(flow->shares);
+    for (mr__share *share = flow->forgotten, *next; share != NULL; share = next) {
+        next = share->behind;
+        mr__free(share);
+    }
     *flow = (mr__flow){.first = flow->first, .last = flow->last};
 }
 
@@ -197,20 +214,6 @@ done:
     return status;
 }
 
-/* All that a new owner of [first, last) has to get is there. */
-static mr_status check_kept(const mr__outbox *outbox, const mr__group *group, mr__error *error)
-{
-    mr_status status = MR_OK;
-    for (size_t i = 0; i < outbox->flow_count; i++) {
-        const mr__flow *flow = &outbox->flows[i];
-        MR_CHECK(!flow->forgot || flow->last <= group->first || group->last <= flow->first, MR_NETWORK_FAILED,
-                 "what this rank had sent to rank %u was not kept, and is to be sent to rank %u now\n  hint: a loss is "
-                 "not survived with MILLRACE_KEEP=0", flow->owner, group->owner);
-    }
-done:
-    return status;
-}
-
 static int by_epoch(const void *left, const void *right)
 {
     const mr__item *a = *(mr__item *const *)left, *b = *(mr__item *const *)right;
@@ -250,6 +253,7 @@ static mr_status begin_anew(const mr__outbox *outbox, fresh *made, mr__error *er
         share->chunks++;
         share->unsent++;
         share->pairs += made->items[i]->pairs;
+        share->bytes += made->items[i]->size;
     }
     for (size_t i = 0; i < outbox->epoch_count; i++)
         MR_TRY(mr__flow_close(flow, outbox->epochs[i], error));
@@ -304,8 +308,6 @@ static mr_status assign(mr__outbox *outbox, fresh *made, mr__flow *flows, const 
     MR_TRY(check_own(outbox, groups, count, error));
     for (size_t i = 0; i < count; i++) {
         made[i].same = same_flow(outbox, &groups[i]) != NULL;
-        if (!made[i].same)
-            MR_TRY(check_kept(outbox, &groups[i], error));
         made[i].flow = (mr__flow){.first = groups[i].first, .last = groups[i].last, .owner = groups[i].owner,
                                   .generation = outbox->generation + 1};
         if (!made[i].same && groups[i].owner != outbox->mail->rank)
@@ -319,6 +321,7 @@ static mr_status assign(mr__outbox *outbox, fresh *made, mr__flow *flows, const 
             made[i].flow = *old;
             old->shares = NULL;
             old->share_count = 0;
+            old->forgotten = NULL;
         } else if (groups[i].owner == outbox->mail->rank) {
             const mr_status moved = move_in(outbox, &made[i].flow, error);
             status = status == MR_OK ? moved : status;
@@ -329,6 +332,7 @@ static mr_status assign(mr__outbox *outbox, fresh *made, mr__flow *flows, const 
         outbox->unconfirmed += flows[i].share_count;
         made[i].flow.shares = NULL;
         made[i].flow.share_count = 0;
+        made[i].flow.forgotten = NULL;
     }
     for (size_t i = 0; i < outbox->flow_count; i++)
         mr__flow_fini(&outbox->flows[i]);

@@ -15,6 +15,7 @@ typedef struct mr__item {               /* pairs that were put */
     uint32_t epoch, partition, pairs, size;
     uint32_t offset;                    /* bytes that were sent of a chunk that takes several messages */
     bool sent, held, leaves;
+    bool gone;                          /* held, and forgotten meanwhile */
 } mr__item;
 
 typedef struct mr__residents {
@@ -23,13 +24,15 @@ typedef struct mr__residents {
 
 typedef struct mr__epoch {              /* closed */
     uint32_t number, first, last;
+    uint64_t ns;                        /* that it took to map */
     mr__cover input;
+    mr__cover gone;                     /* partitions for which it was forgotten */
 } mr__epoch;
 
 typedef struct mr__share {
-    struct mr__share *behind;           /* among those that are due */
-    const mr__epoch *closed;            /* NULL: the epoch is open */
-    uint64_t chunks, pairs, unsent;
+    struct mr__share *behind;           /* among those that are due; among those that were forgotten */
+    mr__epoch *closed;                  /* NULL: the epoch is open */
+    uint64_t chunks, pairs, bytes, unsent;
     uint32_t epoch;
     bool due, told;
 } mr__share;
@@ -41,7 +44,7 @@ typedef struct mr__flow {               /* a group, and what is to go to its own
     mr__share *due, *due_end;
     mr__share **shares;                 /* by epoch; not confirmed */
     size_t share_count, share_room;
-    bool forgot;                        /* some of what its owner confirmed */
+    mr__share *forgotten;
 } mr__flow;
 
 struct mr__outbox {
@@ -60,7 +63,7 @@ struct mr__outbox {
     uint64_t *under_way;                /* [ranks] */
     mr__residents residents[2];         /* not sent; sent */
     size_t unconfirmed, leaving;
-    bool forgets;                       /* MILLRACE_KEEP=0 */
+    enum { KEEP_DEAR, KEEP_ALL, KEEP_NOTHING } keep;
     bool clear;                         /* as the mail was told */
     _Atomic uint64_t kept;
 };
@@ -77,14 +80,20 @@ void mr__flow_queue(mr__flow *flow, mr__item *item);
 /* The share of an epoch, or NULL; found or made. */
 mr__share *mr__flow_share(const mr__flow *flow, uint32_t epoch);
 mr_status mr__flow_make_share(mr__flow *flow, uint32_t epoch, mr__share **share, mr__error *error);
-void mr__flow_drop_share(mr__flow *flow, uint32_t epoch);
+/* Out of those that are not confirmed; the caller's. */
+mr__share *mr__flow_take_share(mr__flow *flow, uint32_t epoch);
 /* Makes the share of a closed epoch, if it is to have one here, and makes it due if all was sent. */
-mr_status mr__flow_close(mr__flow *flow, const mr__epoch *closed, mr__error *error);
+mr_status mr__flow_close(mr__flow *flow, mr__epoch *closed, mr__error *error);
 /* Makes it due if it is. */
 void mr__flow_look_at(mr__flow *flow, mr__share *share);
 void mr__flow_fini(mr__flow *flow);
 /* To this rank's exchange, or to the extents of its partition. The item is gone, also after a failure. */
 mr_status mr__outbox_deliver(mr__outbox *outbox, mr__item *item, mr__error *error);
+/* outbox_carry.c, without the mutex: holds residents of `wanted` bytes or more, linked by older; writes them to the
+ * spill, and lets them go. */
+mr__item *mr__outbox_hold(mr__outbox *outbox, uint64_t wanted, bool unsent);
+mr_status mr__outbox_write(mr__outbox *outbox, mr__spill_writer *writer, mr__item *items, uint64_t *freed,
+                           mr__error *error);
 /* Leaves the mutex; tells the mail if the outbox has become clear. */
 void mr__outbox_unlock(mr__outbox *outbox);
 

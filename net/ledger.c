@@ -11,14 +11,15 @@
  *
  *   to do = plane - given to living ranks - covered by living owners
  *
- * Nothing is lost: a living rank delivers all that it was given, to whoever owns a group when it does, and again when
- * a group moved, because it keeps what it sent until commit. Nothing is doubled: a point comes back only if no living
- * rank will deliver it and its owner has not got it; and the dead deliver nothing any more. For this the ranks around
- * keep four rules:
+ * Nothing is lost: a living rank delivers all that it was given, to whoever owns a group when it does, and again when a
+ * group moved, because it keeps what it sent until commit, or says that it does not. Nothing is doubled: a point comes
+ * back only if no living rank will deliver it and its owner has not got it; and the dead deliver nothing any more. For
+ * this the ranks around keep four rules:
  *   - After its account a rank takes nothing more from ranks that the accounts leave out (courier.h: lost).
  *   - Between its account and the new groups it is given no work.
  *   - An owner counts the part of an epoch for a group whole or not at all.
- *   - What was sent is kept until commit, and goes to a moved group again.
+ *   - What was sent is kept until commit, and goes to a moved group again; or it is forgotten, and then the rank that
+ *     mapped it was never given it, by its account, for the partitions of an owner that is lost.
  *
  * Why a group has one set of ranges and not one for each partition. Groups have borders, works have borders, and
  *
@@ -60,7 +61,8 @@
  *   rebuild   O(S + W + G + H) memory; time that times its logarithm, and G for each different end among the H.
  *   memory    O(S + G + what is to do).
  * G is R at first; a loss adds at most R and two for each partial work of the living; partitions are the limit. Nothing
- * grows with ranks squared if accounts leave out what living ranks delivered (ledger.h).
+ * grows with ranks squared if accounts leave out what living ranks delivered (ledger.h). What living ranks forgot makes
+ * H grow by G for each of their works, so they forget only where ranks are few.
  * Measured, 8192 ranks, 40 works for each: 1.3 MiB, 66 ns a give, 45 ms for a rebuild without one rank.
  *
  * L1  What is to do lies in the plane, and no point of it twice.
@@ -181,21 +183,6 @@ done:
 }
 
 /* ---- shelves ----------------------------------------------------------------------------------------------------- */
-
-mr_status mr__works_push(mr__works *works, mr__work work, mr__error *error)
-{
-    mr_status status = MR_OK;
-    if (works->count == works->room) {
-        const size_t room = works->room < 8 ? 8 : works->room * 2;
-        mr__work *grown = mr__realloc(works->list, room * sizeof *grown);
-        MR_CHECK(grown != NULL, MR_NO_MEMORY, "no memory for a list of %zu works", room);
-        works->list = grown;
-        works->room = room;
-    }
-    works->list[works->count++] = work;
-done:
-    return status;
-}
 
 static int by_partitions_then_input(const void *left, const void *right)
 {

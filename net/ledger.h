@@ -34,6 +34,8 @@ typedef struct mr__works {      /* a list that grows; mr__free(list) */
 } mr__works;
 
 mr_status mr__works_push(mr__works *works, mr__work work, mr__error *error);
+/* What lies in the hole is in the list no more; works that met it are replaced by what is left of them. */
+mr_status mr__works_cut(mr__works *works, const mr__work *hole, mr__error *error);
 
 typedef struct mr__group {
     uint32_t first, last;       /* partitions */

@@ -224,6 +224,7 @@ static void end_node(struct node *of, bool threads)
     assert_false(atomic_load(&of->failed));
     free(of->groups);
     free(of->plan);
+    mr__free(of->works.list);
 }
 
 void fleet_destroy(struct fleet *fleet, bool threads)
@@ -296,7 +297,8 @@ void fleet_close(struct lane *lane)
         return;
     for (uint32_t p = 0; p < FLEET_PARTITIONS; p++)
         put(lane, p);
-    succeed(mr__outbox_close(lane->node->outbox, lane->epoch, &lane->input, lane->first, lane->last, &error), &error);
+    const mr__mapped mapped = {&lane->input, lane->first, lane->last, lane->epoch % 2 == 0 ? CHEAP : DEAR};
+    succeed(mr__outbox_close(lane->node->outbox, lane->epoch, &mapped, &error), &error);
     mr__cover_fini(&lane->input);
     lane->open = false;
 }
@@ -307,10 +309,10 @@ static bool take_work(struct lane *lane)
     struct node *of = lane->node;
     bool found = false;
     pthread_mutex_lock(&of->fleet->mutex);
-    if (of->plan == NULL && !is_dead(of->fleet, of->rank) && of->work_count < FLEET_WORKS) {
+    if (of->plan == NULL && !is_dead(of->fleet, of->rank)) {
         succeed(mr__ledger_give(of->fleet->ledger, of->rank, &lane->work, &found, &error), &error);
         if (found) {
-            of->works[of->work_count++] = lane->work;
+            succeed(mr__works_push(&of->works, lane->work, &error), &error);
             atomic_store(&lane->mapping, true);
         }
     }
@@ -331,6 +333,7 @@ bool fleet_map(struct lane *lane, uint32_t units)
         }
     }
     if (!lane->open) {
+        atomic_store(&lane->node->worked, true);
         atomic_store(&lane->node->told_clear, false);
         lane->epoch = mr__outbox_begin(lane->node->outbox);
         lane->first = lane->work.first;
@@ -369,7 +372,12 @@ static void give_account(struct node *of, mr__account *account)
             mr__inbox_forget(of->inbox, r);
             of->forgot[r] = true;
         }
-    *account = (mr__account){.rank = of->rank, .works = of->works, .work_count = of->work_count};
+    mr__works forgotten = {.count = 0};
+    succeed(mr__outbox_forgotten(of->outbox, is_lost, fleet, &forgotten, &error), &error);
+    for (size_t i = 0; i < forgotten.count; i++)
+        succeed(mr__works_cut(&of->works, &forgotten.list[i], &error), &error);
+    mr__free(forgotten.list);
+    *account = (mr__account){.rank = of->rank, .works = of->works.list, .work_count = of->works.count};
     account->groups = calloc(of->group_count + 1, sizeof *account->groups);
     assert_non_null(account->groups);
     for (size_t i = 0; i < of->group_count; i++)
@@ -505,6 +513,6 @@ void fleet_verify(struct fleet *fleet, unsigned seed)
             }
     free(seen);
     for (uint32_t r = 0; r < fleet->ranks; r++)
-        if (!is_dead(fleet, r) && fleet->nodes[r].work_count > 0 && !atomic_load(&fleet->nodes[r].told_clear))
+        if (!is_dead(fleet, r) && atomic_load(&fleet->nodes[r].worked) && !atomic_load(&fleet->nodes[r].told_clear))
             fail_msg("seed %u: rank %u was not told that all is clear", seed, r);
 }

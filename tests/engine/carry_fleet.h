@@ -8,7 +8,8 @@
 
 #include "carry_parts.h"
 
-enum { FLEET_MOST = 6, FLEET_LANES = 2, FLEET_PARTITIONS = 12, FLEET_WORKS = 512, FLEET_CHUNK = 256 };
+enum { FLEET_MOST = 6, FLEET_LANES = 2, FLEET_PARTITIONS = 12, FLEET_CHUNK = 256 };
+enum { CHEAP, DEAR = 1 << 30 };         /* ns of mapping: its pairs are forgotten, or kept */
 
 struct letter {
     struct letter *next;
@@ -46,11 +47,10 @@ struct node {
     pthread_mutex_t courier;            /* threads: who holds it is the courier's thread */
     mr__group *groups, *plan;           /* applied; to be applied */
     size_t group_count, plan_count;
-    mr__work works[FLEET_WORKS];        /* given to it (under the fleet's mutex) */
-    size_t work_count;
+    mr__works works;                    /* given to it, and not forgotten (under the fleet's mutex) */
     bool forgot[FLEET_MOST];
     struct lane lanes[FLEET_LANES];
-    _Atomic bool told_clear, failed;
+    _Atomic bool worked, told_clear, failed;
 };
 
 struct fleet {

@@ -37,7 +37,8 @@ void pair_close(struct node *of, uint32_t epoch, uint64_t begin, uint64_t end)
     mr__error error = {.text = ""};
     mr__cover input = {.count = 0};
     assert_int_equal(mr__cover_add(&input, begin, end, &error), MR_OK);
-    assert_int_equal(mr__outbox_close(of->outbox, epoch, &input, 0, FLEET_PARTITIONS, &error), MR_OK);
+    const mr__mapped mapped = {&input, 0, FLEET_PARTITIONS, DEAR};
+    assert_int_equal(mr__outbox_close(of->outbox, epoch, &mapped, &error), MR_OK);
     mr__cover_fini(&input);
 }
 

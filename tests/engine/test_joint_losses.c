@@ -24,6 +24,12 @@ static unsigned setting(const char *name, unsigned preset)
     return text != NULL && atoi(text) > 0 ? (unsigned)atoi(text) : preset;
 }
 
+/* The next jobs keep what they sent, or forget it once it came. */
+static void keep_by_turns(unsigned turn)
+{
+    setenv("MILLRACE_KEEP", turn % 2 == 0 ? "0" : "1", 1);
+}
+
 /* The convoy's strikes are the caller's; its jobs are the voyage. */
 static void sail(const struct voyage *voyage, struct convoy *convoy)
 {
@@ -55,6 +61,7 @@ static void die_at_every_message(const char *name)
         for (uint32_t nth = 1 + turn % step; nth <= messages; nth += step, turn++) {
             struct convoy convoy = {.ranks = RANKS};
             convoy.strikes[0] = (struct convoy_strike){rank, deaths[turn % MR__COUNT(deaths)], CONVOY_ANY_KIND, nth};
+            keep_by_turns(turn / MR__COUNT(deaths) + turn);
             sail(voyage, &convoy);
         }
     }
@@ -82,6 +89,7 @@ static void a_rank_dies_at_any_turn(void **state)
                 for (uint32_t nth = 1; nth <= last; nth = nth < last ? last : last + 1) {
                     struct convoy convoy = {.ranks = RANKS};
                     convoy.strikes[0] = (struct convoy_strike){rank, deaths[(unsigned)(kind + rank) % 3], kind, nth};
+                    keep_by_turns(nth);
                     sail(voyage, &convoy);
                 }
             }
@@ -99,6 +107,7 @@ static void sail_by_chance(unsigned seed)
     const uint32_t ranks = 3 + (uint32_t)rand_r(&state) % 3, dying = 2 + (uint32_t)rand_r(&state) % 2;
     struct convoy convoy = {.ranks = ranks, .workers = 1 + seed % 2};
     const uint32_t first = (uint32_t)rand_r(&state) % ranks;
+    keep_by_turns(seed / MR__COUNT(names));
     for (uint32_t d = 0; d < dying && d + 1 < ranks; d++)
         convoy.strikes[d] = (struct convoy_strike){(first + d) % ranks, deaths[(unsigned)rand_r(&state) % 4],
                                                    CONVOY_ANY_KIND, 1 + (uint32_t)rand_r(&state) % 90};
