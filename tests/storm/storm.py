@@ -49,6 +49,7 @@ SCENARIOS = {"kill": (150, 6),      # any ranks are killed
 NODES = 4
 WORKERS = ("cpu=0,device=all", "cpu=1,device=all")     # of ranks with devices
 BOUNDED_BYTES, LONG_BYTES = 16 << 20, 48 << 20
+KEEPS = ({}, {"MILLRACE_KEEP": "0"}, {"MILLRACE_KEEP": "1"})       # what was sent: engine/outbox.c
 TURNS = 10              # of a run while the machine stands still
 SETTLES = 3             # seconds that Slurm has to see that a job has ended
 
@@ -94,7 +95,8 @@ class Storm:
         if scenario in ("node", "link"):
             nodes = [f"n{number + 1}" for number in range(rng.randint(2, NODES))]
             ranks = len(nodes) * rng.choice((1, 2))
-            return Run(folder, self.data, app, ranks, ["--workers", "1"], {}, self.slurm, nodes), rng
+            return Run(folder, self.data, app, ranks, ["--workers", "1"], dict(KEEPS[seed % len(KEEPS)]), self.slurm,
+                       nodes), rng
         ranks = rng.randint(2, 8)
         if rng.random() < 0.5 and app != "kmeans":
             more += ["--memory", str(ranks * RANK_MEMORY)]
@@ -104,6 +106,7 @@ class Storm:
             app, ranks, more = rng.choice(sorted(DEVICE_APPS)), rng.randint(2, 4), ["--workers", rng.choice(WORKERS)]
             environment = {"MILLRACE_DEVICE_BACKOFF_MS": "10", "MILLRACE_DEVICE_FORGET_MS": "0",
                            "XDG_CACHE_HOME": os.path.join(self.folder, "cache"), "MILLRACE_TOKENS": folder + ".tokens"}
+        environment.update(KEEPS[seed % len(KEEPS)])
         return Run(folder, self.data, app, ranks, more, environment), rng
 
     def length(self, scenario, seed, run):
