@@ -181,10 +181,10 @@ mr_status mr__outbox_carry(mr__outbox *outbox, mr__carried *carried, mr__error *
 
 /* ---- making room ------------------------------------------------------------------------------------------------- */
 
-mr__item *mr__outbox_hold(mr__outbox *outbox, uint64_t wanted, bool unsent)
+/* Holds residents of `wanted` bytes or more; linked by older. */
+static mr__item *hold(mr__outbox *outbox, uint64_t wanted, bool unsent)
 {
     mr__item *held = NULL, **end = &held;
-    pthread_mutex_lock(&outbox->mutex);
     for (uint64_t bytes = 0; bytes < wanted;) {
         /* of those that were not sent the last ones are needed last */
         mr__item *item = outbox->residents[true].oldest;
@@ -199,7 +199,6 @@ mr__item *mr__outbox_hold(mr__outbox *outbox, uint64_t wanted, bool unsent)
         end = &item->older;
         bytes += item->chunk->capacity;
     }
-    pthread_mutex_unlock(&outbox->mutex);
     return held;
 }
 
@@ -213,10 +212,15 @@ done:
     return status;
 }
 
-mr_status mr__outbox_write(mr__outbox *outbox, mr__spill_writer *writer, mr__item *items, uint64_t *freed,
+mr_status mr__outbox_spill(mr__outbox *outbox, mr__spill_writer *writer, uint64_t wanted, bool unsent, uint64_t *freed,
                            mr__error *error)
 {
     *freed = 0;
+    pthread_mutex_lock(&outbox->mutex);
+    mr__item *items = hold(outbox, wanted, unsent);
+    pthread_mutex_unlock(&outbox->mutex);
+    if (items == NULL)
+        return MR_OK;
     mr_status status = write_items(writer, items, error);
     const bool written = status == MR_OK;
     pthread_mutex_lock(&outbox->mutex);
@@ -235,14 +239,6 @@ mr_status mr__outbox_write(mr__outbox *outbox, mr__spill_writer *writer, mr__ite
     mr__carrier_wake(outbox->carrier);      /* a flow may have waited for one of them */
     mr__outbox_unlock(outbox);
     return status;
-}
-
-mr_status mr__outbox_spill(mr__outbox *outbox, mr__spill_writer *writer, uint64_t wanted, bool unsent, uint64_t *freed,
-                           mr__error *error)
-{
-    mr__item *items = mr__outbox_hold(outbox, wanted, unsent);
-    *freed = 0;
-    return items != NULL ? mr__outbox_write(outbox, writer, items, freed, error) : MR_OK;
 }
 
 mr_status mr__outbox_make_room(mr__outbox *outbox, mr__spill_writer *writer, uint64_t wanted, uint64_t *freed,

@@ -89,11 +89,6 @@ void mr__flow_look_at(mr__flow *flow, mr__share *share);
 void mr__flow_fini(mr__flow *flow);
 /* To this rank's exchange, or to the extents of its partition. The item is gone, also after a failure. */
 mr_status mr__outbox_deliver(mr__outbox *outbox, mr__item *item, mr__error *error);
-/* outbox_carry.c, without the mutex: holds residents of `wanted` bytes or more, linked by older; writes them to the
- * spill, and lets them go. */
-mr__item *mr__outbox_hold(mr__outbox *outbox, uint64_t wanted, bool unsent);
-mr_status mr__outbox_write(mr__outbox *outbox, mr__spill_writer *writer, mr__item *items, uint64_t *freed,
-                           mr__error *error);
 /* Leaves the mutex; tells the mail if the outbox has become clear. */
 void mr__outbox_unlock(mr__outbox *outbox);
 
