@@ -452,7 +452,9 @@ static bool pull_map(mr__schedule *schedule, const mr__worker *worker, uint32_t 
         return true;
     if (is_device(worker) && schedule->cpu_workers > 0)
         return false;
-    return !schedule->barrier && (schedule->mapping > 0 || schedule->open) && pull_merge(schedule, task);
+    /* a merge is long, and the next range is a message away */
+    const bool others_map = schedule->open ? schedule->dry : schedule->mapping > 0;
+    return !schedule->barrier && others_map && pull_merge(schedule, task);
 }
 
 /* With the lock held: a task, or false when there is none now. */
