@@ -22,7 +22,7 @@
  * mapping the input again, for the partitions of that owner only. So what is dear to map for its size is kept (words
  * that were counted: 30 ns of mapping for each byte that leaves, and more), and what is cheap is not (records to be
  * sorted: 1 to 3 ns). Then a rank says no more that it was given that input for those partitions: the ledger has it to
- * do (joint_view.c). An account names each forgotten epoch of a lost owner, so with many ranks all is kept.
+ * do (joint_view.c). What that costs the coordinator grows with ranks squared (ledger.c), so many ranks keep all.
  *
  * Held items (outbox_carry.c). The carrier copies from an item, and make_room writes items, without the mutex.
  * Meanwhile an item is `held`: it is in no list of residents, and nobody else releases its chunk or sends it. If assign

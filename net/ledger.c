@@ -62,7 +62,9 @@
  *   memory    O(S + G + what is to do).
  * G is R at first; a loss adds at most R and two for each partial work of the living; partitions are the limit. Nothing
  * grows with ranks squared if accounts leave out what living ranks delivered (ledger.h). What living ranks forgot makes
- * H grow by G for each of their works, so they forget only where ranks are few.
+ * H grow by G for each of their works, so they forget only where ranks are few (outbox.c): with 36 works for each rank,
+ * all forgotten for the one that is lost, a rebuild takes 0.11 s and 10 MiB for 256 ranks, 0.44 s and 33 MiB for 512,
+ * 2.2 s and 125 MiB for 1024.
  * Measured, 8192 ranks, 40 works for each: 1.3 MiB, 66 ns a give, 45 ms for a rebuild without one rank.
  *
  * L1  What is to do lies in the plane, and no point of it twice.
