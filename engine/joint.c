@@ -67,7 +67,8 @@ void mr__joint_say(mr__joint *joint, mr__next next)
 void mr__joint_fail(mr__joint *joint, mr_status status, const mr__error *error, bool heard)
 {
     pthread_mutex_lock(&joint->mutex);
-    const bool first = joint->status == MR_OK && joint->next != MR__NEXT_COMMITTED, runs = joint->runs;
+    const bool first = joint->status == MR_OK && joint->next != MR__NEXT_COMMITTED && !joint->decides;  /* E4 */
+    const bool runs = joint->runs;
     if (first) {
         joint->status = status;
         joint->error = *error;

@@ -16,7 +16,8 @@
  *     of the job, and any is in it, then one is asked: the lowest by WAITS, or another one by the lowest.
  * E3  A rank that was in a view and took its leave had ended the job: if it did not say FAILED before, well. It is no
  *     loss, so no event tells it, and each tick looks.
- * E4  What was heard first holds: a job that is committed does not fail any more. */
+ * E4  What was heard first holds: a job that is committed does not fail any more, nor does it while the coordinator
+ *     shows its output. A rank that fails just then says so, although there is a result. */
 #include "joint_parts.h"
 
 #include <stdio.h>
@@ -182,13 +183,28 @@ static uint64_t count_alive(const mr__joint *joint, bool *left)
     return count;
 }
 
+/* Here, though there was no memory to say so. */
+static bool has_committed(mr__joint *joint, mr__joint_sums *total)
+{
+    pthread_mutex_lock(&joint->mutex);
+    const bool committed = joint->committed;
+    *total = joint->total;
+    pthread_mutex_unlock(&joint->mutex);
+    return committed;
+}
+
 void mr__joint_tick(mr__joint *joint)
 {
     const uint64_t mapped = atomic_load_explicit(&joint->job->mapped, memory_order_relaxed);
     bool left = false;
     mr_status status;
+    mr__joint_sums total;
     if (is_over(joint, &status))
         return;
+    if (has_committed(joint, &total)) {
+        mr__joint_commit(joint, (const uint8_t *)&total, sizeof total);
+        return;
+    }
     const uint64_t alive = count_alive(joint, &left);
     if (left) {                     /* E3 */
         mr__joint_hear_committed(joint, NULL, 0);

@@ -119,6 +119,7 @@ struct mr__joint {
     mr__loss *losses;           /* [size]: `lost` of them */
     _Atomic uint64_t sent_bytes, received_bytes;    /* of pairs and sums, to and from other ranks */
     bool heard;                 /* the others know that it failed */
+    bool decides, committed;    /* this rank shows the output just now; it did */
     bool runs;                  /* the schedule is there */
     uint8_t *fold, *folded;     /* FOLDED as a message: what was just folded here; the last one that was heard */
     size_t fold_size, folded_size;

@@ -108,6 +108,18 @@ done:
     return status;
 }
 
+/* From here on the output alone tells how the job ended. */
+static mr_status decide(mr__joint *joint, mr__error *error)
+{
+    mr_status status = MR_OK;
+    pthread_mutex_lock(&joint->mutex);
+    MR_CHECK(joint->status == MR_OK, joint->status, "%s", joint->error.text);
+    joint->decides = true;
+done:
+    pthread_mutex_unlock(&joint->mutex);
+    return status;
+}
+
 /* Everything is reduced. A loss meanwhile makes the others do what was lost once more; it does not matter to the
  * result, which is whole, nor to whoever commits after this rank: it finds that it was committed. */
 static mr_status commit(mr__job *job, mr__error *error)
@@ -131,12 +143,19 @@ static mr_status commit(mr__job *job, mr__error *error)
         total.keys = atomic_load(&job->keys);
     if (job->dense || job->sorts)
         total.output_bytes = atomic_load(&job->output_bytes);
-    if (job->output != NULL) {
+    if (job->output != NULL)
         MR_TRY(gather_attempts(joint, winners, &attempts, &count, error));
-        MR_TRY(mr__output_commit_shared(job->output, attempts, count, &before, error));
-    }
+    MR_TRY(decide(joint, error));
+    if (job->output != NULL)
+        status = mr__output_commit_shared(job->output, attempts, count, &before, error);
+    pthread_mutex_lock(&joint->mutex);
+    joint->decides = joint->committed = status == MR_OK;
+    joint->total = total;
+    pthread_mutex_unlock(&joint->mutex);
+    MR_TRY(status);
     joint->commit_ns = mr__now_ns() - start;
     mr__trace_span(job->trace, job->worker_count, "commit", "stage", start, start + joint->commit_ns, NULL, 0);
+    /* without memory for this, the next tick sees it */
     mr__joint_post(joint, MR__CONTROL, joint->rank, MR__OWN_COMMITTED, &total, sizeof total);
 done:
     mr__free(winners);

@@ -196,6 +196,19 @@ const char *fixture_words(const char *folder, const char *name, uint32_t words, 
     return path;
 }
 
+void fixture_assert_empty(const char *folder)
+{
+    char names[1024] = "";
+    size_t size = 0;
+    DIR *directory = opendir(folder);
+    assert_non_null(directory);
+    for (struct dirent *entry; (entry = readdir(directory)) != NULL;)
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 && size < sizeof names)
+            size += (size_t)snprintf(names + size, sizeof names - size, " %s", entry->d_name);
+    closedir(directory);
+    assert_string_equal(names, "");
+}
+
 int fixture_entries(const char *folder)
 {
     int count = 0;

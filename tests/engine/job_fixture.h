@@ -33,5 +33,7 @@ const char *fixture_words(const char *folder, const char *name, uint32_t words, 
 uint32_t fixture_word(uint32_t number, char *text);
 /* How many entries a folder has, hidden ones too; -1 if it is not there. */
 int fixture_entries(const char *folder);
+/* Fails the test with what lies there. */
+void fixture_assert_empty(const char *folder);
 
 #endif

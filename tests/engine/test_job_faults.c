@@ -56,7 +56,7 @@ static void sweep(const mr_app_handle *app)
                 assert_int_equal(access(output, F_OK), 0);      /* harmless: it worked all the same */
                 fixture_remove(output);
             }
-            assert_int_equal(fixture_entries(burst), 0);
+            fixture_assert_empty(burst);
             assert_int_equal(fixture_entries(fixture_folder), 2);       /* the text and the burst folder */
             if (!fired)
                 break;

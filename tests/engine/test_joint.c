@@ -22,7 +22,7 @@ static void sail_to_output(const struct voyage *voyage, uint32_t ranks, uint32_t
     voyage_assert(voyage, got);
     free(got);
     fixture_remove(output);
-    assert_int_equal(fixture_entries(place), 0);
+    fixture_assert_empty(place);
     convoy_scrap(&convoy);
 }
 
@@ -84,7 +84,7 @@ static void a_session_does_many_jobs(void **state)
         free(got);
         fixture_remove(outputs[j]);
     }
-    assert_int_equal(fixture_entries(place), 0);
+    fixture_assert_empty(place);
     convoy_scrap(&convoy);
 }
 

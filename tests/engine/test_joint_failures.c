@@ -36,7 +36,7 @@ static void assert_all_failed(const struct convoy *convoy, mr_status status, con
             fail_msg("rank %u ended with %d: %s; wanted: %d, %s, %s", r, (int)ship->status, ship->error, (int)status,
                      words, name);
     }
-    assert_int_equal(fixture_entries(place), 0);
+    fixture_assert_empty(place);
 }
 
 /* ---- ranks that do not do the same job --------------------------------------------------------------------------- */
@@ -215,7 +215,7 @@ static void a_rank_that_never_comes_says_why(void **state)
         assert_non_null(strstr(convoy.ships[r].error, "/nowhere/at/all"));
     }
     assert_non_null(strstr(convoy.ships[0].error, "rank 1 on "));
-    assert_int_equal(fixture_entries(place), 0);
+    fixture_assert_empty(place);
     convoy_scrap(&convoy);
 }
 
@@ -238,7 +238,7 @@ static void a_rank_that_leaves_before_the_job_is_not_missed(void **state)
     voyage_assert(voyage_named("count"), got);
     free(got);
     fixture_remove(output);
-    assert_int_equal(fixture_entries(place), 0);
+    fixture_assert_empty(place);
     convoy_scrap(&convoy);
 }
 
@@ -283,7 +283,7 @@ static bool survive_a_fault(const struct voyage *voyage)
     } else {
         assert_true(fired);
     }
-    assert_int_equal(fixture_entries(place), 0);
+    fixture_assert_empty(place);
     convoy_scrap(&convoy);
     return fired;
 }

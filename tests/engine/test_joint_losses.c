@@ -41,7 +41,7 @@ static void sail(const struct voyage *voyage, struct convoy *convoy)
     voyage_assert(voyage, got);
     free(got);
     fixture_remove(output);
-    assert_int_equal(fixture_entries(place), 0);
+    fixture_assert_empty(place);
     convoy_scrap(convoy);
 }
 
@@ -160,7 +160,7 @@ static void sail_three_jobs(struct convoy_strike strike)
         free(got);
         fixture_remove(outputs[j]);
     }
-    assert_int_equal(fixture_entries(place), 0);
+    fixture_assert_empty(place);
     convoy_scrap(&convoy);
 }
 
@@ -202,7 +202,7 @@ static void a_rank_fails_and_dies_while_it_says_so(void **state)
         }
         if (nth == 1)           /* nobody heard of the failure: the job goes on without that rank */
             fixture_remove(output);
-        assert_int_equal(fixture_entries(place), 0);
+        fixture_assert_empty(place);
         convoy_scrap(&convoy);
     }
 }

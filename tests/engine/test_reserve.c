@@ -216,7 +216,7 @@ static void without_memory_values_are_copied(void **state)
         if (status != MR_OK)
             assert_string_not_equal(mr_error(session), "");
         mr_session_close(session);
-        assert_int_equal(fixture_entries(fixture_folder), 0);
+        fixture_assert_empty(fixture_folder);
         if (!fired)
             break;
     }

@@ -246,7 +246,7 @@ static void a_result_that_was_spilled_can_be_read_twice_beside_another(void **st
         mr_result_close(large);
         mr_result_close(small);
         mr_session_close(session);
-        assert_int_equal(fixture_entries(fixture_folder), 0);
+        fixture_assert_empty(fixture_folder);
     }
 }
 
@@ -476,7 +476,7 @@ static void a_job_can_be_cancelled_in_every_stage(void **state)
             fixture_remove(output);
         }
         mr_session_close(to_cancel);
-        assert_int_equal(fixture_entries(fixture_folder), 0);
+        fixture_assert_empty(fixture_folder);
     }
 }
 
