@@ -22,6 +22,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "launch.h"
 #include "launch_ranks.h"
 #include "memory.h"
 #include "places.h"
@@ -184,7 +185,7 @@ done:
 static void put_ranks(FILE *out, const cli_batch *batch, const cli_words *words)
 {
     if (batch->ranks_per_node > 1)
-        fprintf(out, "export " CLI_RANK_SHARING "=%" PRIu64 "\n", batch->ranks_per_node);
+        fprintf(out, "export " MR__LAUNCH_SHARING "=%" PRIu64 "\n", batch->ranks_per_node);
     fprintf(out, "srun -K0 --no-kill --mpi=pmi2 --cpu-bind=none --ntasks-per-node=%" PRIu64 " \\\n   ",
             batch->ranks_per_node);
     for (size_t i = 0; i < words->count; i++) {

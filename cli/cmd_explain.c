@@ -16,7 +16,7 @@ static mr_status take_share(cli_job_settings *settings, cli_share *share, mr__er
     MR_TRY(cli_share_of(settings, ranks, share, error));
     settings->memory = share->memory != 0 ? share->memory : cli_share_of_free_memory(ranks);
     settings->workers = share->workers[0] != '\0' ? share->workers : NULL;
-    cli_share_take_cores(0, ranks);
+    cli_share_be_first_of(ranks);
 done:
     return status;
 }

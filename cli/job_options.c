@@ -10,7 +10,6 @@
 #include "parse.h"
 #include "places.h"
 #include "rank.h"
-#include "share.h"
 
 static bool is_param(const char *text)
 {
@@ -74,10 +73,7 @@ mr_status cli_job_open(cli_job *job, const cli_job_settings *settings, const cli
         MR_TRY(check_place(text, "input", error));
         inputs[job->input_count++] = text;
     }
-    const uint64_t memory = settings->memory == 0 && cli_rank_sharing() > 1
-                                ? cli_share_of_free_memory(cli_rank_sharing())
-                                : settings->memory;
-    const mr_session_options options = {.memory = memory, .worker_spec = settings->workers,
+    const mr_session_options options = {.memory = settings->memory, .worker_spec = settings->workers,
                                         .burst = settings->burst};
     if ((status = mr_session_open(&options, &job->session)) != MR_OK) {
         char where[CLI_WHERE_SIZE] = "";

@@ -39,6 +39,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "launch.h"
 #include "places.h"
 #include "rank.h"
 
@@ -137,7 +138,7 @@ __attribute__((noreturn)) static void become_launcher(char **command, pid_t pare
     sigprocmask(SIG_SETMASK, mask, NULL);
     setenv(CLI_RANK_VERDICT, verdict, 1);
     setenv(CLI_RANK_OUTPUT, "3,4", 1);
-    setenv(CLI_RANK_SHARING, sharing, 1);
+    setenv(MR__LAUNCH_SHARING, sharing, 1);
     for (size_t i = 0; i < MR__COUNT(unwanted); i++)
         unsetenv(unwanted[i]);
     const int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);

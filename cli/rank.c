@@ -24,18 +24,15 @@
 #include <unistd.h>
 
 #include "launch.h"
-#include "parse.h"
 #include "places.h"
-#include "share.h"
 
 enum { WHISPER = 512, MARK = '#', MET = '+' };
 
 static struct {
     mr__launch launch;
     bool directed;                      /* started by run --ranks */
-    uint32_t sharing;
     char verdict[MR__PATH_MAX];
-} self = {.launch = {.size = 1}, .sharing = 1};
+} self = {.launch = {.size = 1}};
 static _Atomic bool speaks = true;
 
 static bool take(const char *name, char *value, size_t size)
@@ -59,39 +56,15 @@ static void take_output(const char *text)
     }
 }
 
-/* Which of the ranks on this machine this is. */
-static uint32_t local_rank(void)
-{
-    uint64_t number = 0;
-    const char *text = getenv(self.launch.by == MR__LAUNCHED_BY_SLURM ? "SLURM_LOCALID" : "MPI_LOCALRANKID");
-    if (text == NULL || mr__parse_u64(text, &number) != MR__PARSED || number >= self.sharing)
-        number = self.launch.rank % self.sharing;
-    return (uint32_t)number;
-}
-
 void cli_rank_begin(void)
 {
     char text[64];
-    uint64_t sharing = 1;
     take(CLI_RANK_VERDICT, self.verdict, sizeof self.verdict);
     self.directed = take(CLI_RANK_OUTPUT, text, sizeof text);
     if (self.directed)
         take_output(text);
-    if (take(CLI_RANK_SHARING, text, sizeof text) && mr__parse_u64(text, &sharing) != MR__PARSED)
-        sharing = 1;
-    if (mr__launch_of_process(&self.launch, NULL) != MR_OK)
-        return;                         /* the session words it */
-    atomic_store(&speaks, self.launch.rank == 0);
-    if (sharing < 2 || sharing > self.launch.size)
-        return;
-    self.sharing = (uint32_t)sharing;
-    if (cli_share_take_cores(local_rank(), self.sharing))
-        setenv(CLI_RANK_SHARING, text, 1);      /* until the session is open: it must not divide this share again */
-}
-
-uint32_t cli_rank_sharing(void)
-{
-    return self.sharing;
+    if (mr__launch_of_process(&self.launch, NULL) == MR_OK)     /* else the session words it */
+        atomic_store(&speaks, self.launch.rank == 0);
 }
 
 bool cli_rank_launched(void)
@@ -157,7 +130,7 @@ static void add_line(const char *line, size_t size)
 void cli_rank_met(void)
 {
     const char line[] = {MET, '\n'};
-    unsetenv(CLI_RANK_SHARING);
+    unsetenv(MR__LAUNCH_SHARING);       /* read by the session; what an app starts is no rank */
     if (self.directed && self.verdict[0] != '\0')
         add_line(line, sizeof line);
 }

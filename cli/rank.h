@@ -13,10 +13,9 @@
 
 #include <millrace/job.h>
 
-/* The variables that `run --ranks` hands its ranks; batch scripts set all but the second. */
+/* The variables that `run --ranks` hands its ranks beside MR__LAUNCH_SHARING; batch scripts set all but the second. */
 #define CLI_RANK_VERDICT "MILLRACE_VERDICT"     /* the path of the file */
 #define CLI_RANK_OUTPUT "MILLRACE_OUTPUT"       /* "OUT,ERR": descriptors to use instead of 1 and 2 */
-#define CLI_RANK_SHARING "MILLRACE_SHARING"     /* how many ranks of the job share each machine's cores and memory */
 
 enum { CLI_VERDICT_LINE = 4, CLI_VERDICT_NONE = -1 };   /* "%3d\n" */
 
@@ -26,7 +25,7 @@ typedef struct cli_verdict {
     char whisper[256];          /* the last one, or "" */
 } cli_verdict;
 
-/* Before main() looks at its arguments: takes the variables out of the environment and does what they say. */
+/* Before main() looks at its arguments: takes these two out of the environment and does what they say. */
 void cli_rank_begin(void);
 void cli_rank_end(int exit_status);
 /* The session is open. Or it could not be, as others did not come: then it is for `run --ranks` to speak, which may
@@ -38,7 +37,6 @@ void cli_rank_whisper(const char *sentence);
 
 bool cli_rank_launched(void);           /* by a launcher, also as the only rank */
 uint32_t cli_rank_count(void);
-uint32_t cli_rank_sharing(void);        /* with how many it shares its machine, itself included; 1: nobody says */
 bool cli_rank_speaks(void);
 /* Before the session is closed, and as often as it may have changed who speaks. */
 void cli_rank_ask(const mr_session *session);

@@ -1,10 +1,8 @@
-/* share.c: dividing one machine. What a rank gets of the cores is said by the cores that it may run on, and not by a
- * number of workers: workers are bound to cores, and without this each rank would bind its first worker to the same
- * one. It also keeps "as many workers as cores" true for each rank, with remainders (5 cores, 2 ranks: 2 and 3). */
+/* share.c: dividing what was asked for. What was not asked for, the machine's cores and memory, each rank's session
+ * divides by itself. */
 #include "share.h"
 
 #include <inttypes.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,32 +62,13 @@ done:
     return status;
 }
 
-/* ---- cores ------------------------------------------------------------------------------------------------------- */
-
-static int by_place(const void *left, const void *right)
-{
-    const mr__core *a = left, *b = right;
-    if (a->node != b->node)
-        return a->node < b->node ? -1 : 1;
-    if (a->core != b->core)
-        return a->core < b->core ? -1 : 1;
-    return (a->sibling > b->sibling) - (a->sibling < b->sibling);
-}
-
-bool cli_share_take_cores(uint32_t rank, uint32_t ranks)
+bool cli_share_be_first_of(uint32_t ranks)
 {
     mr__topology topology = {.count = 0};
-    cpu_set_t mine;
-    CPU_ZERO(&mine);
     if (mr__topology_read(&topology, NULL) != MR_OK)
         return false;
-    qsort(topology.cores, topology.count, sizeof *topology.cores, by_place);
-    const uint64_t begin = (uint64_t)topology.count * rank / ranks, end = (uint64_t)topology.count * (rank + 1) / ranks;
-    for (uint64_t i = begin; i < topology.count && (i < end || i == begin); i++) {
-        if (topology.cores[i].cpu < CPU_SETSIZE)
-            CPU_SET(topology.cores[i].cpu, &mine);
-    }
-    const bool taken = CPU_COUNT(&mine) > 0 && !topology.synthetic && sched_setaffinity(0, sizeof mine, &mine) == 0;
+    mr__topology_divide(&topology, 0, ranks);
+    const bool taken = topology.suggested > 1 ? mr__topology_bind_from(&topology, 0) : mr__topology_bind(&topology, 0);
     mr__topology_fini(&topology);
     return taken;
 }

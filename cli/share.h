@@ -10,17 +10,17 @@
 enum { CLI_SHARE_TEXT = 2048 };
 
 typedef struct cli_share {
-    uint64_t memory;                    /* 0: cli_share_of_free_memory() */
+    uint64_t memory;                    /* 0: its share of what is free */
     char workers[CLI_SHARE_TEXT];       /* "": the rank's cores, and the devices that it finds */
 } cli_share;
 
 /* settings: those of the whole machine. */
 mr_status cli_share_of(const cli_job_settings *settings, uint32_t ranks, cli_share *share, mr__error *error);
-/* Of what a job may use on this machine by default; 0: that cannot be told. */
+/* For who is no rank and says what one would do. Of what a job may use on this machine by default; 0: that cannot be
+ * told. */
 uint64_t cli_share_of_free_memory(uint32_t ranks);
-/* Leaves to this process the cores of rank `rank` of `ranks` on this machine, one at least. Neighbouring ranks get
- * neighbouring cores, so that a rank lies on one NUMA node where that is possible. false: it could not be done, and all
- * is as it was. */
-bool cli_share_take_cores(uint32_t rank, uint32_t ranks);
+/* Leaves to this process the cores that rank 0 of so many on this machine would have. false: it could not be done, and
+ * all is as it was. */
+bool cli_share_be_first_of(uint32_t ranks);
 
 #endif

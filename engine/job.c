@@ -39,16 +39,6 @@ done:
     return status;
 }
 
-/* Ranks that share a node and its cores take different ones, if there are enough. */
-static uint32_t core_of(const mr__job *job, uint32_t worker)
-{
-    const mr__launch *launch = &job->session->launch;
-    const uint32_t cores = job->session->topology.count;
-    if (launch->local_size > 1 && launch->local_size * job->cpu_workers > cores)
-        return MR__NO_CORE;
-    return cores > 0 ? (launch->local_rank * job->cpu_workers + worker) % cores : 0;
-}
-
 static mr_status make_workers(mr__job *job, mr__error *error)
 {
     mr_status status = MR_OK;
@@ -70,8 +60,7 @@ static mr_status make_workers(mr__job *job, mr__error *error)
                                     job->layout.key_suffix != 0 ? MR__PARTITION_BITS : 0);
         if (w < job->cpu_workers)
             job->workers[w] = (mr__worker){.ops = &mr__worker_cpu_ops, .topology = topology, .index = w,
-                                           .core = core_of(job, w),
-                                           .engine = lane};
+                                           .core = w % topology->count, .engine = lane};
         else
             job->workers[w] = (mr__worker){.ops = &mr__worker_device_ops, .topology = topology, .index = w,
                                            .core = MR__NO_CORE, .engine = lane,

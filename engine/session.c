@@ -64,12 +64,9 @@ static mr_status apply_options(mr_session *session, const mr_session_options *op
 {
     mr_status status = MR_OK;
     char path[MR__PATH_MAX];
-    const uint32_t local = session->launch.local_size;
-    session->memory_limit = options->memory != 0 ? options->memory
-                                                 : session->topology.memory_free / 100 * MEMORY_PERCENT / local;
-    session->workers = options->workers != 0 ? options->workers : session->topology.suggested / local;
-    if (session->workers == 0 && session->topology.suggested > 0)
-        session->workers = 1;           /* more ranks than cores */
+    const uint64_t most = session->topology.memory_free / 100 * MEMORY_PERCENT;
+    session->memory_limit = options->memory != 0 ? options->memory : most / session->launch.local_size;
+    session->workers = options->workers != 0 ? options->workers : session->topology.suggested;
     MR_TRY(apply_worker_spec(session, options->worker_spec, error));
     MR_CHECK(session->workers > 0 || session->spec.device_count > 0, MR_NO_WORKER,
              "this process may use no CPU\n  hint: look at its cpuset");
@@ -176,10 +173,8 @@ mr_status mr_session_open(const mr_session_options *options, mr_session **out)
     MR_TRY(mr__level_init(error));
     MR_TRY(mr__topology_read(&session->topology, error));
     MR_TRY(mr__launch_of_process(&session->launch, error));
-    if (getenv("MILLRACE_SHARING") != NULL) {       /* the command has taken its share of the machine */
-        session->launch.local_rank = 0;
-        session->launch.local_size = 1;
-    }
+    if (session->launch.unbound || !session->topology.narrowed)
+        mr__topology_divide(&session->topology, session->launch.local_rank, session->launch.local_size);
     MR_TRY(apply_options(session, options != NULL ? options : &defaults, error));
     MR_TRY(mount_tiers(session, error));
     MR_TRY(join_ranks(session, error));

@@ -8,7 +8,10 @@
  *   SLURM_STEP_NUM_TASKS > 1, no PMI            srun that gave its tasks no way to find each other: refused
  *   nothing of it                               alone
  *
- * Hydra leaves all ranks of a node on all of its cores, and says how many they are (MPI_LOCALNRANKS).
+ * The ranks of this node are counted by MILLRACE_SHARING, if it is set, else by the launcher:
+ *
+ *   hydra   MPI_LOCALNRANKS, MPI_LOCALRANKID
+ *   srun    SLURM_STEP_TASKS_PER_NODE ("4(x2),3": two nodes with four, one with three), SLURM_NODEID, SLURM_LOCALID
  *
  * Why refused and not ignored: each process would take itself for the only one, and several would do the whole job into
  * one output. MPICH under Open MPI's launcher does just that.
@@ -17,7 +20,7 @@
  * One process under Open MPI's launcher, or in a step of srun, may well be a script's child: it is alone. */
 #include "launch.h"
 
-#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -65,6 +68,50 @@ done:
     return status;
 }
 
+/* 0: the list does not say. */
+static uint32_t tasks_of_node(const char *list, uint32_t node)
+{
+    for (const char *at = list; at != NULL; at = strchr(at + 1, ',')) {
+        unsigned tasks, times = 1;
+        if (sscanf(at + (*at == ','), "%u(x%u)", &tasks, &times) < 1)
+            return 0;
+        if (node < times)
+            return tasks;
+        node -= times;
+    }
+    return 0;
+}
+
+static mr_status get_neighbours(const variables *of, mr__launch *launch, mr__error *error)
+{
+    mr_status status = MR_OK;
+    uint32_t sharing = 0, node = 0;
+    const bool by_slurm = launch->by == MR__LAUNCHED_BY_SLURM;
+    MR_TRY(get_number(of, by_slurm ? "SLURM_LOCALID" : "MPI_LOCALRANKID", &launch->local_rank, error));
+    MR_TRY(get_number(of, MR__LAUNCH_SHARING, &sharing, error));
+    if (by_slurm) {
+        MR_TRY(get_number(of, "SLURM_NODEID", &node, error));
+        launch->local_size = tasks_of_node(get(of, "SLURM_STEP_TASKS_PER_NODE"), node);
+    } else {
+        MR_TRY(get_number(of, "MPI_LOCALNRANKS", &launch->local_size, error));
+        MR_CHECK(launch->local_rank < launch->local_size && launch->local_size <= launch->size, MR_BAD_USAGE,
+                 "MPI_LOCALRANKID=%u, MPI_LOCALNRANKS=%u and PMI_SIZE=%u contradict each other\n  hint: launchers set "
+                 "these variables; were they set by hand?", launch->local_rank, launch->local_size, launch->size);
+    }
+    if (sharing > 0 && sharing <= launch->size) {
+        launch->local_size = sharing;
+        launch->unbound = !by_slurm;
+        if (launch->local_rank >= sharing)
+            launch->local_rank = launch->rank % sharing;
+    }
+    if (launch->local_rank >= launch->local_size || launch->local_size > launch->size) {
+        launch->local_rank = 0;
+        launch->local_size = 1;
+    }
+done:
+    return status;
+}
+
 mr_status mr__launch_detect(mr__variable *variable, void *context, mr__launch *launch, mr__error *error)
 {
     mr_status status = MR_OK;
@@ -81,11 +128,7 @@ mr_status mr__launch_detect(mr__variable *variable, void *context, mr__launch *l
         const bool by_slurm = tasks > 0 && get(&of, "MPI_LOCALNRANKS") == NULL;
         found.by = by_slurm ? MR__LAUNCHED_BY_SLURM : MR__LAUNCHED_BY_HYDRA;
         MR_TRY(get_rank(&of, &found, error));
-        MR_TRY(get_number(&of, "MPI_LOCALRANKID", &found.local_rank, error));
-        MR_TRY(get_number(&of, "MPI_LOCALNRANKS", &found.local_size, error));
-        MR_CHECK(found.local_rank < found.local_size && found.local_size <= found.size, MR_BAD_USAGE,
-                 "MPI_LOCALRANKID=%u, MPI_LOCALNRANKS=%u and PMI_SIZE=%u contradict each other\n  hint: launchers set "
-                 "these variables; were they set by hand?", found.local_rank, found.local_size, found.size);
+        MR_TRY(get_neighbours(&of, &found, error));
     } else {
         MR_TRY(get_number(&of, "PMI_SIZE", &pmi_size, error));
         MR_CHECK(pmi_size <= 1, MR_BAD_USAGE,

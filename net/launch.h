@@ -1,4 +1,4 @@
-/* launch.h: which launcher started this process, as its environment tells.
+/* launch.h: which launcher started this process, and which ranks it put on this node, as the environment tells.
  * Promise   Looks at nothing but the variables that it asks for. What cannot work with MPICH is a sentence here, before
  *           anybody waits for ranks that will never come.
  * Threads   Any; of_process(): as long as none changes the environment.
@@ -6,6 +6,7 @@
 #ifndef MR__LAUNCH_H
 #define MR__LAUNCH_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "check.h"
@@ -19,9 +20,10 @@ typedef enum mr__launcher {
 typedef struct mr__launch {
     mr__launcher by;
     uint32_t rank, size;        /* a launcher may start one rank: then MPI is not needed either */
-    /* Among ranks that a launcher left on one node without giving each its cores, as hydra does: which of them this is,
-     * and how many; else 0 of 1 (srun binds its tasks, and if it does not, nobody says who is where). */
-    uint32_t local_rank, local_size;
+    uint32_t local_rank, local_size;    /* among the ranks on this node; 0 of 1: there is no other, or nobody says */
+    /* They were started with the same cores, as `run --ranks` does. Else a launcher may have bound each to its own;
+     * the process's affinity tells. */
+    bool unbound;
 } mr__launch;
 
 typedef const char *mr__variable(void *context, const char *name);      /* NULL: it is not set */
@@ -29,6 +31,9 @@ typedef const char *mr__variable(void *context, const char *name);      /* NULL:
 mr_status mr__launch_detect(mr__variable *variable, void *context, mr__launch *launch, mr__error *error);
 mr_status mr__launch_of_process(mr__launch *launch, mr__error *error);
 const char *mr__launcher_name(mr__launcher launcher);       /* "no launcher", "mpiexec.mpich", "srun" */
+
+/* How many ranks of the job are on each node, from who started the launcher and knows: `run --ranks`, batch scripts. */
+#define MR__LAUNCH_SHARING "MILLRACE_SHARING"
 
 /* version: what MPI_Get_library_version() says. MR_NETWORK_FAILED: it is not MPICH. */
 mr_status mr__launch_check_library(const char *version, mr__error *error);

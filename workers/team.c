@@ -141,13 +141,20 @@ static void note_end(struct team *team, bool finished)
     pthread_mutex_unlock(&team->mutex);
 }
 
+static bool bind_thread(const mr__worker *worker)
+{
+    if (worker->core != MR__NO_CORE)
+        return mr__topology_bind(worker->topology, worker->core);
+    return worker->topology->divided && mr__topology_bind_from(worker->topology, 0);
+}
+
 static void run_worker(struct team *team, mr__worker *worker)
 {
     cpu_set_t before;
     mr__error error = {.code = MR_OK};
     const bool known = pthread_getaffinity_np(pthread_self(), sizeof before, &before) == 0;
     /* without knowing what to restore, the caller's thread would stay bound */
-    const bool bound = known && worker->core != MR__NO_CORE && mr__topology_bind(worker->topology, worker->core);
+    const bool bound = known && bind_thread(worker);
     const bool placed = mr__topology_place(worker->topology, worker->core);
     if (worker->ops->start(worker, &error) != MR_OK) {
         note_failure(team, worker, &error);

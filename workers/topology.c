@@ -8,6 +8,15 @@
  * one core share the units that a map keeps busy. The machine is read once and written down: hwloc's own object would
  * only be kept to bind threads, and that is one system call with the number of a processor.
  *
+ * Several ranks on a machine. All of them read the same, and each takes the share of its number, so nothing has to be
+ * agreed on. Sorted by node, core and thread, the machine is a row; it is cut into runs, at cores as long as there are
+ * as many, else at threads:
+ *
+ *     node 0                          node 1                           8 cores, 3 ranks: 2, 3 and 3; the second lies
+ *     [0 0'][1 1'] | [2 2'][3 3']     [4 4'] | [5 5'][6 6'][7 7']      on two nodes, as even shares come first
+ *
+ * With more ranks than threads a cut would give one to two ranks and the next to one: then the kernel places them all.
+ *
  * Memory. A worker's big buffers (combine tables, chunks, columns, blocks of pinned datasets, read buffers) are
  * allocated in many places, some before the worker's thread exists; what they have in common is that the worker touches
  * their pages first. So the policy is set on the thread, once, and not on each area with mbind(): whoever adds a buffer
@@ -60,6 +69,28 @@ static int by_sibling_then_core(const void *left, const void *right)
     return a->cpu < b->cpu ? -1 : a->cpu > b->cpu;
 }
 
+static int by_place(const void *left, const void *right)
+{
+    const mr__core *a = left, *b = right;
+    if (a->node != b->node)
+        return a->node < b->node ? -1 : 1;
+    if (a->core != b->core)
+        return a->core < b->core ? -1 : 1;
+    return (a->sibling > b->sibling) - (a->sibling < b->sibling);
+}
+
+/* The cores lie by place; their siblings are numbered anew, as some may be left out. */
+static void put_in_order(mr__topology *topology)
+{
+    topology->physical = 0;
+    for (uint32_t i = 0; i < topology->count; i++) {
+        mr__core *core = &topology->cores[i];
+        core->sibling = i > 0 && core[-1].core == core->core ? core[-1].sibling + 1 : 0;
+        topology->physical += core->sibling == 0;
+    }
+    qsort(topology->cores, topology->count, sizeof *topology->cores, by_sibling_then_core);
+}
+
 static void describe(hwloc_topology_t machine, hwloc_obj_t pu, mr__core *core)
 {
     const hwloc_obj_t parent = hwloc_get_ancestor_obj_by_type(machine, HWLOC_OBJ_CORE, pu);
@@ -78,15 +109,10 @@ static void list_cores(hwloc_topology_t machine, hwloc_const_bitmap_t usable, mr
     for (hwloc_obj_t pu = NULL; (pu = hwloc_get_next_obj_by_type(machine, HWLOC_OBJ_PU, pu)) != NULL;) {
         if (!hwloc_bitmap_isset(usable, pu->os_index))
             continue;
-        mr__core *core = &topology->cores[count];
-        describe(machine, pu, core);
-        const mr__core *before = count > 0 ? core - 1 : NULL;
-        core->sibling = before != NULL && before->core == core->core ? before->sibling + 1 : 0;
-        topology->physical += core->sibling == 0;
-        count++;
+        describe(machine, pu, &topology->cores[count++]);
     }
     topology->count = count;
-    qsort(topology->cores, count, sizeof *topology->cores, by_sibling_then_core);
+    put_in_order(topology);
 }
 
 /* A cache that several cores share counts for each with its share. */
@@ -114,7 +140,8 @@ static mr_status read_cores(hwloc_topology_t machine, mr__topology *topology, mr
         hwloc_bitmap_and(usable, usable, bound);
     const int count = hwloc_bitmap_weight(usable);
     MR_CHECK(count > 0, MR_NO_WORKER, "the machine's topology shows no processor that this process may use");
-    if (count < there)
+    topology->narrowed = count < there;
+    if (topology->narrowed)
         add_note(topology, "bound to %d of %d CPUs", count, there);
     topology->cores = mr__alloc_zero((size_t)count, sizeof *topology->cores);
     MR_CHECK(topology->cores != NULL, MR_NO_MEMORY, "no memory to list %d processors", count);
@@ -222,6 +249,44 @@ void mr__topology_fini(mr__topology *topology)
 {
     mr__free(topology->cores);
     *topology = (mr__topology){0};
+}
+
+/* ---- one rank's share -------------------------------------------------------------------------------------------- */
+
+static uint32_t begin_of(uint32_t count, uint32_t rank, uint32_t ranks)
+{
+    return (uint32_t)((uint64_t)count * rank / ranks);
+}
+
+void mr__topology_divide(mr__topology *topology, uint32_t rank, uint32_t ranks)
+{
+    const uint32_t there = topology->count, physical = topology->physical;
+    const bool has_quota = topology->suggested < there, whole = ranks <= physical;
+    const uint32_t units = whole ? physical : there;
+    const uint32_t quota = begin_of(topology->suggested, rank + 1, ranks) - begin_of(topology->suggested, rank, ranks);
+    if (ranks < 2)
+        return;
+    if (ranks > there) {
+        topology->suggested = 1;
+        add_note(topology, "shared: %u ranks on %u CPUs", ranks, there);
+        return;
+    }
+    const uint32_t begin = begin_of(units, rank, ranks), end = begin_of(units, rank + 1, ranks);
+    qsort(topology->cores, there, sizeof *topology->cores, by_place);
+    topology->count = 0;
+    for (uint32_t i = 0, next = 0; i < there; i++) {
+        next += !whole || topology->cores[i].sibling == 0;
+        if (next > begin && next <= end)
+            topology->cores[topology->count++] = topology->cores[i];
+    }
+    put_in_order(topology);
+    topology->suggested = topology->count;
+    if (has_quota && quota < topology->count)
+        topology->suggested = quota > 0 ? quota : 1;
+    topology->divided = true;
+    add_note(topology, "share %u of %u: %u of %u CPUs", rank + 1, ranks, topology->count, there);
+    if (!whole)
+        add_note(topology, "shared: %u ranks on %u cores", ranks, physical);
 }
 
 /* ---- binding and placing ----------------------------------------------------------------------------------------- */

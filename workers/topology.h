@@ -1,6 +1,7 @@
-/* topology.h: which cores this process may use, in what order, and what memory is free.
+/* topology.h: which cores this process may use, in what order, what memory is free, and one rank's share of a machine.
  * Promise   Physical cores first, their hyperthreads after; only what the cpuset allows; no more workers than the
  *           cgroup's CPU quota (rounded up). HWLOC_SYNTHETIC topologies are honoured (binding is then skipped).
+ *           Shares are disjoint and leave out nothing; none divides a core as long as there is one for each rank.
  * Failure   Without a readable topology: one worker per online CPU, unbound. */
 #ifndef MR__TOPOLOGY_H
 #define MR__TOPOLOGY_H
@@ -31,11 +32,17 @@ typedef struct mr__topology {
     uint64_t memory_total;  /* of the machine, or the cgroup's limit if lower */
     uint64_t memory_free;   /* MemAvailable, or what the cgroup's limit leaves if lower */
     bool synthetic;
+    bool narrowed;          /* the affinity leaves out processors that the cpuset allows */
+    bool divided;           /* it is one rank's share */
     char note[256];         /* what limits the workers, for `explain`: "cgroup quota 1.5 CPUs", ... */
 } mr__topology;
 
 mr_status mr__topology_read(mr__topology *topology, mr__error *error);
 void mr__topology_fini(mr__topology *topology);
+/* Leaves of the cores what belongs to rank `rank` of `ranks` that may all use these, and of a CPU quota its part; one
+ * worker at least. Neighbouring ranks get neighbouring cores, so that a rank lies on one NUMA node where that can be.
+ * With more ranks than processors all keep all. The note says what came of it. Once for a topology. */
+void mr__topology_divide(mr__topology *topology, uint32_t rank, uint32_t ranks);
 /* Binds the calling thread; false if the system refused (the job goes on unbound). */
 bool mr__topology_bind(const mr__topology *topology, uint32_t index);
 /* The same, to all cores from `index` on. */

@@ -60,7 +60,7 @@ struct mr__worker {
     const mr__worker_ops *ops;
     const mr__topology *topology;
     uint32_t index;             /* in the team */
-    uint32_t core;              /* index into topology->cores; MR__NO_CORE: its thread may run anywhere */
+    uint32_t core;              /* index into topology->cores; MR__NO_CORE: its thread may run on all of them */
     void *engine;               /* the engine's state of this worker */
     void *config;               /* what the kind needs to know: mr__device_link; NULL for a CPU worker */
     void *state;                /* the kind's own */

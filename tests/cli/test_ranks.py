@@ -118,6 +118,19 @@ class Together(RanksTest):
         self.succeed("run", "wordcount", "empty", "-o", "none", "--ranks", "3", "-q")
         self.assertEqual(self.result("none"), b"")
 
+    def test_each_rank_takes_its_share_of_the_machine(self):
+        """Whole cores of a made-up machine of eight with two threads each, also without the command's help."""
+        with open(self.path("few"), "wb") as file:
+            file.write(b"to be or not to be\n")
+        self.environment["HWLOC_SYNTHETIC"] = "numa:2 core:4 pu:2"
+        command = (MILLRACE, "run", "wordcount", "few", "-o", "out", "--json", "-f")
+        for words in ((*command, "--ranks", "3"), (MPIEXEC, "-n", "3", *command)):
+            printed = subprocess.run(words, env=self.environment, cwd=self.folder, stdout=subprocess.PIPE, check=True)
+            with open(json.loads(printed.stdout)["record"], encoding="utf-8") as file:
+                record = json.load(file)
+            self.assertEqual([rank["workers"] for rank in record["ranks"]], [4, 6, 6])
+            self.assertIn("share 1 of 3: 4 of 16 CPUs", record["worker_note"])
+
     def test_a_failure_is_said_once_and_leaves_nothing(self):
         cases = [(["wordcount", "nothing", "-o", "out"], 3, "could not find input nothing"),
                  (["no_such_app", "x", "-o", "out"], 2, "could not load app no_such_app"),

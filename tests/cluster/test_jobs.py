@@ -4,6 +4,7 @@ lost in the middle; what only some nodes have. ctest sets MILLRACE, MILLRACE_MPI
 Oracle: Python's Counter, and Slurm's own word on how a job ended."""
 import collections
 import glob
+import json
 import os
 import shutil
 import sys
@@ -125,6 +126,19 @@ class Jobs(unittest.TestCase):
                       self.path("text"), "-o", self.path("out"), "-q", env=self.environment)
         self.assert_result()
         self.assert_left_nothing()
+
+    def test_ranks_on_one_node_divide_it(self):
+        """Two on one node and one on another, of made-up machines of eight cores with two threads each."""
+        slurm.succeed("srun", "-N2", "-n3", "-O", "--distribution=block", "--mpi=pmi2", MILLRACE, "run", "wordcount",
+                      self.path("text"), "-o", self.path("out"),
+                      env=dict(self.environment, HWLOC_SYNTHETIC="numa:2 core:4 pu:2"))
+        self.assert_result()
+        record = [path for path in glob.glob(self.path("records", "*.json")) if not path.endswith(".trace.json")]
+        with open(record[0], encoding="utf-8") as file:
+            ranks = json.load(file)["ranks"]
+        hosts = [rank["host"] for rank in ranks]
+        self.assertEqual(len(set(hosts)), 2)
+        self.assertEqual([rank["workers"] for rank in ranks], [16 // hosts.count(host) for host in hosts])
 
     def test_srun_without_pmi_is_refused(self):
         run = slurm.run("srun", "-N2", "--mpi=none", MILLRACE, "run", "wordcount", self.path("text"), "-o",

@@ -31,6 +31,7 @@ static const launch_case cases[] = {
      MR__LAUNCHED_BY_HYDRA, 5, 8, NULL},
     {"a local rank beyond the size", {"PMI_FD=7", "PMI_RANK=5", "PMI_SIZE=8", "MPI_LOCALNRANKS=2", "MPI_LOCALRANKID=2"},
      0, 0, 0, "MPI_LOCALRANKID=2, MPI_LOCALNRANKS=2 and PMI_SIZE=8 contradict"},
+    {"sharing with a word", {HYDRA("0", "2"), "MILLRACE_SHARING=all"}, 0, 0, 0, "MILLRACE_SHARING=all is not a number"},
     {"mpiexec.mpich over a port", {"PMI_PORT=n1:4711", "PMI_ID=1", "PMI_RANK=1", "PMI_SIZE=2"},
      MR__LAUNCHED_BY_HYDRA, 1, 2, NULL},
     {"mpiexec.mpich in a batch script, helpers started by srun", {STEP("1", "2"), HYDRA("5", "8")},
@@ -90,22 +91,41 @@ static void test_each_launcher_is_known_by_what_it_sets(void **state)
     }
 }
 
+#define TWO_OF_EIGHT "PMI_FD=7", "PMI_RANK=5", "PMI_SIZE=8", "MPI_LOCALNRANKS=2", "MPI_LOCALRANKID=1"
+#define NODE(node, local, list) "SLURM_NODEID=" node, "SLURM_LOCALID=" local, "SLURM_STEP_TASKS_PER_NODE=" list
+
 static void test_ranks_that_share_a_node_know_it(void **state)
 {
-    static const launch_case shared = {.environment = {"PMI_FD=7", "PMI_RANK=5", "PMI_SIZE=8", "MPI_LOCALNRANKS=2",
-                                                       "MPI_LOCALRANKID=1"}},
-                             alone = {.environment = {"PATH=/bin"}},
-                             bound = {.environment = {STEP("2", "3"), PMI2("2", "3")}};
-    mr__launch launch;
-    mr__error error = {.code = MR_OK};
-    assert_int_equal(mr__launch_detect(variable, (void *)(uintptr_t)&shared, &launch, &error), MR_OK);
-    assert_int_equal(launch.local_rank, 1);
-    assert_int_equal(launch.local_size, 2);
-    assert_int_equal(mr__launch_detect(variable, (void *)(uintptr_t)&alone, &launch, &error), MR_OK);
-    assert_int_equal(launch.local_rank, 0);
-    assert_int_equal(launch.local_size, 1);
-    assert_int_equal(mr__launch_detect(variable, (void *)(uintptr_t)&bound, &launch, &error), MR_OK);
-    assert_int_equal(launch.local_size, 1);
+    static const struct {
+        launch_case of;
+        uint32_t local_rank, local_size;
+        bool unbound;
+    } shared[] = {
+        {{"alone", {"PATH=/bin"}}, 0, 1, false},
+        {{"a script's child is alone", {BATCH, "MILLRACE_SHARING=4"}}, 0, 1, false},
+        {{"mpiexec.mpich", {TWO_OF_EIGHT}}, 1, 2, false},
+        {{"mpiexec.mpich over a port", {"PMI_PORT=n1:4711", "PMI_RANK=1", "PMI_SIZE=2"}}, 0, 1, false},
+        {{"run --ranks", {HYDRA("3", "4"), "MILLRACE_SHARING=4"}}, 3, 4, true},
+        {{"ranks that are said to have a node each", {TWO_OF_EIGHT, "MILLRACE_SHARING=1"}}, 0, 1, true},
+        {{"more than there are", {TWO_OF_EIGHT, "MILLRACE_SHARING=9"}}, 1, 2, false},
+        {{"srun that does not say", {STEP("2", "3"), PMI2("2", "3")}}, 0, 1, false},
+        {{"srun, one node", {STEP("2", "3"), PMI2("2", "3"), NODE("0", "2", "3")}}, 2, 3, false},
+        {{"srun, the second of three", {STEP("5", "11"), PMI2("5", "11"), NODE("1", "1", "4(x2),3")}}, 1, 4, false},
+        {{"srun, the third of three", {STEP("9", "11"), PMI2("9", "11"), NODE("2", "1", "4(x2),3")}}, 1, 3, false},
+        {{"srun, an unlisted node", {STEP("9", "11"), PMI2("9", "11"), NODE("3", "1", "4(x2),3")}}, 0, 1, false},
+        {{"srun, a list that is none", {STEP("1", "2"), PMI2("1", "2"), NODE("0", "1", "two")}}, 0, 1, false},
+        {{"a batch script's srun", {STEP("5", "8"), PMI2("5", "8"), "SLURM_LOCALID=1", "MILLRACE_SHARING=4"}},
+         1, 4, false},
+    };
+    for (size_t c = 0; c < MR__COUNT(shared); c++) {
+        mr__launch launch;
+        mr__error error = {.code = MR_OK};
+        print_message("%s\n", shared[c].of.name);
+        assert_int_equal(mr__launch_detect(variable, (void *)(uintptr_t)&shared[c].of, &launch, &error), MR_OK);
+        assert_int_equal(launch.local_rank, shared[c].local_rank);
+        assert_int_equal(launch.local_size, shared[c].local_size);
+        assert_int_equal(launch.unbound, shared[c].unbound);
+    }
 }
 
 static void test_only_mpich_is_accepted_as_a_library(void **state)

@@ -316,6 +316,40 @@ static void test_workers_are_bound_and_the_caller_gets_its_binding_back(void **s
     mr__topology_fini(&topology);
 }
 
+static mr_status note_share(mr__worker *worker, mr__error *error)
+{
+    mr_status status = MR_OK;
+    const cpu_set_t *expected = worker->engine;
+    cpu_set_t now;
+    MR_CHECK(sched_getaffinity(0, sizeof now, &now) == 0 && CPU_EQUAL(&now, expected), MR_INTERNAL,
+             "a worker may run on other cores than its rank's");
+done:
+    return status;
+}
+
+static void test_a_worker_without_a_core_stays_in_its_ranks_share(void **state)
+{
+    cpu_set_t before, expected, after;
+    mr__error error = {.code = MR_OK};
+    assert_int_equal(sched_getaffinity(0, sizeof before, &before), 0);
+    for (uint32_t ranks = 1; ranks <= 2; ranks++) {
+        mr__topology topology;
+        assert_int_equal(mr__topology_read(&topology, NULL), MR_OK);
+        mr__topology_divide(&topology, 0, ranks);
+        mr__worker worker = {.ops = &mr__worker_cpu_ops, .topology = &topology, .core = MR__NO_CORE,
+                             .engine = &expected};
+        CPU_ZERO(&expected);
+        for (uint32_t i = 0; i < topology.count; i++)
+            CPU_SET(topology.cores[i].cpu, &expected);
+        fill_board(NULL);
+        if (mr__team_run(&worker, 1, &source, note_share, NULL, &error) != MR_OK)
+            fail_msg("%s", error.text);
+        assert_int_equal(sched_getaffinity(0, sizeof after, &after), 0);
+        assert_true(CPU_EQUAL(&before, &after));
+        mr__topology_fini(&topology);
+    }
+}
+
 static void test_running_out_of_memory_costs_workers_but_no_task(void **state)
 {
     mr__topology topology;
@@ -354,6 +388,7 @@ int main(void)
         cmocka_unit_test_setup(test_begin_and_end_pair_on_the_workers_own_thread, fill_board),
         cmocka_unit_test_setup(test_a_failed_task_comes_back_with_status_and_sentence, fill_board),
         cmocka_unit_test_setup(test_workers_are_bound_and_the_caller_gets_its_binding_back, fill_board),
+        cmocka_unit_test_setup(test_a_worker_without_a_core_stays_in_its_ranks_share, fill_board),
         cmocka_unit_test_setup(test_running_out_of_memory_costs_workers_but_no_task, fill_board),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -186,7 +186,91 @@ static void test_a_narrowed_affinity_leaves_fewer_cores_and_says_so(void **state
     assert_int_equal(topology.suggested, 1);
     assert_int_equal(topology.cores[0].cpu, last);
     assert_int_equal(topology.cores[0].sibling, 0);
+    assert_true(topology.narrowed);
     assert_non_null(strstr(topology.note, "bound to 1 of "));
+    mr__topology_fini(&topology);
+}
+
+/* Of "numa:2 core:4 pu:2": processor p belongs to core p / 2, core c to node c / 4. */
+static void test_ranks_get_whole_cores_that_nobody_else_has(void **state)
+{
+    for (uint32_t ranks = 1; ranks <= 8; ranks++) {
+        uint32_t owner[16] = {0};
+        for (uint32_t rank = 0; rank < ranks; rank++) {
+            mr__topology topology;
+            read_machine("numa:2 core:4 pu:2", &topology);
+            mr__topology_divide(&topology, rank, ranks);
+            assert_int_equal(topology.count, 2 * topology.physical);
+            assert_in_range(topology.physical, 8 / ranks, (8 + ranks - 1) / ranks);
+            assert_int_equal(topology.suggested, topology.count);
+            assert_int_equal(topology.divided, ranks > 1);
+            for (uint32_t i = 0; i < topology.count; i++) {
+                const uint32_t cpu = topology.cores[i].cpu;
+                assert_int_equal(owner[cpu], 0);
+                owner[cpu] = rank + 1;
+                assert_int_equal(topology.cores[i].core, cpu / 2);
+                assert_int_equal(topology.cores[i].sibling, cpu % 2);
+                assert_int_equal(topology.cores[i].sibling, i / topology.physical);    /* cores come first */
+                if (ranks % 2 == 0)
+                    assert_int_equal(topology.cores[i].node, rank / (ranks / 2));
+            }
+            assert_true(strstr(topology.note, "shared") == NULL);
+            mr__topology_fini(&topology);
+        }
+        for (uint32_t cpu = 0; cpu < 16; cpu++) {
+            assert_int_not_equal(owner[cpu], 0);
+            assert_int_equal(owner[cpu], owner[cpu ^ 1]);
+        }
+    }
+}
+
+static void test_more_ranks_than_cores_share_them_and_say_so(void **state)
+{
+    static const struct {
+        uint32_t ranks, least, most;
+        const char *note;
+    } cases[] = {
+        {9, 1, 2, "share 9 of 9: 2 of 16 CPUs; shared: 9 ranks on 8 cores"},
+        {16, 1, 1, "share 16 of 16: 1 of 16 CPUs; shared: 16 ranks on 8 cores"},
+        {17, 16, 16, "shared: 17 ranks on 16 CPUs"},
+        {400, 16, 16, "shared: 400 ranks on 16 CPUs"},
+    };
+    for (size_t c = 0; c < MR__COUNT(cases); c++) {
+        uint32_t users[16] = {0};
+        for (uint32_t rank = 0; rank < cases[c].ranks; rank++) {
+            mr__topology topology;
+            read_machine("numa:2 core:4 pu:2", &topology);
+            mr__topology_divide(&topology, rank, cases[c].ranks);
+            assert_in_range(topology.count, cases[c].least, cases[c].most);
+            assert_int_equal(topology.cores[0].sibling, 0);
+            assert_int_equal(topology.suggested, cases[c].most == 16 ? 1 : topology.count);
+            for (uint32_t i = 0; i < topology.count; i++)
+                users[topology.cores[i].cpu]++;
+            if (rank == cases[c].ranks - 1)
+                assert_non_null(strstr(topology.note, cases[c].note));
+            mr__topology_fini(&topology);
+        }
+        for (uint32_t cpu = 0; cpu < 16; cpu++)
+            assert_int_equal(users[cpu], cases[c].most == 16 ? cases[c].ranks : 1);
+    }
+}
+
+/* A quota is of all ranks; what no quota limits is as in the shares above. */
+static void test_a_quota_is_divided_too(void **state)
+{
+    static const uint32_t shares[3] = {1, 2, 2};        /* of 5 */
+    mr__topology topology;
+    for (uint32_t rank = 0; rank < 3; rank++) {
+        read_machine("core:8 pu:1", &topology);
+        topology.suggested = 5;
+        mr__topology_divide(&topology, rank, 3);
+        assert_int_equal(topology.suggested, shares[rank]);
+        mr__topology_fini(&topology);
+    }
+    read_machine("core:8 pu:1", &topology);
+    topology.suggested = 2;
+    mr__topology_divide(&topology, 0, 8);
+    assert_int_equal(topology.suggested, 1);
     mr__topology_fini(&topology);
 }
 
@@ -243,6 +327,9 @@ int main(void)
         cmocka_unit_test(test_a_synthetic_machine_is_neither_bound_nor_placed),
         cmocka_unit_test(test_the_real_machine_has_the_processors_that_the_kernel_allows),
         cmocka_unit_test(test_a_narrowed_affinity_leaves_fewer_cores_and_says_so),
+        cmocka_unit_test(test_ranks_get_whole_cores_that_nobody_else_has),
+        cmocka_unit_test(test_more_ranks_than_cores_share_them_and_say_so),
+        cmocka_unit_test(test_a_quota_is_divided_too),
         cmocka_unit_test(test_a_bound_thread_runs_on_its_core),
         cmocka_unit_test(test_without_memory_reading_fails_and_changes_nothing),
     };
