@@ -1,6 +1,7 @@
 /* Whole jobs through the public API, against counts made while the input was written. */
 #include "cmocka_all.h"
 
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -255,6 +256,45 @@ static void a_cancelled_job_leaves_nothing(void **state)
     unlink(big);
 }
 
+static mr_status roam_map(const mr_block *block, mr_emitter *out, const void *params)
+{
+    cpu_set_t here;
+    if (sched_getaffinity(0, sizeof here, &here) != 0)
+        return MR_INTERNAL;
+    mr_emit(out, "cpus", 4, &(uint64_t){(uint64_t)CPU_COUNT(&here)});
+    return MR_OK;
+}
+
+MR_APP(least_cpus) {
+    .summary = "On how many processors a map may run, at least",
+    .input = MR_INPUT_TEXT, .unit = MR_LINES,
+    .key = MR_BYTES, .value = MR_U64, .combine = MR_MIN,
+    .map = roam_map,
+};
+
+/* Else two jobs of one worker each would share a core while others are idle. */
+static void only_a_team_that_fills_the_machine_is_bound(void **state)
+{
+    cpu_set_t allowed;
+    assert_int_equal(sched_getaffinity(0, sizeof allowed, &allowed), 0);
+    const uint32_t cpus = (uint32_t)CPU_COUNT(&allowed);
+    const struct { uint32_t workers, expected; } cases[] = {{1, cpus}, {cpus, 1}, {cpus + 1, 1}};
+    for (size_t c = 0; c < MR__COUNT(cases); c++) {
+        mr_slice key, value;
+        mr_session *session = fixture_session(cases[c].workers, 0);
+        mr_dataset *dataset;
+        assert_int_equal(mr_dataset_open(session, &text, 1, &dataset), MR_OK);
+        mr_result *result = fixture_run(session, &(mr_job){.app = &mr_app_least_cpus, .dataset = dataset});
+        assert_true(mr_result_next(result, &key, &value));
+        assert_int_equal(fixture_u64(value), cases[c].expected);
+        mr_result_close(result);
+        mr_dataset_close(dataset);
+        mr_session_close(session);
+    }
+    assert_int_equal(sched_getaffinity(0, sizeof allowed, &allowed), 0);
+    assert_int_equal(CPU_COUNT(&allowed), cpus);
+}
+
 static int set_up(void **state)
 {
     fixture_set_up(state);
@@ -278,6 +318,7 @@ int main(void)
         cmocka_unit_test(floating_sums_have_the_same_bits_for_every_team_and_when_pinned),
         cmocka_unit_test(bad_jobs_get_a_sentence),
         cmocka_unit_test(a_cancelled_job_leaves_nothing),
+        cmocka_unit_test(only_a_team_that_fills_the_machine_is_bound),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
