@@ -1,8 +1,8 @@
 /* device_verify.c: a result of each device process, computed on the CPU too.
  *
  * A compiler or a driver may be wrong for just this kernel, which the known-answer probe does not know. So the first
- * task is small (schedule.c), and what comes back is compared. With row kernels one block of every round's first task
- * is: the params have changed, and a device that missed it gives sums that look well.
+ * task is small (schedule_size.c), and what comes back is compared. With row kernels one block of every round's first
+ * task is: the params have changed, and a device that missed it gives sums that look well.
  *   tables    the last block's, bit by bit; its kernel is made of + - * / sqrt and integers, so it must be equal
  *   pairs     the sum over all pairs of hash(key) * amount, modulo 2^64, which does not depend on what was combined
  *             when; without combine of hash(key, value); not for MIN and MAX

@@ -6,15 +6,8 @@
  *    |  merge while others map                                            * only when the output is sorted
  *   any --a task failed, or the job was cancelled--> END
  *
- * Pulled, never pushed: a worker asks when it is free, so a slow one takes less. The size of a map task is a share of
- * what is left (guided self-scheduling: C. Polychronopoulos, D. Kuck, IEEE Trans. Computers C-36, 1987), so that nobody
- * holds a large piece at the end.
- *
- * A worker's share of what is left follows from its measured speed, so a device takes as much as it can use, and one
- * that would still be busy when all others are done takes nothing more; neither does one whose results cost the CPU
- * workers more than mapping themselves. Devices only map; while there are CPU workers, those do the rest.
- * Of rows devices take the last, CPU workers the first: so in each round the same blocks are a CPU worker's, which
- * keeps them in memory as columns.
+ * Pulled, never pushed: a worker asks when it is free, so a slow one takes less; how much it gets is schedule_size.c's.
+ * Devices only map; while there are CPU workers, those do the rest.
  * What a device gives back (it was lost, or the task does not fit it) goes to whoever pulls next; a task that does not
  * fit devices, to a CPU worker.
  *
@@ -29,19 +22,12 @@
  * S4  Map tasks in flight are tasks in flight.
  * S5  There is room for every task that devices have, should they give it back: with none left, a device takes no new
  *     one until a CPU worker has taken what does not fit devices. */
-#include "internal.h"
-
-#include <string.h>
+#include "schedule_parts.h"
 
 #include "clock.h"
-#include "device_protocol.h"
 #include "memory.h"
 
-enum { GUIDE = 4, MOST_FILES = 2048, RETURNED_SPARE = 64 };
-/* Seconds of a device that a task is worth at least: twenty times what a launch costs on pocl (0.14 ms). */
-static const double DEVICE_LEAST = 0.003;
-/* What a task leaves of the weight of those before it; how much of a task the speed of an earlier run is worth. */
-static const double PACE_KEPT = 0.75, EXPECTED_SECONDS = 0.001;
+enum { RETURNED_SPARE = 64 };
 
 const char *mr__stage_name(enum mr__stage stage)
 {
@@ -242,151 +228,6 @@ void mr__schedule_fail(mr__schedule *schedule, mr_status status, const mr__error
     pthread_mutex_unlock(&schedule->mutex);
 }
 
-/* ---- speed ------------------------------------------------------------------------------------------------------- */
-
-void mr__schedule_expect(mr__schedule *schedule, uint32_t worker, double rate)
-{
-    pthread_mutex_lock(&schedule->mutex);
-    schedule->rate[worker] = rate;
-    schedule->pace[worker] = (struct mr__pace){rate * EXPECTED_SECONDS, EXPECTED_SECONDS};
-    pthread_mutex_unlock(&schedule->mutex);
-}
-
-static bool is_device(const mr__worker *worker)
-{
-    return worker->ops != &mr__worker_cpu_ops;
-}
-
-/* The part of all present workers' speed that this one has. One that is not known yet counts as an average one. */
-static double share_of(const mr__schedule *schedule, uint32_t worker)
-{
-    double sum = 0;
-    uint32_t known = 0, present = 0;
-    if (schedule->cpu_workers == schedule->workers)
-        return 1.0 / schedule->workers;
-    for (uint32_t w = 0; w < schedule->workers; w++) {
-        if (schedule->away[w])
-            continue;
-        present++;
-        known += schedule->rate[w] > 0;
-        sum += schedule->rate[w];
-    }
-    const double average = known > 0 ? sum / known : 1;
-    const double own = schedule->rate[worker] > 0 ? schedule->rate[worker] : average;
-    return own / (sum + average * (present - known));
-}
-
-/* Tasks of a device overlap: what counts is the time from one end to the next. Two that run side by side end together,
- * one after a long time and one after none: so units and times are added up, not their ratios. */
-static void note_rate(mr__schedule *schedule, const mr__worker *worker, const mr__done *done)
-{
-    const uint64_t last = schedule->last_done_ns[worker->index];
-    const uint64_t begin = last > done->started_ns ? last : done->started_ns;
-    schedule->last_done_ns[worker->index] = done->finished_ns;
-    if (done->finished_ns <= begin || done->task.end <= done->task.begin)
-        return;
-    struct mr__pace *pace = &schedule->pace[worker->index];
-    pace->units = pace->units * PACE_KEPT + (double)(done->task.end - done->task.begin);
-    pace->seconds = pace->seconds * PACE_KEPT + (double)(done->finished_ns - begin) * 1e-9;
-    schedule->rate[worker->index] = pace->units / pace->seconds;
-}
-
-/* Pairs of a text are put into a table one by one, wherever they come from. When every core has a CPU worker, the
- * thread that takes a device's results in runs in place of one, and may need longer than that would for the text. */
-double mr__schedule_burden(const mr__schedule *schedule, uint32_t worker)
-{
-    double sum = 0;
-    uint32_t known = 0;
-    for (uint32_t w = 0; w < schedule->first_device; w++) {
-        known += schedule->rate[w] > 0;
-        sum += schedule->rate[w];
-    }
-    if (known == 0 || schedule->job->session->topology.count > schedule->first_device)
-        return 0;
-    return mr__devices_take_in(schedule->job, worker - schedule->first_device) * sum / known;
-}
-
-/* Would the smallest task keep this device busy when all others are done? Never true for the fastest of the present. */
-static bool comes_too_late(const mr__schedule *schedule, const mr__worker *worker, uint32_t in_flight)
-{
-    const double share = share_of(schedule, worker->index);
-    const double left = (double)mr__cover_units(&schedule->left), smallest = (double)schedule->smallest;
-    return schedule->workers > 1 && (in_flight + 1) * smallest / share > left + smallest * schedule->workers;
-}
-
-static bool holds_off(const mr__schedule *schedule, const mr__worker *worker, uint32_t in_flight)
-{
-    return schedule->returned_count + schedule->on_devices >= schedule->returned_room ||
-           comes_too_late(schedule, worker, in_flight) || mr__schedule_burden(schedule, worker->index) >= 1;
-}
-
-/* ---- cutting the input ------------------------------------------------------------------------------------------- */
-
-static bool maps_bytes(const mr__job *job)
-{
-    return job->app->input == MR_INPUT_TEXT || job->app->input == MR_INPUT_FILES;
-}
-
-/* Where a task that would end at `end` ends: a small file is cut in two at the end of the range only, and no task opens
- * too many. first: the source that it begins in. */
-static uint64_t end_at_file(const mr__job *job, const mr__range *range, uint32_t first, uint64_t end,
-                            uint32_t most_files)
-{
-    const mr__sources *sources = job->dataset->sources;
-    uint32_t s = first;
-    while (s < sources->count && sources->items[s].start + sources->items[s].size <= end && s - first < most_files)
-        s++;
-    if (s == sources->count)
-        return range->end;
-    const mr__source *last = &sources->items[s];
-    if (s - first >= most_files)
-        return last->start;
-    if ((job->app->input == MR_INPUT_FILES || last->size <= job->window) && last->start >= range->begin &&
-        last->start < end) {
-        const uint64_t whole = last->start + last->size;
-        return whole < range->end ? whole : range->end;
-    }
-    return end;
-}
-
-static uint64_t units_for(const mr__schedule *schedule, const mr__worker *worker)
-{
-    const bool device = is_device(worker);
-    const double share = share_of(schedule, worker->index) / (device ? schedule->device_depth : 1);
-    const bool more = schedule->open && !schedule->dry;     /* ranges come, and shrink by themselves (ledger.c) */
-    uint64_t size = (uint64_t)(more ? (double)schedule->added * share
-                                    : (double)mr__cover_units(&schedule->left) * share / GUIDE);
-    if (device && (double)size < schedule->rate[worker->index] * DEVICE_LEAST)
-        size = (uint64_t)(schedule->rate[worker->index] * DEVICE_LEAST);
-    if (size < schedule->smallest || (device && schedule->last_done_ns[worker->index] == 0))
-        size = schedule->smallest;      /* the first result of a device is checked */
-    const uint64_t largest = device ? schedule->device_largest : schedule->largest;
-    return size < largest ? size : largest;
-}
-
-/* From the front of what is left; for a device and rows from its end. */
-static void cut(mr__schedule *schedule, const mr__worker *worker, mr__task *task)
-{
-    const mr__job *job = schedule->job;
-    const mr__cover *left = &schedule->left;
-    const bool device = is_device(worker), bytes = maps_bytes(job), from_end = device && !bytes;
-    const mr__range range = left->ranges[from_end ? left->count - 1 : 0];
-    uint64_t size = units_for(schedule, worker);
-    if (size > range.end - range.begin)
-        size = range.end - range.begin;
-    task->kind = MR__TASK_MAP;
-    task->run = mr__map_task;
-    task->first = schedule->first;
-    task->last = schedule->last;
-    task->begin = from_end ? range.end - size : range.begin;
-    task->end = task->begin + size;
-    if (bytes) {
-        task->source = mr__source_at(job->dataset->sources, task->begin);
-        task->end = end_at_file(job, &range, task->source, task->end, device ? MR__DEVICE_SEGMENTS / 2 : MOST_FILES);
-    }
-    schedule->status = mr__cover_subtract(&schedule->left, task->begin, task->end, &schedule->error);
-}
-
 /* ---- pulling ----------------------------------------------------------------------------------------------------- */
 
 static bool pull_merge(mr__schedule *schedule, mr__task *task)
@@ -405,7 +246,7 @@ static bool pull_merge(mr__schedule *schedule, mr__task *task)
 static bool pull_returned(mr__schedule *schedule, const mr__worker *worker, mr__task *task)
 {
     for (uint32_t i = schedule->returned_count; i-- > 0;) {
-        if (schedule->returned[i].cpu_only && is_device(worker) && schedule->cpu_workers > 0)
+        if (schedule->returned[i].cpu_only && mr__is_device(worker) && schedule->cpu_workers > 0)
             continue;
         *task = schedule->returned[i];
         schedule->returned[i] = schedule->returned[--schedule->returned_count];
@@ -436,21 +277,22 @@ static bool pull_flush(mr__schedule *schedule, const mr__worker *worker, mr__tas
 static bool pull_map(mr__schedule *schedule, const mr__worker *worker, uint32_t in_flight, mr__task *task)
 {
     bool maps = pull_returned(schedule, worker, task);
-    if (!maps && schedule->left.count > 0 && !(is_device(worker) && holds_off(schedule, worker, in_flight))) {
-        cut(schedule, worker, task);
+    const bool left = !maps && schedule->left.count > 0;
+    if (left && !(mr__is_device(worker) && mr__schedule_holds_off(schedule, worker, in_flight))) {
+        mr__schedule_cut(schedule, worker, task);
         maps = true;
     }
     if (maps) {
         schedule->dirty[worker->index] = true;
         schedule->mapping++;
-        schedule->on_devices += is_device(worker);
+        schedule->on_devices += mr__is_device(worker);
         return true;
     }
     if (in_flight > 0)
         return false;
     if ((!schedule->open || schedule->dry) && pull_flush(schedule, worker, task))
         return true;
-    if (is_device(worker) && schedule->cpu_workers > 0)
+    if (mr__is_device(worker) && schedule->cpu_workers > 0)
         return false;
     /* a merge is long, and the next range is a message away */
     const bool others_map = schedule->open ? schedule->dry : schedule->mapping > 0;
@@ -466,7 +308,7 @@ static bool pull_now(mr__schedule *schedule, mr__worker *worker, uint32_t in_fli
         return pull_map(schedule, worker, in_flight, task);
     case MR__STAGE_REDUCE:
     case MR__STAGE_SORT:
-        if (is_device(worker) && schedule->cpu_workers > 0)
+        if (mr__is_device(worker) && schedule->cpu_workers > 0)
             return false;
         if (schedule->next_part >= (schedule->stage == MR__STAGE_REDUCE ? job->reduce_tasks : job->parts))
             return false;
@@ -543,7 +385,7 @@ enum mr__pull mr__schedule_pull(void *context, mr__worker *worker, uint32_t in_f
             break;
         if (schedule->stage != before || schedule->status != MR_OK)
             continue;
-        if (in_flight > 0 || is_device(worker)) {       /* an idle device gives its token back in poll */
+        if (in_flight > 0 || mr__is_device(worker)) {       /* an idle device gives its token back in poll */
             result = MR__WAIT;
             break;
         }
@@ -557,7 +399,7 @@ void mr__schedule_done(void *context, mr__worker *worker, const mr__done *done)
 {
     mr__schedule *schedule = context;
     mr__job *job = schedule->job;
-    const bool given_back = done->status == MR_DEVICE_LOST && done->task.kind == MR__TASK_MAP && is_device(worker);
+    const bool given_back = done->status == MR_DEVICE_LOST && done->task.kind == MR__TASK_MAP && mr__is_device(worker);
     if (done->status != MR_OK && !given_back)
         mr__schedule_fail(schedule, done->status, &done->error);
     static const char *const names[] = {"map", "merge", "flush", "reduce", "sort"};
@@ -569,9 +411,9 @@ void mr__schedule_done(void *context, mr__worker *worker, const mr__done *done)
     schedule->in_flight--;
     schedule->mapping -= map;
     schedule->flushing -= done->task.kind == MR__TASK_FLUSH;
-    schedule->on_devices -= map && is_device(worker);
+    schedule->on_devices -= map && mr__is_device(worker);
     if (map && done->status == MR_OK) {
-        note_rate(schedule, worker, done);
+        mr__schedule_note_rate(schedule, worker, done);
         schedule->maps_done++;
         schedule->map_ns += done->finished_ns > done->started_ns ? done->finished_ns - done->started_ns : 0;
     }
@@ -596,7 +438,7 @@ bool mr__schedule_over(void *context, mr__worker *worker)
     pthread_mutex_lock(&schedule->mutex);
     if (!schedule->away[worker->index]) {       /* the others' shares grow, also of those that wait */
         schedule->away[worker->index] = true;
-        schedule->cpu_workers -= !is_device(worker);
+        schedule->cpu_workers -= !mr__is_device(worker);
         wake_all(schedule);
     }
     const bool over = schedule->status != MR_OK || schedule->stage == MR__STAGE_END || mr__cancelled(schedule->job);
