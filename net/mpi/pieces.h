@@ -11,7 +11,7 @@
 #include "comm.h"
 
 enum {
-    MR__PIECE_MOST = 256 << 10,         /* bytes of one MPI message, see comm_mpi.c */
+    MR__PIECE_MOST = 256 << 10,         /* bytes of one MPI message, see comm_mpi_send.c */
     MR__PIECE_LEAST = 256,
     MR__PIECE_CLASSES = 11,             /* 256 bytes, 512, ..., 256 KiB */
     MR__PIECES_IDLE_MOST = 4 << 20      /* bytes that a pool keeps */
