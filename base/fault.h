@@ -21,6 +21,7 @@
     X(206, MKDIR, "making a directory")                                                                                \
     X(207, SYNC, "fsync")                                                                                              \
     X(208, STAT, "stat, directory listing")                                                                            \
+    X(209, CLOSE, "closing a file that was written")                                                                   \
     X(401, MPI_INIT, "starting MPI")                                                                                   \
     X(402, MPI_SEND, "MPI_Isend")                                                                                      \
     X(403, MPI_RECEIVE, "MPI_Imrecv")                                                                                  \

@@ -100,7 +100,11 @@ mr_status mr__newfile_commit(mr__newfile *file, mr__error *error)
     if (file == NULL)
         return MR_OK;
     flush(file);
-    const int closed = close(file->fd);     /* NFS reports a full disk here */
+    int closed = close(file->fd);       /* NFS reports a full disk here */
+    if (mr__fault(MR__FAULT_CLOSE)) {
+        closed = -1;
+        errno = EIO;
+    }
     file->fd = -1;
     file->failed = file->failed == 0 && closed != 0 ? errno : file->failed;
     MR_CHECK(file->failed == 0, mr__status_of_errno(file->failed, MR_IO_FAILED), "could not write %s: %s", file->path,

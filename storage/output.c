@@ -297,7 +297,8 @@ void mr__part_advance(mr__part *part, size_t size)
 
 static void end_part(mr__part *part)
 {
-    part->file.tier->ops->close(&part->file);
+    if (part->file.tier != NULL)
+        part->file.tier->ops->close(&part->file);
     give_desk_back(part->output, part->desk);
     mr__free(part);
 }
@@ -316,6 +317,9 @@ mr_status mr__part_close(mr__part *part, uint64_t *bytes, mr__error *error)
                  index, output->name, strerror(-synced), mr__errno_hint(synced));
     }
     size = mr__appender_offset(&part->desk->out);
+    const int finished = mr__file_finish(&part->file);
+    MR_CHECK(finished == 0, mr__status_of_errno(-finished, MR_IO_FAILED), "could not write part %u of output %s: %s%s",
+             index, output->name, strerror(-finished), mr__errno_hint(finished));
 done:
     end_part(part);
     if (status == MR_OK && output->attempts != NULL)
@@ -360,12 +364,14 @@ int mr__output_mark(mr__output *output, const char *directory)
     int result = path != NULL ? tier->ops->create(tier, path, &file) : -ENOMEM;
     if (result == 0 && output->sync)
         result = tier->ops->sync(&file);
+    if (file.tier != NULL) {
+        const int finished = mr__file_finish(&file);
+        result = result != 0 ? result : finished;
+    }
     if (result == -EEXIST)
         result = 0;
     if (result == 0 && output->sync)
         result = mr__output_sync_names(output, directory);
-    if (file.tier != NULL)
-        tier->ops->close(&file);
     mr__free(path);
     return result;
 }

@@ -77,8 +77,10 @@ static int write_file(mr__tier *tier, const char *path, const char *text, size_t
         result = tier->ops->write_at(&file, text, size, 0);
     if (result == 0 && sync)
         result = tier->ops->sync(&file);
-    if (file.tier != NULL)
-        tier->ops->close(&file);
+    if (file.tier != NULL) {
+        const int finished = mr__file_finish(&file);
+        result = result != 0 ? result : finished;
+    }
     return result;
 }
 

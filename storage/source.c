@@ -179,6 +179,9 @@ static mr_status spool(walk *w, int fd, const char *path, mr__error *error)
                  strerror(-put), mr__errno_hint(put));
         size += (uint64_t)got;
     }
+    const int finished = mr__file_finish(&file);
+    MR_CHECK(finished == 0, mr__status_of_errno(-finished, MR_IO_FAILED), "could not keep %s in %s: %s%s", path, full,
+             strerror(-finished), mr__errno_hint(finished));
     MR_TRY(append(w, full, size, tier, full + front + 1, error));
 done:
     if (file.tier != NULL)

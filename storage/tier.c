@@ -6,6 +6,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "fault.h"
 #include "memory.h"
 
 void mr__tier_destroy(mr__tier *tier)
@@ -32,6 +33,12 @@ void mr__tier_refund(mr__tier *tier, uint64_t bytes)
 {
     if (tier->capacity != 0)
         atomic_fetch_sub_explicit(&tier->used, bytes, memory_order_relaxed);
+}
+
+int mr__file_finish(mr__file *file)
+{
+    const int closed = file->tier->ops->close(file);
+    return mr__fault(MR__FAULT_CLOSE) ? -EIO : closed;
 }
 
 /* The names of one directory, so that removing does not disturb the listing. */

@@ -49,7 +49,7 @@ typedef enum mr__rename { MR__RENAME_NEW, MR__RENAME_SWAP } mr__rename;
 typedef struct mr__tier_ops {
     int (*open)(mr__tier *tier, const char *path, mr__file *file);          /* for reading */
     int (*create)(mr__tier *tier, const char *path, mr__file *file);        /* new, for reading and writing */
-    void (*close)(mr__file *file);
+    int (*close)(mr__file *file);               /* in any case; of a file that was written mr__file_finish() asks how */
     ssize_t (*read_at)(const mr__file *file, void *buffer, size_t size, uint64_t offset);   /* short only at the end */
     int (*write_at)(const mr__file *file, const void *bytes, size_t size, uint64_t offset); /* all or -errno */
     int (*sync)(const mr__file *file);
@@ -84,6 +84,9 @@ mr_status mr__tier_directory_create(const char *name, const char *root, uint64_t
 /* Files in this process's memory (each has a descriptor, so that every reading path works). */
 mr_status mr__tier_memory_create(uint64_t capacity, mr__tier **tier, mr__error *error);
 void mr__tier_destroy(mr__tier *tier);      /* takes NULL */
+
+/* Closes a file that was written. -errno: not all of it may be there; NFS says here what it could not write. */
+int mr__file_finish(mr__file *file);
 
 /* false: the tier is full; nothing was charged. */
 bool mr__tier_charge(mr__tier *tier, uint64_t bytes);

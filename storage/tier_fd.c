@@ -9,10 +9,11 @@
 /* For one system call: no read or write of Linux moves more than 2^31 bytes less a page. */
 enum { LARGEST_CALL = 1 << 30 };
 
-void mr__fd_close(mr__file *file)
+int mr__fd_close(mr__file *file)
 {
-    close(file->fd);
+    const int result = close(file->fd) == 0 || errno == EINTR ? 0 : -errno;     /* Linux has closed it in any case */
     *file = (mr__file){.fd = -1};
+    return result;
 }
 
 ssize_t mr__fd_read_at(const mr__file *file, void *buffer, size_t size, uint64_t offset)

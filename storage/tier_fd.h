@@ -4,7 +4,7 @@
 
 #include "tier.h"
 
-void mr__fd_close(mr__file *file);
+int mr__fd_close(mr__file *file);
 ssize_t mr__fd_read_at(const mr__file *file, void *buffer, size_t size, uint64_t offset);
 int mr__fd_write_at(const mr__file *file, const void *bytes, size_t size, uint64_t offset);
 

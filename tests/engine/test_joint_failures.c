@@ -309,7 +309,8 @@ static void every_allocation_may_fail(void **state)
 static void every_call_to_the_file_system_may_fail(void **state)
 {
     static const enum mr__fault_point points[] = {MR__FAULT_PAGES, MR__FAULT_OPEN, MR__FAULT_READ, MR__FAULT_WRITE,
-                                                  MR__FAULT_MAP, MR__FAULT_RENAME, MR__FAULT_MKDIR, MR__FAULT_STAT};
+                                                  MR__FAULT_MAP, MR__FAULT_RENAME, MR__FAULT_MKDIR, MR__FAULT_STAT,
+                                                  MR__FAULT_CLOSE};
     const char *text = getenv("MILLRACE_JOINT_FAULTS");
     for (size_t p = 0; p < MR__COUNT(points); p++)
         fail_every(p % 2 == 0 ? "count by value" : "list", points[p], text != NULL ? 1 : 5);

@@ -134,6 +134,75 @@ static void a_place_removed_by_hand_is_not_taken_for_a_commit(void **state)
     }
 }
 
+/* ---- a disk that is full when a file is closed ------------------------------------------------------------------- */
+
+static uint32_t full_at, closes;        /* of files that were written */
+static bool written[1024];              /* by descriptor */
+
+static int create_noted(mr__tier *self, const char *path, mr__file *file)
+{
+    const int created = hooked_create(self, path, file);
+    if (created == 0) {
+        assert_in_range(file->fd, 0, MR__COUNT(written) - 1);
+        written[file->fd] = true;
+    }
+    return created;
+}
+
+/* As NFS does it: every write went well. */
+static int close_full(mr__file *file)
+{
+    const bool counts = written[file->fd];
+    written[file->fd] = false;
+    const int closed = real->close(file);
+    closes += counts;
+    return counts && closes == full_at ? -ENOSPC : closed;
+}
+
+static void what_is_lost_when_a_file_is_closed_is_in_no_result(void **state)
+{
+    const mr__tier_ops *before = tier->ops;
+    mr__tier_ops full = *before;
+    full.create = create_noted;
+    full.close = close_full;
+    tier->ops = &full;
+    for (int shared = 0; shared < 2; shared++) {
+        mr_status status = MR_NO_SPACE;
+        for (uint32_t at = 1; status != MR_OK; at++) {
+            mr__error error = {.code = MR_OK};
+            mr__output *output = NULL;
+            mr__part *part = NULL;
+            bool earlier;
+            full_at = at;
+            closes = 0;
+            status = shared ? mr__output_open_shared(names, TARGET, false, 0, &output, &error)
+                            : mr__output_open(names, TARGET, false, &output, &error);
+            if (status == MR_OK) {
+                assert_int_equal(mr__output_part(output, 0, &part, NULL), MR_OK);
+                assert_int_equal(mr__part_write(part, "words\n", 6, NULL), MR_OK);
+                status = mr__part_close(part, NULL, &error);
+                if (status == MR_OK)
+                    status = shared ? mr__output_commit_shared(output, &(mr__attempt){0, 0}, 1, &earlier, &error)
+                                    : mr__output_commit(output, &error);
+                assert_int_equal(find(), status == MR_OK ? NEW : NOTHING);
+            }
+            if (status != MR_OK) {
+                assert_int_equal(status, MR_NO_SPACE);
+                assert_non_null(strstr(error.text, TARGET));
+                assert_non_null(strstr(error.text, "No space left"));
+            }
+            mr__output_close(output);
+            assert_int_equal(names_beside(), 0);
+            assert_int_equal(status == MR_OK, at > closes);
+            assert_true(closes >= 1);
+            if (status == MR_OK)
+                assert_true(closes >= 2);                   /* the part, _SUCCESS */
+        }
+        remove_target();
+    }
+    tier->ops = before;
+}
+
 /* ---- failures ---------------------------------------------------------------------------------------------------- */
 
 static bool swept_force;
@@ -215,6 +284,7 @@ int main(void)
         cmocka_unit_test_setup(what_cannot_be_shared_gets_a_sentence, start_afresh),
         cmocka_unit_test_setup(an_output_that_somebody_else_made_is_refused_at_every_rank, start_afresh),
         cmocka_unit_test_setup(a_place_removed_by_hand_is_not_taken_for_a_commit, start_afresh),
+        cmocka_unit_test_setup(what_is_lost_when_a_file_is_closed_is_in_no_result, start_afresh),
         cmocka_unit_test_setup(every_call_that_fails_leaves_what_was_and_can_be_done_again, start_afresh),
     };
     cmocka_set_test_filter(getenv("MR_TEST"));

@@ -84,6 +84,29 @@ static void files_are_made_written_read_and_removed(void **state)
     }
 }
 
+static void what_close_says_is_passed_on(void **state)
+{
+    for (size_t t = 0; t < MR__COUNT(tiers); t++) {
+        mr__tier *tier = tiers[t];
+        mr__file file;
+        put(tier, "a", "hello");
+        assert_int_equal(tier->ops->open(tier, "a", &file), 0);
+        close(file.fd);
+        assert_int_equal(tier->ops->close(&file), -EBADF);
+        assert_null(file.tier);
+        assert_int_equal(file.fd, -1);
+        assert_int_equal(tier->ops->open(tier, "a", &file), 0);
+        assert_int_equal(mr__file_finish(&file), 0);
+        assert_null(file.tier);
+        assert_int_equal(tier->ops->open(tier, "a", &file), 0);
+        mr__fault_arm(MR__FAULT_CLOSE, 1);
+        assert_int_equal(mr__file_finish(&file), -EIO);
+        mr__fault_disarm();
+        assert_null(file.tier);
+        assert_int_equal(tier->ops->remove(tier, "a"), 0);
+    }
+}
+
 static void directories_are_listed_and_removed_only_when_empty(void **state)
 {
     for (size_t t = 0; t < MR__COUNT(tiers); t++) {
@@ -306,6 +329,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(files_are_made_written_read_and_removed),
+        cmocka_unit_test(what_close_says_is_passed_on),
         cmocka_unit_test(directories_are_listed_and_removed_only_when_empty),
         cmocka_unit_test(a_rename_never_replaces_and_a_swap_changes_places),
         cmocka_unit_test(a_full_tier_says_so_and_gets_its_room_back),
