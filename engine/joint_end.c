@@ -214,6 +214,6 @@ void mr__joint_tick(mr__joint *joint)
     if (mr__members_changing(joint->members) && alive != joint->told_alive)
         mr__members_propose(joint->members);
     joint->told_alive = alive;
-    if (joint->pass == MR__PASS_MAPS)
+    if (joint->pass == MR__PASS_MAPS && mr__joint_says_mapped(joint->ticks++, joint->rank, joint->size))
         mr__joint_post(joint, MR__CONTROL, mr__courier_lowest(joint->courier), MR__SAY_MAPPED, &mapped, sizeof mapped);
 }

@@ -88,6 +88,7 @@ struct mr__joint {
     bool folds;                 /* ... from this one */
     bool final;                 /* no round comes after those that were folded */
     uint64_t told_alive;        /* ranks, when a view was last proposed */
+    uint64_t ticks;
     uint64_t works_given;       /* to this rank, in all rounds */
     uint64_t bytes_given;       /* of input, in these */
     /* of the coordinator */
@@ -136,6 +137,14 @@ struct mr__joint {
 static inline bool mr__joint_is_coordinator(const mr__joint *joint)
 {
     return mr__courier_lowest(joint->courier) == joint->rank;
+}
+
+/* Does a rank say at this tick how far it is? Of many ranks not each does at every one: the coordinator hears up to 64
+ * in a tick, however many they are. */
+static inline bool mr__joint_says_mapped(uint64_t tick, uint32_t rank, uint32_t size)
+{
+    const uint32_t period = (size + 63) / 64;
+    return (tick + rank) % period == 0;
 }
 
 static inline void mr__joint_count_sent(mr__joint *joint, uint32_t to, size_t size)
