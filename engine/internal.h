@@ -60,6 +60,7 @@ struct mr_session {
     mr__loaded_app *apps;
     mr__launch launch;
     mr__ranks *ranks;           /* NULL: this process is alone */
+    uint32_t spares;            /* the highest of them */
     _Atomic bool cancelled;
     bool error_set;
     bool spec_given;            /* the user said which workers */
@@ -72,6 +73,7 @@ struct mr_session {
 /* From now on the session's jobs are those of many ranks. open, how: of the comm (courier.h). */
 mr_status mr__session_join(mr_session *session, mr__comm_open *open, void *how, const mr__courier_options *options,
                            mr__error *error);
+bool mr__session_is_spare(const mr_session *session);
 /* Opens the session's burst directory at the first call. */
 mr_status mr__session_burst(mr_session *session, mr__burst **burst, mr__error *error);
 
@@ -203,7 +205,7 @@ typedef struct mr__job {
     mr__worker *workers;
     mr__lane *lanes;
     mr__exchange *exchange;
-    uint32_t ranks;                 /* that do this job together */
+    uint32_t ranks, working;        /* that do this job together; ranks from `working` on are spares */
     mr__joint *joint;               /* NULL: this rank does it alone */
     mr__partition *partition;
     mr__spill *spill;               /* made when first needed */

@@ -41,11 +41,13 @@ done:
 
 /* A team that fills its cores is bound, one worker to each. A smaller one is not: every process would take the same
  * first cores while others are idle (two jobs of one worker on two cores: 2.2 s each, unbound 1.2; alone 1.0 either
- * way). Beside devices it is, as what takes their results runs on the cores that are left. */
+ * way). Beside devices it is, as what takes their results runs on the cores that are left. A spare is not: it does not
+ * know whose place it will take, and which cores are free then. */
 static uint32_t core_of(const mr__job *job, uint32_t worker)
 {
     const uint32_t cores = job->session->topology.count;
-    return job->cpu_workers < cores && job->devices.count == 0 ? MR__NO_CORE : worker % cores;
+    const bool small = job->cpu_workers < cores && job->devices.count == 0;
+    return small || mr__session_is_spare(job->session) ? MR__NO_CORE : worker % cores;
 }
 
 static mr_status make_workers(mr__job *job, mr__error *error)
@@ -115,7 +117,7 @@ static mr_status prepare(mr__job *job, mr__error *error)
     MR_TRY(mr__devices_choose(job, error));
     job->worker_count = job->cpu_workers + job->devices.count;
     MR_TRY(mr__job_plan(job, error));
-    if (job->ranks > 1)
+    if (job->session->ranks != NULL)
         MR_TRY(mr__joint_open(job, error));
     MR_TRY(mr__devices_fit(job, error));
     MR_TRY(mr__devices_prepare(job, error));
@@ -294,6 +296,7 @@ mr_status mr_run(mr_session *session, const mr_job *request, mr_result **result)
     mr__job job = {.session = session, .request = request, .dataset = request->dataset, .started_ns = mr__now_ns(),
                    .devices = {.blob = -1},
                    .ranks = session->ranks != NULL ? mr__ranks_count(session->ranks) : 1};
+    job.working = job.ranks - session->spares;
     mr__error_clear(error);
     atomic_store(&session->cancelled, false);
     mr__arena_init(&job.arena);

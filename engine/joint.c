@@ -14,7 +14,8 @@
  *     given without it, so it is to do again, and this rank does not do it.
  * J3  Nothing of a rank that is not in the view is heard (members.h).
  * J4  IDLE is said once a view: nothing new is to do until the next one.
- * J5  A share is reduced by one rank that lives. */
+ * J5  A share is reduced by one rank that lives.
+ * J6  joint_spares.c. */
 #include "joint_parts.h"
 
 #include <time.h>
@@ -99,26 +100,35 @@ done:
     return status;
 }
 
-static mr_status begin_pass(mr__joint *joint, mr__error *error)
+static mr_status get_ready(mr__joint *joint, mr__error *error)
 {
     mr_status status = MR_OK;
-    joint->pass = MR__PASS_MAPS;
+    if (joint->ready)
+        return MR_OK;
+    joint->ready = true;
+    MR_TRY(mr__joint_assign(joint, error));
+    for (mr__early *one = joint->early, *next; one != NULL; one = next) {
+        next = one->next;
+        joint->early = next;
+        if (mr__members_has(joint->members, one->from))
+            status = mr__inbox_message(joint->inbox, one->from, one->kind, one->bytes, one->size, error);
+        mr__free(one);
+        MR_TRY(status);
+    }
+done:
+    return status;
+}
+
+/* pass: MAPS or STANDS. */
+static mr_status begin_pass(mr__joint *joint, enum mr__pass pass, mr__error *error)
+{
+    mr_status status = MR_OK;
+    joint->pass = pass;
     pthread_mutex_lock(&joint->mutex);
     if (joint->next == MR__NEXT_AGAIN)
         joint->next = MR__NEXT_WAIT;
     pthread_mutex_unlock(&joint->mutex);
-    if (!joint->ready) {
-        joint->ready = true;
-        MR_TRY(mr__joint_assign(joint, error));
-        for (mr__early *one = joint->early, *next; one != NULL; one = next) {
-            next = one->next;
-            joint->early = next;
-            if (mr__members_has(joint->members, one->from))
-                status = mr__inbox_message(joint->inbox, one->from, one->kind, one->bytes, one->size, error);
-            mr__free(one);
-            MR_TRY(status);
-        }
-    }
+    MR_TRY(get_ready(joint, error));
     MR_TRY(mr__joint_feed(joint, error));
     mr__joint_ask(joint);
     mr__joint_go_on(joint);
@@ -187,7 +197,9 @@ static mr_status hear(mr__joint *joint, uint32_t from, uint32_t kind, const void
         mr__joint_resume(joint);
         return MR_OK;
     case MR__OWN_PASS:
-        return begin_pass(joint, error);
+        return begin_pass(joint, MR__PASS_MAPS, error);
+    case MR__OWN_STANDS:
+        return begin_pass(joint, MR__PASS_STANDS, error);
     case MR__OWN_WANTS:
         MR_TRY(mr__joint_feed(joint, error));
         mr__joint_ask(joint);
@@ -292,6 +304,8 @@ void mr__joint_fill_stats(mr__joint *joint, mr_stats *stats)
     pthread_mutex_lock(&joint->mutex);
     const mr__joint_sums total = joint->total;
     stats->ranks_lost = joint->lost;
+    stats->spares = joint->size - joint->working;
+    stats->spares_used = mr__joint_places_taken(joint);
     pthread_mutex_unlock(&joint->mutex);
     if (joint->job->dense)
         stats->rows = joint->rows;
@@ -331,6 +345,7 @@ static mr_status make_joint(mr__job *job, mr__error *error)
     MR_CHECK(joint->idle_in != NULL && joint->done_in != NULL && joint->mapped != NULL && joint->sums != NULL &&
              joint->tables != NULL, MR_NO_MEMORY, "no memory for a job of %u ranks", joint->size);
     MR_TRY(mr__joint_tell_init(joint, error));
+    MR_TRY(mr__joint_spares_init(joint, error));
     joint->mail = (mr__mail){joint, joint->rank, joint->size, mail_post, mail_pending, mail_clear, mail_failed};
     joint->tag = mr__ranks_next_tag(joint->ranks);
     MR_TRY(mr__members_create(joint->courier, joint->tag, &hooks, &joint->members, error));
@@ -443,6 +458,7 @@ void mr__joint_close(mr__joint *joint, mr_status status, const mr__error *error)
     mr__free(joint->fold);
     mr__free(joint->mapped_works.list);
     mr__free(joint->winners);
+    mr__free(joint->took_place);
     pthread_cond_destroy(&joint->changed);
     pthread_mutex_destroy(&joint->mutex);
     mr__free(joint);

@@ -35,6 +35,7 @@ enum mr__joint_kind {
     MR__OWN_ENTER = MR__KIND_OWN,
     MR__OWN_APPLIED,        /* a plan was applied */
     MR__OWN_PASS,           /* the map stage begins */
+    MR__OWN_STANDS,         /* ... and this rank, a spare, is not in it */
     MR__OWN_WANTS,          /* its input runs low */
     MR__OWN_DRAINED,
     MR__OWN_CLEAR,          /* the outbox is */

@@ -38,6 +38,22 @@ done:
     return status;
 }
 
+/* A spare that stands by: it is not in the plan, so it has nothing. */
+static mr_status check_spare(const mr__joint *joint, mr__error *error)
+{
+    mr_status status = MR_OK;
+    const bool waits = mr__joint_is_waiting(joint, joint->rank);
+    MR_CHECK(!waits || (joint->own.work_count == 0 && joint->works_given == 0 && !joint->asked), MR_INTERNAL,
+             "J6 broken: a spare that owns nothing was given %zu works", joint->own.work_count);
+    MR_CHECK(!waits || (joint->pass != MR__PASS_MAPS && joint->pass != MR__PASS_REDUCES), MR_INTERNAL,
+             "J6 broken: a spare that owns nothing is in pass %d", (int)joint->pass);
+    for (size_t g = 0; g < joint->group_count; g++)
+        MR_CHECK(!mr__joint_is_waiting(joint, joint->groups[g].owner), MR_INTERNAL,
+                 "J6 broken: rank %u owns something, and is said to stand by", joint->groups[g].owner);
+done:
+    return status;
+}
+
 /* Groups are in order, without gaps; what this rank reduced is its own. */
 static mr_status check_shares(const mr__joint *joint, mr__error *error)
 {
@@ -88,6 +104,7 @@ mr_status mr__joint_check(mr__joint *joint, mr__error *error)
         return MR_OK;
     MR_TRY(check_works(joint, error));
     MR_TRY(check_stage(joint, error));
+    MR_TRY(check_spare(joint, error));
     MR_TRY(check_shares(joint, error));
     if (joint->ready && joint->outbox != NULL) {
         MR_TRY(mr__outbox_check(joint->outbox, error));

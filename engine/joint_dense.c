@@ -1,7 +1,8 @@
 /* joint_dense.c: a round of dense keys on many ranks: no shuffle, a table from each.
  *
  *   rank          all IDLE, REDUCE --> TABLE, TABLE, ... (last) --> coordinator
- *   coordinator   tables of all ranks in the view --> fold, as one rank would (dense.c) --> FOLDED --> all
+ *   coordinator   tables of all ranks in the view, but of spares that stand by --> fold, as one rank would (dense.c)
+ *                 --> FOLDED --> all
  *   all           the folded table is the job's; round(); the next round begins, or the job is done
  *
  * Floating sums stay reproducible: each block of rows has a table of its own, and they are added in the order of the
@@ -160,7 +161,7 @@ mr_status mr__joint_table(mr__joint *joint, uint32_t from, const uint8_t *bytes,
     pthread_mutex_lock(&joint->mutex);
     status = append(&joint->tables[from], in.at, (size_t)(in.end - in.at), last, error);
     for (uint32_t r = 0; r < joint->size; r++)
-        all &= !mr__members_has(joint->members, r) || joint->tables[r].whole;
+        all &= !mr__members_has(joint->members, r) || mr__joint_is_waiting(joint, r) || joint->tables[r].whole;
     pthread_mutex_unlock(&joint->mutex);
     MR_TRY(status);
     if (all)
@@ -328,6 +329,7 @@ mr_status mr__joint_folded(mr__joint *joint, const uint8_t *bytes, size_t size, 
     joint->pass = MR__PASS_NONE;
     MR_TRY(mr__joint_new_round(joint, error));
     mr__joint_say(joint, MR__NEXT_FOLDED);
+    mr__joint_fill_places(joint);
 done:
     return status;
 }

@@ -19,7 +19,7 @@ typedef enum mr__next {
     MR__NEXT_FAILED
 } mr__next;
 
-enum mr__pass { MR__PASS_NONE, MR__PASS_MAPS, MR__PASS_REDUCES, MR__PASS_ENDED };
+enum mr__pass { MR__PASS_NONE, MR__PASS_STANDS, MR__PASS_MAPS, MR__PASS_REDUCES, MR__PASS_ENDED };
 
 /* What a rank did, in its DONE. */
 typedef struct mr__joint_sums {
@@ -63,7 +63,7 @@ struct mr__joint {
     mr__job *job;
     mr__ranks *ranks;
     mr__courier *courier;
-    uint32_t tag, rank, size;
+    uint32_t tag, rank, size, working;      /* working: ranks from here on are spares */
     char host[64];
     mr__mail mail;
     mr__outbox *outbox;
@@ -74,7 +74,7 @@ struct mr__joint {
     /* the courier's thread */
     uint32_t shares;            /* of the ledger: the job's parts, or its partitions */
     enum mr__pass pass;
-    bool ready;                 /* the first pass has begun */
+    bool ready;                 /* the first pass has begun, or would have */
     mr__early *early, **early_end;
     mr__account own;            /* works given to this rank in this round */
     mr__works waiting;          /* those that the schedule has not got yet */
@@ -122,6 +122,8 @@ struct mr__joint {
     bool heard;                 /* the others know that it failed */
     bool decides, committed;    /* this rank shows the output just now; it did */
     bool runs;                  /* the schedule is there */
+    bool stands_by;             /* this rank is a spare, and is not needed now */
+    bool *took_place;           /* [size]: spares that own something, or did; written by the courier's thread */
     uint8_t *fold, *folded;     /* FOLDED as a message: what was just folded here; the last one that was heard */
     size_t fold_size, folded_size;
     uint64_t rows;              /* of the last round */
@@ -157,6 +159,12 @@ static inline void mr__joint_count_received(mr__joint *joint, uint32_t from, siz
 {
     if (from != joint->rank)
         atomic_fetch_add_explicit(&joint->received_bytes, size, memory_order_relaxed);
+}
+
+/* Is it a spare that has not been needed? On the courier's thread. */
+static inline bool mr__joint_is_waiting(const mr__joint *joint, uint32_t rank)
+{
+    return rank >= joint->working && !joint->took_place[rank];
 }
 
 /* In the view that was applied last, and none is being made. */
@@ -203,6 +211,14 @@ void mr__joint_end_pass(mr__joint *joint, uint32_t round, bool final);
 mr_status mr__joint_hear_done(mr__joint *joint, uint32_t from, const uint8_t *bytes, size_t size, mr__error *error);
 /* In a view that is new to a rank that had done all it could. */
 void mr__joint_resume(mr__joint *joint);
+
+/* joint_spares.c. init: with size and rank. */
+mr_status mr__joint_spares_init(mr__joint *joint, mr__error *error);
+/* After a plan, and when this rank is no longer a round behind: who works now? */
+void mr__joint_fill_places(mr__joint *joint);
+bool mr__joint_stands_by(mr__joint *joint);         /* the job's thread */
+/* With the mutex held: spares that took a place. */
+uint32_t mr__joint_places_taken(const mr__joint *joint);
 
 /* joint_end.c */
 /* It is committed: for all to hear. */

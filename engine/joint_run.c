@@ -12,13 +12,14 @@
 
 #include "sink.h"
 
-static mr_status wait_next(mr__joint *joint, mr__next *next, mr__error *error)
+/* owes: a pass, as soon as this rank does not stand by any more. */
+static mr_status wait_next(mr__joint *joint, bool owes, mr__next *next, mr__error *error)
 {
     mr_status status = MR_OK;
     pthread_mutex_lock(&joint->mutex);
-    while (joint->next == MR__NEXT_WAIT && !mr__cancelled(joint->job))
+    while (joint->next == MR__NEXT_WAIT && !mr__cancelled(joint->job) && (!owes || joint->stands_by))
         mr__joint_wait_a_little(joint);
-    *next = joint->next;
+    *next = joint->next == MR__NEXT_WAIT && owes ? MR__NEXT_AGAIN : joint->next;
     if (joint->next != MR__NEXT_FAILED && joint->next != MR__NEXT_COMMITTED)
         joint->next = MR__NEXT_WAIT;
     const mr_status heard = joint->status;
@@ -169,6 +170,7 @@ mr_status mr__joint_run(mr__job *job, mr__error *error)
     mr__joint *joint = job->joint;
     mr__next next = MR__NEXT_AGAIN;
     bool committed = false;     /* after a loss meanwhile all are done once more, before the others hear of it */
+    bool owes = false;          /* a pass: it stands by */
     while (next != MR__NEXT_COMMITTED) {
         bool again = next == MR__NEXT_AGAIN;
         if (next == MR__NEXT_FOLD)
@@ -178,9 +180,13 @@ mr_status mr__joint_run(mr__job *job, mr__error *error)
         else if (next == MR__NEXT_COMMIT && !committed)
             MR_TRY(commit(job, error));
         committed |= next == MR__NEXT_COMMIT;
-        if (again)
+        const bool runs = (again || owes) && !mr__joint_stands_by(joint);
+        owes = (again || owes) && !runs;
+        if (runs)
             MR_TRY(run_pass(job, error));
-        MR_TRY(wait_next(joint, &next, error));
+        else if (again)
+            mr__joint_post(joint, MR__CONTROL, joint->rank, MR__OWN_STANDS, NULL, 0);
+        MR_TRY(wait_next(joint, owes, &next, error));
     }
     if (!job->dense)
         job->stats.rounds = 1;

@@ -7,8 +7,9 @@
  *     coordinator    all DONE: commits, COMMITTED ----> all
  *
  *   a pass of a rank:   NONE --begin--> MAPS --REDUCE--> REDUCES --stages are over--> ENDED --DONE--> ...
- *                                        ^                                              |
- *                                        +---------- a new view: one more pass ---------+
+ *                         |              ^ ^                                            |
+ *                         |              | +-------- a new view: one more pass ---------+
+ *                         +-a spare-> STANDS --REDUCE, DONE--> ...           (joint_spares.c)
  *
  * A loss while a rank maps changes what it is given and where its pairs go, nothing else. A loss afterwards gives it
  * one more pass: it maps what the lost took along, for what the lost owned, and reduces what it gained. What it has
@@ -19,9 +20,12 @@
 static void report_idle(mr__joint *joint)
 {
     const uint64_t view = mr__members_view(joint->members);
-    if (joint->pass != MR__PASS_MAPS || joint->idle || !joint->dry || joint->waiting.count > 0 ||
-        !mr__joint_is_steady(joint, view) || !mr__schedule_is_drained(&joint->job->schedule) ||
-        (joint->outbox != NULL && !mr__outbox_is_clear(joint->outbox)))
+    const bool stands = joint->pass == MR__PASS_STANDS && mr__joint_is_waiting(joint, joint->rank) && !joint->behind;
+    if (joint->idle || !mr__joint_is_steady(joint, view))
+        return;
+    if (!stands && (joint->pass != MR__PASS_MAPS || !joint->dry || joint->waiting.count > 0 ||
+                    !mr__schedule_is_drained(&joint->job->schedule) ||
+                    (joint->outbox != NULL && !mr__outbox_is_clear(joint->outbox))))
         return;
     joint->idle = true;
     mr__joint_post(joint, MR__CONTROL, mr__courier_lowest(joint->courier), MR__SAY_IDLE, &view, sizeof view);
@@ -56,39 +60,6 @@ done:
     return status;
 }
 
-/* The schedule closes, and reduces what this rank owns and has not reduced. */
-mr_status mr__joint_begin_reduce(mr__joint *joint, uint64_t view, mr__error *error)
-{
-    mr_status status = MR_OK;
-    mr__job *job = joint->job;
-    mr__works copy = {.count = 0};
-    uint32_t count = 0;
-    if (!mr__joint_is_steady(joint, view) || joint->pass != MR__PASS_MAPS)
-        return MR_OK;
-    for (size_t g = 0; g < joint->group_count && !job->dense; g++)
-        for (uint32_t s = joint->groups[g].first; s < joint->groups[g].last; s++)
-            if (joint->groups[g].owner == joint->rank && !joint->reduced[s])
-                joint->reduce_list[count++] = s;
-    if (job->dense) {
-        for (size_t i = 0; i < joint->own.work_count; i++)
-            MR_TRY(mr__works_push(&copy, joint->own.works[i], error));
-        pthread_mutex_lock(&joint->mutex);
-        mr__free(joint->mapped_works.list);
-        joint->mapped_works = copy;
-        copy = (mr__works){.count = 0};
-        joint->reduce_view = view;
-        pthread_mutex_unlock(&joint->mutex);
-    }
-    joint->reduces = true;
-    joint->pass = MR__PASS_REDUCES;
-    if (!job->dense)
-        mr__schedule_choose(&job->schedule, joint->reduce_list, count);
-    mr__schedule_close(&job->schedule);
-done:
-    mr__free(copy.list);
-    return status;
-}
-
 static mr__joint_sums sums_of(const mr__job *job)
 {
     mr__joint_sums sums = {.keys = atomic_load(&job->keys), .output_bytes = atomic_load(&job->output_bytes),
@@ -117,6 +88,47 @@ static void report_done(mr__joint *joint)
     else
         mr__joint_post(joint, MR__CONTROL, mr__courier_lowest(joint->courier), MR__SAY_DONE, to.bytes, to.size);
     mr__free(to.bytes);
+}
+
+/* The schedule closes, and reduces what this rank owns and has not reduced. */
+mr_status mr__joint_begin_reduce(mr__joint *joint, uint64_t view, mr__error *error)
+{
+    mr_status status = MR_OK;
+    mr__job *job = joint->job;
+    mr__works copy = {.count = 0};
+    uint32_t count = 0;
+    if (!mr__joint_is_steady(joint, view))
+        return MR_OK;
+    if (joint->pass == MR__PASS_STANDS && joint->idle) {
+        joint->reduces = true;
+        if (!job->dense)
+            report_done(joint);
+        return MR_OK;
+    }
+    if (joint->pass != MR__PASS_MAPS)
+        return MR_OK;
+    for (size_t g = 0; g < joint->group_count && !job->dense; g++)
+        for (uint32_t s = joint->groups[g].first; s < joint->groups[g].last; s++)
+            if (joint->groups[g].owner == joint->rank && !joint->reduced[s])
+                joint->reduce_list[count++] = s;
+    if (job->dense) {
+        for (size_t i = 0; i < joint->own.work_count; i++)
+            MR_TRY(mr__works_push(&copy, joint->own.works[i], error));
+        pthread_mutex_lock(&joint->mutex);
+        mr__free(joint->mapped_works.list);
+        joint->mapped_works = copy;
+        copy = (mr__works){.count = 0};
+        joint->reduce_view = view;
+        pthread_mutex_unlock(&joint->mutex);
+    }
+    joint->reduces = true;
+    joint->pass = MR__PASS_REDUCES;
+    if (!job->dense)
+        mr__schedule_choose(&job->schedule, joint->reduce_list, count);
+    mr__schedule_close(&job->schedule);
+done:
+    mr__free(copy.list);
+    return status;
 }
 
 static mr__joint_sums add_sums(const mr__joint *joint)

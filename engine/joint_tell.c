@@ -180,6 +180,12 @@ void mr__joint_fill_record(mr__joint *joint, mr__record *record)
         losses[i] = (mr__record_loss){loss->rank, loss->when_ns, loss->why};
         ranks[loss->rank].lost = true;
     }
+    pthread_mutex_lock(&joint->mutex);
+    for (uint32_t r = joint->working; r < joint->size; r++) {
+        ranks[r].spare = true;
+        ranks[r].took_place = joint->took_place[r];
+    }
+    pthread_mutex_unlock(&joint->mutex);
     record->ranks = ranks;
     record->rank_count = joint->size;
     record->rank = joint->rank;

@@ -27,6 +27,7 @@ enum { NOBODY = -1, HOST_SIZE = 64 };
 /* What makes it the same job. */
 typedef struct digest {
     const char *version, *app, *host;
+    uint32_t spares;
     uint64_t app_hash, params_hash, input_bytes, sources, units;
 } digest;
 
@@ -69,6 +70,7 @@ static void write_digest(const mr__job *job, mr__writing *to)
     mr__write_text(to, mr_version());
     mr__write_text(to, job->app_name);
     mr__write_text(to, host);
+    mr__write_u32(to, job->ranks - job->working);
     mr__write_u64(to, hash_app(job));
     mr__write_u64(to, hash_params(job));
     mr__write_u64(to, job->plan.input_bytes);
@@ -82,6 +84,7 @@ static digest read_digest(mr__reading *from)
     d.version = mr__read_text(from);
     d.app = mr__read_text(from);
     d.host = mr__read_text(from);
+    d.spares = mr__read_u32(from);
     d.app_hash = mr__read_u64(from);
     d.params_hash = mr__read_u64(from);
     d.input_bytes = mr__read_u64(from);
@@ -219,6 +222,10 @@ static mr_status compare(const heard *first, const heard *other, mr__error *erro
     MR_CHECK(strcmp(a->app, b->app) == 0 && a->app_hash == b->app_hash, MR_NETWORK_FAILED,
              "rank %u on %s runs app %s, rank %u on %s another one (%s)\n  hint: all ranks must run the same program",
              first->rank, a->host, a->app, other->rank, b->host, b->app);
+    MR_CHECK(a->spares == b->spares, MR_NETWORK_FAILED,
+             "rank %u on %s was told of %u spare ranks, rank %u on %s of %u\n"
+             "  hint: MILLRACE_SPARES must be the same on all nodes", first->rank, a->host, a->spares, other->rank,
+             b->host, b->spares);
     MR_CHECK(a->params_hash == b->params_hash, MR_NETWORK_FAILED,
              "rank %u on %s and rank %u on %s were given different parameters or outputs\n"
              "  hint: all ranks must run the same program", first->rank, a->host, other->rank, b->host);
@@ -259,11 +266,11 @@ done:
     return status;
 }
 
-/* Of the ledger: dense keys are not shuffled, so that there each rank stands for itself. */
+/* Of the ledger: dense keys are not shuffled, so that there each place stands for itself. */
 static uint32_t shares_of(const mr__joint *joint)
 {
     const mr__job *job = joint->job;
-    return job->dense ? joint->size : job->collect ? joint->partitions : joint->parts;
+    return job->dense ? joint->working : job->collect ? joint->partitions : joint->parts;
 }
 
 static mr_status make_ledger(mr__joint *joint, const mr__account *accounts, size_t count, mr__error *error)
@@ -271,7 +278,7 @@ static mr_status make_ledger(mr__joint *joint, const mr__account *accounts, size
     mr_status status = MR_OK;
     const mr__job *job = joint->job;
     mr__ledger *made = NULL;
-    MR_TRY(mr__ledger_create(job->schedule_total, shares_of(joint), joint->size, job->smallest_task, &made, error));
+    MR_TRY(mr__ledger_create(job->schedule_total, shares_of(joint), joint->working, job->smallest_task, &made, error));
     MR_TRY(mr__ledger_rebuild(made, accounts, count, error));
     mr__ledger_destroy(joint->ledger);
     joint->ledger = made;
@@ -447,6 +454,7 @@ mr_status mr__joint_apply(void *context, uint64_t view, const uint8_t *plan, siz
         MR_TRY(mr__joint_assign(joint, error));
     joint->behind = round > joint->round;
     joint->folds = folder == joint->rank;
+    mr__joint_fill_places(joint);
     mr__joint_post(joint, MR__CONTROL, joint->rank, MR__OWN_APPLIED, &view, sizeof view);
 done:
     return status;

@@ -389,7 +389,7 @@ static mr_status share_memory(mr__job *job, mr__error *error)
         parts = partitions;
     if (job->ranks > 1 && !job->dense) {    /* each rank owns about as many parts, and has some for each worker */
         const uint64_t each = job->worker_count > SHARES_LEAST / 2 ? 2 * job->worker_count : SHARES_LEAST;
-        uint64_t even = power_of_two_above(job->ranks * each);
+        uint64_t even = power_of_two_above(job->working * each);
         if (even > 1 << MR__PARTITION_BITS)
             even = 1 << MR__PARTITION_BITS;
         partitions = partitions > even ? partitions : even;
@@ -397,9 +397,9 @@ static mr_status share_memory(mr__job *job, mr__error *error)
     }
     if (job->request->parts != 0)
         parts = job->request->parts;
-    MR_CHECK(parts >= job->ranks || job->dense || job->collect, MR_BAD_USAGE,
+    MR_CHECK(parts >= job->working || job->dense || job->collect, MR_BAD_USAGE,
              "%llu parts are too few for %u ranks: each of them writes its own\n  hint: ask for more, or leave the "
-             "number away", (unsigned long long)parts, job->ranks);
+             "number away", (unsigned long long)parts, job->working);
     if (job->request->parts > partitions)
         partitions = power_of_two_above(parts);
     MR_CHECK(partitions <= 1 << MR__PARTITION_BITS, MR_BAD_USAGE, "%u parts are too many: up to %d are possible",

@@ -194,6 +194,8 @@ static void put_ranks(object *into, const mr__record *record)
         put(&rank, "rank", count_of(i));
         put(&rank, "host", string_of(from->host));
         put(&rank, "lost", json_boolean(from->lost));
+        put(&rank, "spare", json_boolean(from->spare));
+        put(&rank, "took_place", json_boolean(from->took_place));
         if (from->host != NULL) {
 #define PUT_NUMBER(name) put(&rank, #name, count_of(from->name));
             MR__RANK_NUMBERS(PUT_NUMBER)
@@ -312,8 +314,8 @@ static mr_status write_trace(const mr__record *record, const mr__trace *trace, c
     MR_CHECK(parts != NULL && titles != NULL, MR_NO_MEMORY, "no memory to write the trace %s", path);
     for (uint32_t r = 0; r < count; r++) {
         const mr__record_rank *rank = &record->ranks[r];
-        snprintf(titles[r], RANK_TITLE, "rank %u on %s%s", r, rank->host != NULL ? rank->host : "?",
-                 rank->lost ? " (lost)" : "");
+        snprintf(titles[r], RANK_TITLE, "rank %u on %s%s%s", r, rank->host != NULL ? rank->host : "?",
+                 rank->spare ? " (spare)" : "", rank->lost ? " (lost)" : "");
         if (r != record->rank && rank->trace != NULL)
             parts[used++] = (mr__trace_part){r, titles[r], rank->trace, rank->trace_size};
     }

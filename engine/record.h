@@ -38,7 +38,7 @@ typedef struct mr__record_device {
 
 typedef struct mr__record_rank {
     const char *host;           /* NULL: it told nothing, and the numbers are 0 */
-    bool lost;
+    bool lost, spare, took_place;       /* took_place: a spare that worked in place of one that was lost */
 #define MR__RANK_FIELD(name) uint64_t name;
     MR__RANK_NUMBERS(MR__RANK_FIELD)
 #undef MR__RANK_FIELD
@@ -86,8 +86,8 @@ typedef struct mr__record {
     uint32_t loss_count;
 } mr__record;
 
-/* record_rank.c. rank: its `lost` and `trace` are not packed. trace: NULL for none; at most trace_most bytes of events
- * (trace.h). */
+/* record_rank.c. rank: `lost`, `spare`, `took_place` and `trace` are not packed. trace: NULL for none; at most
+ * trace_most bytes of events (trace.h). */
 void mr__record_rank_pack(const mr__record_rank *rank, const mr__trace *trace, size_t trace_most, mr__writing *to);
 /* host and trace are pointers into `packed`. false: it cannot be read, and *rank is as it was. */
 bool mr__record_rank_unpack(const uint8_t *packed, size_t size, mr__record_rank *rank);

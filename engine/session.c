@@ -125,6 +125,37 @@ done:
     return status;
 }
 
+/* The highest ranks are spares (joint_spares.c). */
+static mr_status apply_spares(mr_session *session, mr__error *error)
+{
+    mr_status status = MR_OK;
+    mr__launch *launch = &session->launch;
+    const char *text = getenv("MILLRACE_SPARES");
+    uint64_t spares = 0;
+    if (text == NULL || text[0] == '\0' || launch->by == MR__LAUNCHED_ALONE)
+        return MR_OK;
+    MR_CHECK(mr__parse_u64(text, &spares) == MR__PARSED && spares < launch->size, MR_BAD_USAGE,
+             "MILLRACE_SPARES is '%.40s', and the launcher started %u rank%s: 0 to %u can be spares\n"
+             "  hint: start as many ranks as work, and the spares beside them", text, launch->size,
+             launch->size == 1 ? "" : "s", launch->size - 1);
+    session->spares = (uint32_t)spares;
+    /* Those of this node that work divide it, as if the spares were not there. Launchers number them upwards. */
+    const uint32_t first = launch->rank > launch->local_rank ? launch->rank - launch->local_rank : 0;
+    const uint32_t working = launch->size - session->spares;
+    if (first < working && working - first < launch->local_size) {
+        launch->local_size = working - first;
+        launch->local_rank %= launch->local_size;
+    }
+done:
+    return status;
+}
+
+bool mr__session_is_spare(const mr_session *session)
+{
+    return session->ranks != NULL &&
+           mr__ranks_rank(session->ranks) >= mr__ranks_count(session->ranks) - session->spares;
+}
+
 /* A launcher may have started one rank only: then MPI is not needed. */
 static mr_status join_ranks(mr_session *session, mr__error *error)
 {
@@ -173,6 +204,7 @@ mr_status mr_session_open(const mr_session_options *options, mr_session **out)
     MR_TRY(mr__level_init(error));
     MR_TRY(mr__topology_read(&session->topology, error));
     MR_TRY(mr__launch_of_process(&session->launch, error));
+    MR_TRY(apply_spares(session, error));
     if (session->launch.unbound || !session->topology.narrowed)
         mr__topology_divide(&session->topology, session->launch.local_rank, session->launch.local_size);
     MR_TRY(apply_options(session, options != NULL ? options : &defaults, error));

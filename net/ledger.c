@@ -105,7 +105,7 @@ mr_status mr__ledger_create(uint64_t total, uint32_t partitions, uint32_t ranks,
     made->total = total;
     made->smallest = smallest > 0 ? smallest : 1;
     made->partitions = partitions;
-    made->living = ranks;
+    made->living = made->places = ranks;
     made->segments = mr__alloc_zero(ranks, sizeof *made->segments);
     made->groups = mr__alloc_zero(ranks, sizeof *made->groups);
     MR_CHECK(made->segments != NULL && made->groups != NULL, MR_NO_MEMORY, "no memory for the ledger of %u ranks",

@@ -57,8 +57,9 @@ typedef struct mr__account {
 typedef struct mr__ledger mr__ledger;
 
 /* A job begins: all is to do, each of `ranks` ranks owns an equal range of partitions (partitions >= ranks) and is at
- * home in an equal range of the input. A higher rank is a spare: it may be given work, and owns something after a loss
- * that its account was there for. */
+ * home in an equal range of the input. So many places has the job. A higher rank is a spare: it owns nothing before it
+ * takes the place of one that was lost, in a rebuild that its account was there for. Whether it is given work before
+ * that is up to the caller. */
 mr_status mr__ledger_create(uint64_t total, uint32_t partitions, uint32_t ranks, uint64_t smallest, mr__ledger **ledger,
                             mr__error *error);
 void mr__ledger_destroy(mr__ledger *ledger);
@@ -74,9 +75,10 @@ uint64_t mr__ledger_left(const mr__ledger *ledger);
 const mr__group *mr__ledger_groups(const mr__ledger *ledger, size_t *count);
 
 /* After a change of members: `accounts` of all ranks that are alive. The groups of the others are divided among the
- * living, evenly by partitions owned, and begin empty; groups of the living stay as they are. What the dead had and
- * nobody covers is to do. Two owners of one partition, or accounts that do not fit the job, are MR_INTERNAL with the
- * ranks. The ledger need not be the one that gave the works: one that was just created will do, with the same homes. */
+ * living, evenly by partitions owned, and begin empty; groups of the living stay as they are. Of the spares that own
+ * nothing only as many take part as places are vacant, the lowest first. What the dead had and nobody covers is to do.
+ * Two owners of one partition, or accounts that do not fit the job, are MR_INTERNAL with the ranks. The ledger need not
+ * be the one that gave the works: one that was just created will do, with the same homes. */
 mr_status mr__ledger_rebuild(mr__ledger *ledger, const mr__account *accounts, size_t count, mr__error *error);
 
 /* Accounts as bytes: little-endian, checked on the way back (MR_NETWORK_FAILED). The caller frees (mr__free, fini). */

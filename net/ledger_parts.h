@@ -39,8 +39,8 @@ enum { MR__WHOLE, MR__PARTIAL, MR__SHELVES };
 
 struct mr__ledger {
     uint64_t total, smallest;
-    uint32_t partitions;
-    size_t living;                      /* ranks */
+    uint32_t partitions, places;        /* places: ranks that work; those above are spares */
+    size_t living;                      /* ranks that are no spares, or took a place */
     mr__segment *segments;
     size_t segment_count, segment_room;
     mr__group *groups;                  /* `covered` is empty: what a group covers its owner knows */

@@ -3,7 +3,8 @@
  *
  *   1  check         accounts fit the plane; no rank twice, no partition with two owners
  *   2  open          the input that no living rank was given for all partitions
- *   3  divide        partitions without an owner are cut at the edges of living works (*); the poorest get them
+ *   3  divide        partitions without an owner are cut at the edges of living works (*); the poorest get them, which
+ *                    are the spares that fill vacant places
  *   4  had           for each group: of what is open, what it has, or a living rank was given for it
  *   5  sweep         over the ends of what groups have; where some have it and others not, works for the others
  *
@@ -51,7 +52,8 @@ typedef struct rebuild {
     size_t account_count;
     held *held;                     /* by begin */
     size_t held_count;
-    share *shares;                  /* by rank, then by owned */
+    share *shares;                  /* by rank, then by owned, of those who hold places */
+    size_t share_count;
     plot *plots;                    /* by first */
     size_t plot_count;
     uint32_t *cuts;                 /* partitions where a living work for some begins or ends */
@@ -197,6 +199,25 @@ done:
 
 /* ---- 3: divide --------------------------------------------------------------------------------------------------- */
 
+/* Leaves out spares: those who own something hold a place, and of the others, which own nothing, the lowest get the
+ * places that are vacant. A job that keeps as many places as it began with, and spares that fill them, stays as even as
+ * it was. */
+static void fill_places(rebuild *r)
+{
+    const uint32_t places = r->ledger->places;
+    size_t taken = 0, kept = 0;
+    for (size_t i = 0; i < r->account_count; i++)
+        taken += r->shares[i].rank < places || r->shares[i].owned > 0;
+    for (size_t i = 0; i < r->account_count; i++) {
+        const bool waits = r->shares[i].rank >= places && r->shares[i].owned == 0;
+        if (waits && taken >= places)
+            continue;
+        taken += waits;
+        r->shares[kept++] = r->shares[i];
+    }
+    r->share_count = kept;
+}
+
 /* How much each rank gets of `partitions`, so that the poorest are lifted to one level. */
 static void set_quotas(share *shares, size_t count, uint32_t partitions)
 {
@@ -240,6 +261,7 @@ static void divide(rebuild *r)
     const size_t owned_plots = r->plot_count;
     uint32_t missing = r->ledger->partitions, at = 0;
     size_t cut = 0;
+    fill_places(r);
     for (size_t i = 0; i < owned_plots; i++)
         missing -= r->plots[i].last - r->plots[i].first;
     if (missing == 0)
@@ -252,8 +274,8 @@ static void divide(rebuild *r)
     }
     if (r->cut_count > 1)
         qsort(r->cuts, r->cut_count, sizeof *r->cuts, partitions_in_order);
-    qsort(r->shares, r->account_count, sizeof *r->shares, shares_by_owned);
-    set_quotas(r->shares, r->account_count, missing);
+    qsort(r->shares, r->share_count, sizeof *r->shares, shares_by_owned);
+    set_quotas(r->shares, r->share_count, missing);
     share *next = r->shares;
     for (size_t i = 0; i < owned_plots; i++) {
         divide_gap(r, at, r->plots[i].first, &next, &cut);
@@ -437,7 +459,7 @@ mr_status mr__ledger_rebuild(mr__ledger *ledger, const mr__account *accounts, si
     mr__shelves_fini(ledger->shelf);
     memcpy(ledger->shelf, made, sizeof made);
     ledger->homes_moved = false;
-    ledger->living = count;
+    ledger->living = r.share_count;
 done:
     mr__free(groups);
     rebuild_fini(&r);

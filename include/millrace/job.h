@@ -118,6 +118,8 @@ typedef struct mr_stats {
     uint64_t spilled_bytes;
     uint32_t workers, rounds, partitions, parts;    /* workers: CPU workers of this rank */
     uint32_t ranks, ranks_lost; /* that began the job, and those of them that did not see its end */
+    uint32_t spares, spares_used;   /* of `ranks`: those that stood by ($MILLRACE_SPARES), and those of them that took the
+                                 * place of a rank that was lost */
     uint32_t devices;           /* that took part */
     uint64_t device_tasks;      /* map tasks that devices did */
     uint32_t device_failures;   /* their tasks ran elsewhere */

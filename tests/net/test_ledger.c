@@ -307,6 +307,53 @@ static void the_poorest_get_what_the_dead_owned(void **state)
     mr__ledger_destroy(ledger);
 }
 
+/* Three places of 21 partitions; 3 .. 5 are spares. */
+static void spares_take_vacant_places_and_no_others(void **state)
+{
+    const mr__group of[] = {{.first = 0, .last = 7, .owner = 0}, {.first = 7, .last = 14, .owner = 1},
+                            {.first = 14, .last = 21, .owner = 2}, {.first = 7, .last = 14, .owner = 3}};
+    static const struct {
+        uint32_t owners, alive;         /* bits: who owns what `of` says; who else is alive, and owns nothing */
+        uint32_t gets[3];               /* owners of the three ranges, when it is over; 9: several */
+    } cases[] = {
+        {0, 0x3f, {0, 1, 2}},           /* a job begins */
+        {0, 0x3b, {0, 1, 3}},           /* ... without one of its ranks: of this range nobody owned anything yet */
+        {0x7, 0x38, {0, 1, 2}},         /* nobody is lost */
+        {0x7, 0x28, {0, 1, 2}},         /* a spare is */
+        {0x6, 0x38, {3, 1, 2}}, {0x5, 0x38, {0, 3, 2}}, {0x3, 0x38, {0, 1, 3}},
+        {0x3, 0x30, {0, 1, 4}},         /* the first spare, too */
+        {0x4, 0x38, {3, 4, 2}}, {0, 0x38, {3, 4, 5}},
+        {0xd, 0x30, {0, 3, 2}},         /* one who took a place holds it */
+        {0xc, 0x30, {4, 3, 2}}, {0x5, 0x30, {0, 4, 2}},
+        {0x1, 0x20, {0, 9, 9}},         /* more losses than spares */
+        {0x5, 0, {0, 9, 2}},
+    };
+    for (size_t c = 0; c < MR__COUNT(cases); c++) {
+        mr__ledger *ledger = created(100, 21, 3, 1);
+        mr__account accounts[6];
+        mr__group groups[4];
+        size_t living = 0, count;
+        memcpy(groups, of, sizeof groups);
+        for (uint32_t r = 0; r < 6; r++) {
+            const bool owns = cases[c].owners >> r & 1;
+            if (owns || cases[c].alive >> r & 1)
+                accounts[living++] = (mr__account){.rank = r, .groups = owns ? &groups[r] : NULL, .group_count = owns};
+        }
+        assert_int_equal(mr__ledger_rebuild(ledger, accounts, living, NULL), MR_OK);
+        assert_int_equal(mr__ledger_check(ledger, NULL), MR_OK);
+        const mr__group *now = mr__ledger_groups(ledger, &count);
+        for (uint32_t p = 0; p < 21; p++) {
+            size_t g = 0;
+            while (now[g].last <= p)
+                g++;
+            const uint32_t wanted = cases[c].gets[p / 7];
+            if (wanted != 9 && now[g].owner != wanted)
+                fail_msg("case %zu: partition %u went to rank %u, not %u", c, p, now[g].owner, wanted);
+        }
+        mr__ledger_destroy(ledger);
+    }
+}
+
 /* Ranks 0 and 1 live, of three; each case breaks one thing. */
 static void accounts_that_do_not_fit_are_refused(void **state)
 {
@@ -564,6 +611,7 @@ int main(void)
         cmocka_unit_test(what_the_dead_had_is_to_do_where_nobody_covers_it),
         cmocka_unit_test(new_groups_end_where_living_works_do),
         cmocka_unit_test(the_poorest_get_what_the_dead_owned),
+        cmocka_unit_test(spares_take_vacant_places_and_no_others),
         cmocka_unit_test(accounts_that_do_not_fit_are_refused),
         cmocka_unit_test(one_of_many_ranks_is_lost),
         cmocka_unit_test(a_call_that_finds_no_memory_leaves_the_ledger_as_before),

@@ -39,7 +39,7 @@ struct message {
 
 static struct {
     uint64_t seed, random;
-    uint32_t ranks, partitions, alive;
+    uint32_t ranks, owners, partitions, alive;      /* ranks from `owners` on are spares */
     uint64_t total;
     bool lean, faults;          /* accounts tell only what lost ranks delivered; allocations fail */
     struct node node[RANKS];
@@ -54,6 +54,7 @@ static struct {
 
 static struct {                 /* over all seeds: what was exercised */
     uint32_t losses, all_but_one, of_coordinator, while_rebuilding, at_the_end, partial, repeated, faults, cut_again;
+    uint32_t took_over;
 } seen;
 
 #define EXPECT(condition)                                                                                              \
@@ -302,12 +303,13 @@ static void check_left(const mr__ledger *ledger)
     check_rules(ledger);
 }
 
-/* Who lives keeps its groups; who got partitions has at most one more than the poorest. */
+/* Who lives keeps its groups; who got partitions has at most one more than the poorest. Spares hold nothing as long as
+ * there are others for all places, and wait in vain for none. */
 static void check_groups(const mr__ledger *ledger)
 {
     size_t count;
     const mr__group *groups = mr__ledger_groups(ledger, &count);
-    uint32_t owned[RANKS] = {0}, gained[RANKS] = {0}, kept = 0, least = UINT32_MAX;
+    uint32_t owned[RANKS] = {0}, gained[RANKS] = {0}, kept = 0, least = UINT32_MAX, holders = 0, waiting = 0;
     for (size_t g = 0; g < count; g++) {
         const struct group *old = group_at(groups[g].first);
         EXPECT(sim.node[groups[g].owner].alive);
@@ -319,8 +321,16 @@ static void check_groups(const mr__ledger *ledger)
         kept += old != NULL;
     }
     EXPECT(kept == sim.group_count);
-    for (uint32_t r = 0; r < sim.ranks; r++)
-        least = sim.node[r].alive && owned[r] < least ? owned[r] : least;
+    for (uint32_t r = 0; r < sim.ranks; r++) {
+        const bool waits = sim.node[r].alive && r >= sim.owners && owned[r] == 0;
+        waiting += waits;
+        if (!sim.node[r].alive || waits)
+            continue;
+        holders++;
+        least = owned[r] < least ? owned[r] : least;
+        seen.took_over += r >= sim.owners && gained[r] > 0;
+    }
+    EXPECT(holders <= sim.owners && (holders == sim.owners || waiting == 0));
     for (uint32_t r = 0; r < sim.ranks; r++)
         EXPECT(gained[r] == 0 || owned[r] <= least + 1);
 }
@@ -413,6 +423,7 @@ static void set_up(uint64_t seed)
     const uint32_t spares = next_random(4) == 0 ? 1 + next_random(2) : 0;
     const uint32_t owners = 2 + next_random(RANKS - 1 - spares), homes = next_random(3) == 0 ? next_random(12) : 0;
     const uint64_t smallest = next_random(10);
+    sim.owners = owners;
     sim.ranks = sim.alive = owners + spares;
     sim.partitions = owners + next_random(PARTITIONS + 1 - owners);
     sim.total = next_random(8) == 0 ? next_random(12) : 1 + next_random(UNITS);
@@ -503,10 +514,11 @@ static void every_point_is_counted_once_whoever_is_lost(void **state)
         run(seed);
     print_message("%u losses: %u times all but one, %u of the coordinator, %u during a rebuild, %u at the end\n",
                   seen.losses, seen.all_but_one, seen.of_coordinator, seen.while_rebuilding, seen.at_the_end);
-    print_message("%u partial works, %u points again, %u failed allocations, %u runs with parted groups\n",
-                  seen.partial, seen.repeated, seen.faults, seen.cut_again);
+    print_message("%u partial works, %u points again, %u failed allocations, %u runs with parted groups, "
+                  "%u spares took over\n", seen.partial, seen.repeated, seen.faults, seen.cut_again, seen.took_over);
     assert_true(seen.losses > SEEDS && seen.all_but_one > SEEDS / 10 && seen.of_coordinator > SEEDS / 10);
     assert_true(seen.while_rebuilding > SEEDS / 10 && seen.at_the_end > SEEDS / 10 && seen.partial > SEEDS);
+    assert_true(seen.took_over > SEEDS / 10);
     assert_true(seen.repeated > SEEDS && seen.faults > SEEDS / 10 && seen.cut_again > SEEDS / 10);
 }
 
