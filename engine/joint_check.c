@@ -28,7 +28,7 @@ static mr_status check_stage(const mr__joint *joint, mr__error *error)
 {
     mr_status status = MR_OK;
     MR_CHECK(!joint->asked || !joint->dry, MR_INTERNAL, "J4 broken: work was asked for after there was none");
-    MR_CHECK(!joint->idle || (joint->dry && joint->waiting.count == 0), MR_INTERNAL,
+    MR_CHECK(!joint->idle || ((joint->dry || joint->pass == MR__PASS_STANDS) && joint->waiting.count == 0), MR_INTERNAL,
              "J4 broken: this rank said that it is idle, and it has work");
     MR_CHECK(!joint->reduces || joint->idle, MR_INTERNAL, "J4 broken: all were idle, and this rank never said so");
     MR_CHECK(!joint->reduces || joint->pass != MR__PASS_MAPS, MR_INTERNAL, "all were idle, and this rank maps");

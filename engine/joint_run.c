@@ -173,6 +173,7 @@ mr_status mr__joint_run(mr__job *job, mr__error *error)
     bool owes = false;          /* a pass: it stands by */
     while (next != MR__NEXT_COMMITTED) {
         bool again = next == MR__NEXT_AGAIN;
+        owes &= next != MR__NEXT_FOLDED;        /* it was of the round that is over */
         if (next == MR__NEXT_FOLD)
             MR_TRY(mr__joint_fold(joint, error));
         else if (next == MR__NEXT_FOLDED)

@@ -234,6 +234,7 @@ static mr_status join(struct ship *ship)
     mr__error error = {.text = ""};
     const mr__courier_options options = {.deadline_ns = CONVOY_DEADLINE, .heartbeat_ns = CONVOY_HEARTBEAT,
                                          .tick_ns = TICK_NS, .clock = ship_clock, .clock_context = ship};
+    ship->session->spares = ship->convoy->spares;
     const mr_status status = mr__session_join(ship->session, tap_open, ship, &options, &error);
     if (status != MR_OK)
         snprintf(ship->error, sizeof ship->error, "%s", error.text);
@@ -315,8 +316,8 @@ static void wait_for_change(struct convoy *convoy, const struct timespec *end)
     if (pthread_cond_timedwait(&convoy->changed, &convoy->mutex, end) != ETIMEDOUT)
         return;
     alarm(5);           /* should this stand still, too */
-    fprintf(stderr, "the convoy of %u ranks does not arrive; the mesh's clock: %llu ms\n", convoy->ranks,
-            (unsigned long long)mesh_clock(convoy->mesh) / 1000000);
+    fprintf(stderr, "the convoy of %u ranks (%u spares) does not arrive; the mesh's clock: %llu ms\n", convoy->ranks,
+            convoy->spares, (unsigned long long)mesh_clock(convoy->mesh) / 1000000);
     for (uint32_t s = 0; s < CONVOY_DEATHS; s++)
         if (convoy->strikes[s].nth != 0)
             fprintf(stderr, "strike: rank %u, how %d, kind %d, nth %u\n", convoy->strikes[s].rank,

@@ -55,7 +55,8 @@ struct ship {
 };
 
 struct convoy {
-    uint32_t ranks, workers;    /* of each rank; 0: one */
+    uint32_t ranks, spares;     /* spares: the highest of `ranks` */
+    uint32_t workers;           /* of each rank; 0: one */
     const mr_job *jobs;         /* done in this order, until one fails */
     uint32_t job_count;
     const char *const *inputs;  /* NULL: none */
