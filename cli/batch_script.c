@@ -98,14 +98,21 @@ static void put_job_name(FILE *out, const char *app)
     fputc('\n', out);
 }
 
+/* Spares have nodes of their own: who would take the place of a rank is not to be lost with it. As many as these have
+ * room for, so that all nodes are alike. */
+static uint64_t spare_nodes(const cli_batch *batch)
+{
+    return (batch->job.spares + batch->ranks_per_node - 1) / batch->ranks_per_node;
+}
+
 static mr_status put_directives(FILE *out, const cli_batch *batch, const char *app, mr__error *error)
 {
     mr_status status = MR_OK;
     if (batch->name == NULL)
         put_job_name(out, app);
     MR_TRY(put_directive(out, "name", "job-name", batch->name, error));
-    fprintf(out, "#SBATCH --nodes=%" PRIu64 "\n#SBATCH --ntasks-per-node=%" PRIu64 "\n", batch->nodes,
-            batch->ranks_per_node);
+    fprintf(out, "#SBATCH --nodes=%" PRIu64 "\n#SBATCH --ntasks-per-node=%" PRIu64 "\n",
+            batch->nodes + spare_nodes(batch), batch->ranks_per_node);
     if (batch->cpus_per_node > 0)
         fprintf(out, "#SBATCH --cpus-per-task=%" PRIu64 "\n", batch->cpus_per_node / batch->ranks_per_node);
     else
@@ -170,6 +177,7 @@ static mr_status compose_ranks(const cli_batch *batch, const cli_operands *opera
     part.memory = share.memory;
     part.workers = share.workers[0] != '\0' ? share.workers : NULL;
     part.burst = NULL;
+    part.spares = 0;
     cli_words_add(words, "%s", guard);
     cli_words_add(words, "%s", own);
     cli_words_add(words, "%s", cli_run.name);
@@ -186,6 +194,8 @@ static void put_ranks(FILE *out, const cli_batch *batch, const cli_words *words)
 {
     if (batch->ranks_per_node > 1)
         fprintf(out, "export " MR__LAUNCH_SHARING "=%" PRIu64 "\n", batch->ranks_per_node);
+    if (batch->job.spares > 0)
+        fprintf(out, "export " CLI_RANK_SPARES "=%" PRIu64 "\n", spare_nodes(batch) * batch->ranks_per_node);
     fprintf(out, "srun -K0 --no-kill --mpi=pmi2 --cpu-bind=none --ntasks-per-node=%" PRIu64 " \\\n   ",
             batch->ranks_per_node);
     for (size_t i = 0; i < words->count; i++) {

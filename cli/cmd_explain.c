@@ -21,6 +21,16 @@ done:
     return status;
 }
 
+static void print_plan(const cli_job_settings *settings, const char *text)
+{
+    if (settings->spares > 0)
+        printf("spares     %u, each of which takes the place of a rank that is lost\n", (unsigned)settings->spares);
+    if (settings->ranks > 1)
+        printf("ranks      %u on this machine, each with its share of cores and memory; of the first:\n",
+               (unsigned)settings->ranks);
+    fputs(text, stdout);
+}
+
 static mr_status run(const void *given, const cli_operands *operands, mr__error *error)
 {
     mr_status status = MR_OK;
@@ -28,16 +38,14 @@ static mr_status run(const void *given, const cli_operands *operands, mr__error 
     cli_job_settings settings = *(const cli_job_settings *)given;
     cli_share share;
     cli_job job = {.app_name = ""};
+    MR_TRY(cli_job_check_spares(&settings, error));
     if (settings.ranks > 1)
         MR_TRY(take_share(&settings, &share, error));
     MR_TRY(cli_job_open(&job, &settings, operands, error));
     if ((status = mr_explain(job.session, &job.job, &text)) != MR_OK)
         cli_job_fail(&job, status, error);
-    else if (settings.ranks > 1)
-        printf("ranks      %u on this machine, each with its share of cores and memory; of the first:\n%s",
-               (unsigned)settings.ranks, text);
     else
-        fputs(text, stdout);
+        print_plan(&settings, text);
 done:
     free(text);
     cli_job_close(&job);
@@ -46,7 +54,7 @@ done:
 
 static const cli_option options[] = {
     {"output", 'o', CLI_TEXT, offsetof(cli_job_settings, output), "DIR", "as for run; it is not made", 0, 0},
-    CLI_JOB_OPTIONS, CLI_RANKS_OPTION,
+    CLI_JOB_OPTIONS, CLI_RANKS_OPTIONS,
 };
 
 const cli_command cli_explain = {

@@ -27,13 +27,16 @@ static uint64_t count_of(const json_t *record, const char *key)
     return value > 0 ? (uint64_t)value : 0;
 }
 
-/* "  (4 ranks, 1 lost)"; nothing for a run of one. */
+/* "  (4 ranks, 1 lost)", "  (4 ranks, 1 spare used, 1 lost)"; nothing for a run of one. */
 static void print_ranks(const json_t *record)
 {
     const size_t ranks = json_array_size(json_object_get(record, "ranks"));
     const size_t lost = json_array_size(json_object_get(record, "losses"));
+    const uint64_t used = count_of(record, "spares_used");
     if (ranks > 1)
         printf("  (%zu ranks", ranks);
+    if (used > 0)
+        printf(", %llu spare%s used", (unsigned long long)used, used == 1 ? "" : "s");
     if (ranks > 1 && lost > 0)
         printf(", %zu lost", lost);
     if (ranks > 1)

@@ -83,6 +83,8 @@ static void print_json(const cli_job *job, const mr_stats *stats)
     json_object_set_new(root, "device_failures", json_integer(stats->device_failures));
     json_object_set_new(root, "ranks", json_integer(stats->ranks));
     json_object_set_new(root, "ranks_lost", json_integer(stats->ranks_lost));
+    json_object_set_new(root, "spares", json_integer(stats->spares));
+    json_object_set_new(root, "spares_used", json_integer(stats->spares_used));
     json_object_set_new(root, "rounds", json_integer(stats->rounds));
     json_object_set_new(root, "partitions", json_integer(stats->partitions));
     json_object_set_new(root, "parts", json_integer(stats->parts));
@@ -101,6 +103,15 @@ static void print_json(const cli_job *job, const mr_stats *stats)
     json_decref(root);
 }
 
+static void print_ranks(const mr_stats *stats)
+{
+    printf("  ranks   %" PRIu32, stats->ranks - stats->spares);
+    if (stats->spares > 0)
+        printf(" and %" PRIu32 " spare%s (%" PRIu32 " used)", stats->spares, stats->spares == 1 ? "" : "s",
+               stats->spares_used);
+    printf(", %" PRIu32 " lost\n", stats->ranks_lost);
+}
+
 static void print_summary(const cli_job *job, const mr_stats *stats)
 {
     char a[CLI_SHOW_SIZE], b[CLI_SHOW_SIZE], c[CLI_SHOW_SIZE], d[CLI_SHOW_SIZE];
@@ -116,7 +127,7 @@ static void print_summary(const cli_job *job, const mr_stats *stats)
         printf("%s%s %s", i > 0 ? ", " : "", stats->stages[i].name, cli_show_seconds(stats->stages[i].seconds, a));
     printf("\n  workers %" PRIu32 ", %s, %s\n", stats->workers, stats->simd, stats->read_path);
     if (stats->ranks > 1)
-        printf("  ranks   %" PRIu32 ", %" PRIu32 " lost\n", stats->ranks, stats->ranks_lost);
+        print_ranks(stats);
     if (stats->devices > 0)
         printf("  devices %" PRIu32 ", %s task%s%s\n", stats->devices, cli_show_count(stats->device_tasks, a),
                stats->device_tasks == 1 ? "" : "s",
@@ -135,15 +146,16 @@ static mr_status check_ranks(const cli_job_settings *settings, const cli_operand
 {
     mr_status status = MR_OK;
     const uint64_t ranks = cli_rank_count() > 1 ? cli_rank_count() : settings->ranks;
+    MR_TRY(cli_job_check_spares(settings, error));
     MR_CHECK(settings->ranks == 0 || settings->ranks == ranks, MR_BAD_USAGE,
              "--ranks is %" PRIu64 ", but a launcher started %" PRIu64 "\n  hint: leave --ranks out where mpiexec or "
              "srun starts the ranks",
              settings->ranks, ranks);
-    for (size_t i = 1; i < operands->count && ranks > 1; i++)
+    for (size_t i = 1; i < operands->count && ranks + settings->spares > 1; i++)
         MR_CHECK(strcmp(operands->text[i], "-") != 0, MR_BAD_USAGE,
                  "%" PRIu64 " ranks cannot read the same standard input\n  hint: put it into a file, which each of "
                  "them can read",
-                 ranks);
+                 ranks + settings->spares);
 done:
     return status;
 }
@@ -158,7 +170,7 @@ static mr_status start_ranks(const cli_job_settings *settings, const cli_operand
     cli_words words = {.count = 0};
     int exit_status = 0;
     MR_TRY(cli_share_of(settings, ranks, &share, error));
-    part.ranks = 0;
+    part.ranks = part.spares = 0;
     part.memory = share.memory;
     part.workers = share.workers[0] != '\0' ? share.workers : NULL;
     cli_words_add(&words, "%s", cli_run.name);
@@ -166,7 +178,7 @@ static mr_status start_ranks(const cli_job_settings *settings, const cli_operand
     cli_words_add(&words, "--");
     for (size_t i = 0; i < operands->count; i++)
         cli_words_add(&words, "%s", operands->text[i]);
-    MR_TRY(cli_launch_ranks(ranks, &words, &exit_status, error));
+    MR_TRY(cli_launch_ranks(ranks, (uint32_t)settings->spares, &words, &exit_status, error));
     cli_end_with(exit_status);
 done:
     cli_words_free(&words);
@@ -196,7 +208,7 @@ static mr_status run(const void *given, const cli_operands *operands, mr__error 
     MR_CHECK(settings->output != NULL || operands->count == 0, MR_BAD_USAGE,
              "no output is named\n  hint: add -o DIR, a directory to be made");
     MR_TRY(check_ranks(settings, operands, error));
-    if (settings->ranks > 1 && cli_rank_count() == 1)
+    if (settings->ranks + settings->spares > 1 && cli_rank_count() == 1)
         return start_ranks(settings, operands, error);
     catch_signals();
     MR_TRY(cli_job_open(&job, settings, operands, error));
@@ -222,7 +234,7 @@ done:
     return status;
 }
 
-static const cli_option options[] = {CLI_OUTPUT_OPTIONS, CLI_JOB_OPTIONS, CLI_RANKS_OPTION, CLI_PRINT_OPTIONS};
+static const cli_option options[] = {CLI_OUTPUT_OPTIONS, CLI_JOB_OPTIONS, CLI_RANKS_OPTIONS, CLI_PRINT_OPTIONS};
 
 const cli_command cli_run = {
     .name = "run", .summary = "Run an app over inputs",

@@ -121,6 +121,9 @@ static const cli_option options[] = {
     {"nodes", 'N', CLI_COUNT, offsetof(cli_batch, nodes), "N", "how many nodes (default: 1)", 1, 65536},
     {"ranks-per-node", 0, CLI_COUNT, offsetof(cli_batch, ranks_per_node), "N",
      "ranks that share a node (default: 1)", 1, CLI_RANKS_MOST},
+    {"spares", 0, CLI_COUNT, offsetof(cli_batch, job.spares), "N",
+     "ranks beside those of --nodes, on nodes of their\nown, each of which takes the place of one that\nis lost "
+     "(default: 0)", 0, CLI_RANKS_MOST},
     {"cpus-per-node", 0, CLI_COUNT, offsetof(cli_batch, cpus_per_node), "N",
      "CPUs of each node (default: whole nodes)", 1, 65536},
     {"memory-per-node", 0, CLI_SIZE, offsetof(cli_batch, memory_per_node), "SIZE",

@@ -3,6 +3,7 @@
  * and so is `pattern=a/b`; a file that is really called k=100 is written ./k=100. */
 #include "job_options.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -30,6 +31,19 @@ static mr_status check_place(const char *path, const char *what, mr__error *erro
     MR_CHECK(!mr__places_is_mounted(MR__MOUNT_MEMORY, path), MR_BAD_USAGE,
              "%s %s cannot lie in memory: that ends with the command\n  hint: " MR__MOUNT_MEMORY
              " is for programs that run several jobs in one session; " MR__MOUNT_BURST " stays", what, path);
+done:
+    return status;
+}
+
+mr_status cli_job_check_spares(const cli_job_settings *settings, mr__error *error)
+{
+    mr_status status = MR_OK;
+    MR_CHECK(settings->spares == 0 || (settings->ranks > 0 && cli_rank_count() == 1), MR_BAD_USAGE,
+             "--spares is for ranks that --ranks starts\n  hint: add --ranks, the number of those that work; where "
+             "mpiexec or srun starts the ranks set MILLRACE_SPARES");
+    MR_CHECK(settings->ranks + settings->spares <= CLI_RANKS_MOST, MR_BAD_USAGE,
+             "%" PRIu64 " ranks and %" PRIu64 " spares are too many: up to %d together are possible", settings->ranks,
+             settings->spares, CLI_RANKS_MOST);
 done:
     return status;
 }

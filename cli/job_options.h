@@ -10,7 +10,7 @@
 enum { CLI_RANKS_MOST = 1024 };
 
 typedef struct cli_job_settings {
-    uint64_t memory, parts, ranks;
+    uint64_t memory, parts, ranks, spares;
     const char *workers, *burst, *output;
     uint32_t sort;              /* mr_sort */
     bool force, json, quiet;
@@ -36,9 +36,14 @@ typedef struct cli_job_settings {
 #define CLI_PRINT_OPTIONS                                                                                              \
     {"json", 'j', CLI_SWITCH, offsetof(cli_job_settings, json), NULL, "one JSON object on standard output", 0, 0},     \
     {"quiet", 'q', CLI_SWITCH, offsetof(cli_job_settings, quiet), NULL, "no progress, no summary", 0, 0}
-#define CLI_RANKS_OPTION                                                                                               \
+/* Of `run` and `explain`. */
+#define CLI_RANKS_OPTIONS                                                                                              \
     {"ranks", 'r', CLI_COUNT, offsetof(cli_job_settings, ranks), "N",                                                  \
-     "processes that share this machine and survive\neach other (default: 1); see docs/cluster.md", 1, CLI_RANKS_MOST}
+     "processes that share this machine and survive\neach other (default: 1); see docs/cluster.md", 1,                 \
+     CLI_RANKS_MOST},                                                                                                  \
+    {"spares", 0, CLI_COUNT, offsetof(cli_job_settings, spares), "N",                                                  \
+     "processes beside those of --ranks, each of which\ntakes the place of one that is lost (default: 0)", 0,          \
+     CLI_RANKS_MOST}
 
 typedef struct cli_job {
     mr_session *session;
@@ -49,6 +54,8 @@ typedef struct cli_job {
     size_t input_count;
 } cli_job;
 
+/* --ranks and --spares, where this process is to start them. */
+mr_status cli_job_check_spares(const cli_job_settings *settings, mr__error *error);
 mr_status cli_job_open(cli_job *job, const cli_job_settings *settings, const cli_operands *operands, mr__error *error);
 void cli_job_close(cli_job *job);
 /* The session's sentence becomes the command's. */

@@ -52,6 +52,7 @@ static const char guards_word[] = "millrace-guard: ";
 static const char *const launchers[] = {"mpiexec.mpich", "mpiexec.hydra"};
 
 typedef struct cli_launch {
+    uint32_t ranks, spares;     /* ranks: all; spares: the highest of them */
     pid_t launcher;             /* 0: it has ended */
     int how;                    /* it ended */
     int verdict, heard, signals;    /* descriptors; -1: none */
@@ -97,7 +98,7 @@ mr_status cli_guard_path(char path[], mr__error *error)
                                          "  hint: it belongs into libexec/millrace beside bin; install Millrace again");
 }
 
-static mr_status compose(uint32_t ranks, const cli_words *given, cli_words *command, mr__error *error)
+static mr_status compose(const cli_launch *launch, const cli_words *given, cli_words *command, mr__error *error)
 {
     mr_status status = MR_OK;
     char launcher[MR__PATH_MAX], guard[MR__PATH_MAX], own[MR__PATH_MAX];
@@ -111,7 +112,7 @@ static mr_status compose(uint32_t ranks, const cli_words *given, cli_words *comm
     cli_words_add(command, "%s", launcher);
     for (size_t i = 0; i < MR__COUNT(fixed); i++)
         cli_words_add(command, "%s", fixed[i]);
-    cli_words_add(command, "%u", ranks);
+    cli_words_add(command, "%u", launch->ranks);
     cli_words_add(command, "%s", guard);
     cli_words_add(command, "%s", own);
     for (size_t i = 0; i < given->count; i++)
@@ -123,13 +124,18 @@ done:
 
 /* ---- the launcher's process -------------------------------------------------------------------------------------- */
 
-__attribute__((noreturn)) static void become_launcher(char **command, pid_t parent, int to_parent, const sigset_t *mask,
-                                                      const char *verdict, uint32_t ranks)
+static void set_number(const char *name, uint32_t value)
+{
+    char text[16];
+    snprintf(text, sizeof text, "%u", value);
+    setenv(name, text, 1);
+}
+
+__attribute__((noreturn)) static void become_launcher(const cli_launch *launch, char **command, pid_t parent,
+                                                      int to_parent, const sigset_t *mask, const char *verdict)
 {
     /* other machines; the launcher of this process, if it is the only rank of one */
     static const char *const unwanted[] = {"HYDRA_HOST_FILE", "PMI_FD", "PMI_PORT", "PMI_RANK", "PMI_SIZE"};
-    char sharing[16];
-    snprintf(sharing, sizeof sharing, "%u", ranks);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)            /* it died before it could be heard of */
         raise(SIGKILL);
@@ -138,7 +144,8 @@ __attribute__((noreturn)) static void become_launcher(char **command, pid_t pare
     sigprocmask(SIG_SETMASK, mask, NULL);
     setenv(CLI_RANK_VERDICT, verdict, 1);
     setenv(CLI_RANK_OUTPUT, "3,4", 1);
-    setenv(MR__LAUNCH_SHARING, sharing, 1);
+    set_number(MR__LAUNCH_SHARING, launch->ranks - launch->spares);
+    set_number(CLI_RANK_SPARES, launch->spares);
     for (size_t i = 0; i < MR__COUNT(unwanted); i++)
         unsetenv(unwanted[i]);
     const int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -184,7 +191,7 @@ done:
     return status;
 }
 
-static mr_status start(cli_launch *launch, uint32_t ranks, char **command, const sigset_t *before, mr__error *error)
+static mr_status start(cli_launch *launch, char **command, const sigset_t *before, mr__error *error)
 {
     mr_status status = MR_OK;
     int pipes[2] = {-1, -1};
@@ -195,7 +202,7 @@ static mr_status start(cli_launch *launch, uint32_t ranks, char **command, const
     launch->launcher = fork();
     MR_CHECK(launch->launcher >= 0, MR_NO_MEMORY, "could not start ranks: %s", strerror(errno));
     if (launch->launcher == 0)
-        become_launcher(command, self, pipes[1], before, verdict, ranks);
+        become_launcher(launch, command, self, pipes[1], before, verdict);
     launch->heard = pipes[0];
     pipes[0] = -1;
     fcntl(launch->heard, F_SETFL, O_NONBLOCK);
@@ -338,12 +345,11 @@ static void forget_start(cli_launch *launch)
     launch->size = 0;
 }
 
-static mr_status start_until_they_meet(cli_launch *launch, uint32_t ranks, char **command, const sigset_t *before,
-                                       mr__error *error)
+static mr_status start_until_they_meet(cli_launch *launch, char **command, const sigset_t *before, mr__error *error)
 {
     mr_status status = MR_OK;
     for (int number = 1; status == MR_OK; number++) {
-        if ((status = start(launch, ranks, command, before, error)) != MR_OK)
+        if ((status = start(launch, command, before, error)) != MR_OK)
             break;
         await_end(launch);
         if (number == STARTS || !may_start_again(launch))
@@ -354,7 +360,7 @@ static mr_status start_until_they_meet(cli_launch *launch, uint32_t ranks, char 
     return status;
 }
 
-static mr_status judge(const cli_launch *launch, uint32_t ranks, int *exit_status, mr__error *error)
+static mr_status judge(const cli_launch *launch, int *exit_status, mr__error *error)
 {
     cli_verdict verdict;
     cli_rank_read_verdict(launch->verdict, &verdict);
@@ -370,26 +376,26 @@ static mr_status judge(const cli_launch *launch, uint32_t ranks, int *exit_statu
         return mr__fail(error, MR_NETWORK_FAILED,
                         "the %u ranks did not come together, in %d starts%s%s\n  hint: was one of them killed, or is "
                         "this machine slow? MILLRACE_START sets how long they wait for each other",
-                        ranks, STARTS, heard[0] != '\0' ? "; the last that was heard is: " : "", heard);
+                        launch->ranks, STARTS, heard[0] != '\0' ? "; the last that was heard is: " : "", heard);
     return mr__fail(error, MR_NETWORK_FAILED,
-                    "none of the %u ranks was left to say how the job ended; the launcher %s %d%s%s", ranks,
+                    "none of the %u ranks was left to say how the job ended; the launcher %s %d%s%s", launch->ranks,
                     killed ? "died of signal" : "ended with status",
                     killed ? WTERMSIG(launch->how) : WEXITSTATUS(launch->how),
                     heard[0] != '\0' ? ", and the last that was heard is: " : "", heard);
 }
 
-mr_status cli_launch_ranks(uint32_t ranks, const cli_words *words, int *exit_status, mr__error *error)
+mr_status cli_launch_ranks(uint32_t ranks, uint32_t spares, const cli_words *words, int *exit_status, mr__error *error)
 {
     mr_status status = MR_OK;
-    cli_launch launch = {.verdict = -1, .heard = -1, .signals = -1};
+    cli_launch launch = {.ranks = ranks + spares, .spares = spares, .verdict = -1, .heard = -1, .signals = -1};
     cli_words command = {.count = 0};
     sigset_t awaited, before;
-    MR_TRY(compose(ranks, words, &command, error));
+    MR_TRY(compose(&launch, words, &command, error));
     fflush(stdout);
     block_signals(&awaited, &before);
     if ((status = prepare(&launch, &awaited, error)) == MR_OK &&
-        (status = start_until_they_meet(&launch, ranks, command.text, &before, error)) == MR_OK)
-        status = judge(&launch, ranks, exit_status, error);
+        (status = start_until_they_meet(&launch, command.text, &before, error)) == MR_OK)
+        status = judge(&launch, exit_status, error);
     hand_on_signals(&launch);           /* what came too late must not end this process now */
     sigprocmask(SIG_SETMASK, &before, NULL);
     const int descriptors[] = {launch.verdict, launch.heard, launch.signals};

@@ -11,8 +11,9 @@
 
 #include "words.h"
 
-/* words: the arguments of `millrace` for each rank. */
-mr_status cli_launch_ranks(uint32_t ranks, const cli_words *words, int *exit_status, mr__error *error);
+/* ranks: that work, and share the machine; spares: beside them. words: the arguments of `millrace` for each. */
+mr_status cli_launch_ranks(uint32_t ranks, uint32_t spares, const cli_words *words, int *exit_status,
+                           mr__error *error);
 /* millrace-guard of this installation. */
 mr_status cli_guard_path(char path[], mr__error *error);
 

@@ -13,9 +13,11 @@
 
 #include <millrace/job.h>
 
-/* The variables that `run --ranks` hands its ranks beside MR__LAUNCH_SHARING; batch scripts set all but the second. */
+/* The variables that `run --ranks` hands its ranks beside MR__LAUNCH_SHARING; batch scripts set all but the second. The
+ * last is the session's. */
 #define CLI_RANK_VERDICT "MILLRACE_VERDICT"     /* the path of the file */
 #define CLI_RANK_OUTPUT "MILLRACE_OUTPUT"       /* "OUT,ERR": descriptors to use instead of 1 and 2 */
+#define CLI_RANK_SPARES "MILLRACE_SPARES"       /* how many of the ranks, the highest, are spares */
 
 enum { CLI_VERDICT_LINE = 4, CLI_VERDICT_NONE = -1 };   /* "%3d\n" */
 

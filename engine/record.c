@@ -188,8 +188,11 @@ static void put_devices(object *into, const mr__record *record)
 static void put_ranks(object *into, const mr__record *record)
 {
     json_t *list = json_array();
+    uint64_t spares = 0, used = 0;
     for (uint32_t i = 0; i < record->rank_count; i++) {
         const mr__record_rank *from = &record->ranks[i];
+        spares += from->spare;
+        used += from->took_place;
         object rank = {.json = json_object()};
         put(&rank, "rank", count_of(i));
         put(&rank, "host", string_of(from->host));
@@ -205,6 +208,8 @@ static void put_ranks(object *into, const mr__record *record)
         into->failed |= rank.failed | (json_array_append_new(list, rank.json) != 0);
     }
     put(into, "ranks", list);
+    put(into, "spares", count_of(spares));
+    put(into, "spares_used", count_of(used));
 }
 
 static void put_losses(object *into, const mr__record *record)

@@ -19,7 +19,7 @@ class LaunchTest(CliTest):
         super().setUp()
         os.mkdir(self.path("programs"))
         self.environment.update(FAKE_FOLDER=self.folder, FAKE="", PATH=self.path("programs") + ":" + os.environ["PATH"])
-        for name in ("MILLRACE_WORKERS", "MILLRACE_VERDICT", "MILLRACE_OUTPUT", "MILLRACE_SHARING"):
+        for name in ("MILLRACE_WORKERS", "MILLRACE_VERDICT", "MILLRACE_OUTPUT", "MILLRACE_SHARING", "MILLRACE_SPARES"):
             self.environment.pop(name, None)
         self.file("text", b"to be or not to be\n" * 100)
 

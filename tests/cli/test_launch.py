@@ -61,6 +61,41 @@ class Words(Fake):
         self.assertNotIn("--workers", " ".join(self.words_of(MPIEXEC)))
         self.assertEqual(self.environment_of(MPIEXEC)["MILLRACE_SHARING"], "4")
 
+    def test_spares_are_started_beside_the_ranks_and_get_no_part_of_the_machine(self):
+        for ranks, spares in ((4, 2), (1, 1)):
+            self.fake("", "--spares", str(spares), "-m", "4G", "-w", "8", ranks=ranks)
+            words = self.words_of(MPIEXEC)
+            self.assertEqual(words[words.index("-n") + 1], str(ranks + spares))
+            end = words.index("--")
+            self.assertLessEqual({f"--memory={(4 << 30) // ranks}", f"--workers=cpu={8 // ranks}"}, set(words[:end]))
+            self.assertFalse([word for word in words[:end] if word.startswith(("--ranks", "--spares"))])
+            environment = self.environment_of(MPIEXEC)
+            self.assertEqual((environment["MILLRACE_SHARING"], environment["MILLRACE_SPARES"]),
+                             (str(ranks), str(spares)))
+        self.fake("", MILLRACE_SPARES="1")      # the command says it
+        self.assertEqual(self.environment_of(MPIEXEC)["MILLRACE_SPARES"], "0")
+        text = self.succeed("explain", "wordcount", "text", "--ranks", "4", "--spares", "2").decode()
+        self.assertTrue(text.startswith("spares     2, each of which takes the place of a rank that is lost\nranks  "))
+
+    def test_mistakes_with_spares(self):
+        for command in (RUN, ("explain", "wordcount", "text")):
+            for arguments, sentence in [(["--spares", "1"], "--spares is for ranks that --ranks starts\n  hint: add "),
+                                        (["--ranks", "2", "--spares=-1"], "--spares cannot be '-1'"),
+                                        (["--ranks", "2", "--spares", "1025"], "the range is 0 .. 1024"),
+                                        (["--ranks", "1000", "--spares", "25"], "up to 1024 together are possible")]:
+                with self.subTest(command=command[0], arguments=arguments):
+                    self.assert_fails(*command, *arguments, exit_status=2, says=sentence)
+        self.assert_fails(*RUN, "--ranks", "3", "--spares", "1", exit_status=2, says="--spares is for ranks that ",
+                          PMI_FD="9", PMI_RANK="0", PMI_SIZE="3")
+        self.assert_fails("run", "wordcount", "-", "-o", "out", "--ranks", "1", "--spares", "1", exit_status=2,
+                          says="2 ranks cannot read the same standard input")
+        for given in ("3", "-1", "some"):
+            self.assert_fails(*RUN, exit_status=2, says=f"MILLRACE_SPARES is '{given}', and the launcher started 3 "
+                              "ranks: 0 to 2 can be spares", PMI_FD="9", PMI_RANK="0", PMI_SIZE="3",
+                              MILLRACE_SPARES=given)
+        self.assertFalse(os.path.exists(self.path(f"{MPIEXEC}.words")))
+        self.succeed(*RUN, "-q", MILLRACE_SPARES="3")       # no launcher: nobody to stand by
+
     @unittest.skipIf(CORES < 2, "one core cannot be divided")
     def test_explain_divides_the_machine(self):
         def workers(*arguments):

@@ -213,24 +213,27 @@ class Together(RanksTest):
 
 
 class Losses(RanksTest):
-    def begin_slow(self):
+    def begin_slow(self, spares=0):
         process = self.begin("run", SLOW_WORDS, os.path.join(data, "text"), "-o", "out", "--json", "--ranks",
-                             str(RANKS), "nap=70")
-        self.await_true(lambda: process.poll() is not None or self.blocks_of_ranks() >= 2, "every rank maps")
+                             str(RANKS - spares), "--spares", str(spares), "nap=70")
+        self.await_true(lambda: process.poll() is not None or self.blocks_of_ranks(spares) >= 2, "every rank maps")
         self.assertIsNone(process.poll(), "it is over too soon")
         return process
 
-    def blocks_of_ranks(self):
-        """How many each rank has begun at least."""
+    def blocks_of_ranks(self, spares):
+        """How many each rank has begun at least; spares are not counted."""
         ranks = self.ranks()
-        marks = [self.path("programs", "marks", str(pid)) for pid in ranks.values()]
+        marks = [self.path("programs", "marks", str(pid)) for rank, pid in ranks.items() if rank < RANKS - spares]
         return min((os.path.getsize(mark) if os.path.exists(mark) else 0 for mark in marks), default=0) \
             if len(ranks) == RANKS else 0
 
-    def end(self, process, lost, status=0):
+    def end(self, process, lost, status=0, spares=(0, 0)):
+        """spares: how many there were, and how many were used."""
         out, err = process.communicate(timeout=120 * PATIENCE)
         self.assertEqual(process.returncode, status, err)
-        self.assertEqual(json.loads(out)["ranks_lost"], lost, err)
+        stats = json.loads(out)
+        self.assertEqual((stats["ranks"], stats["ranks_lost"]), (RANKS, lost), err)
+        self.assertEqual((stats["spares"], stats["spares_used"]), spares)
         lines = sorted(self.result().splitlines(keepends=True))     # no order was asked for: a sort would map a sample
         self.assertTrue(b"".join(lines) == b"".join(sorted(words.splitlines(keepends=True))), "the results differ")
         self.assert_left_nothing("out")
@@ -238,6 +241,14 @@ class Losses(RanksTest):
         record = json.loads(self.succeed("history", "last"))
         self.assertEqual(len(record["losses"]), lost)
         self.assertTrue(all(loss["why"] for loss in record["losses"]))
+        self.assertEqual((record["spares"], record["spares_used"]), spares)
+        self.assertEqual([part["rank"] for part in record["ranks"] if part["spare"]],
+                         list(range(RANKS - spares[0], RANKS)))
+        for part in record["ranks"]:
+            if part["spare"] and not part["lost"]:
+                self.assertEqual((part["works"] > 0, part["map_tasks"] > 0, part["sent_bytes"] > 0),
+                                 (part["took_place"],) * 3, part)
+        self.assertEqual(sum(part["took_place"] for part in record["ranks"]), spares[1])
         lost_ranks = {loss["rank"] for loss in record["losses"]}
         self.assertEqual({part["rank"] for part in record["ranks"] if part["lost"]}, lost_ranks)
         self.assertTrue(all(part["host"] for part in record["ranks"] if not part["lost"]))
@@ -250,6 +261,27 @@ class Losses(RanksTest):
                 process = self.begin_slow()
                 os.kill(self.ranks()[victim], signal.SIGKILL)
                 self.assertEqual(self.end(process, 1), {victim})
+
+    def test_a_spare_takes_the_place_of_a_rank_that_is_killed(self):
+        for victims, used in (([0], 1), ([RANKS - 1], 0), ([0, 1], 2), ([RANKS - 2, 0], 1)):
+            with self.subTest(victims=victims):
+                process = self.begin_slow(spares=2)
+                ranks = self.ranks()
+                for victim in victims:
+                    os.kill(ranks[victim], signal.SIGKILL)
+                self.assertEqual(self.end(process, len(victims), spares=(2, used)), set(victims))
+
+    def test_spares_under_a_launcher_that_somebody_typed(self):
+        self.environment["MILLRACE_SPARES"] = "1"
+        run = subprocess.run([MPIEXEC, "-disable-auto-cleanup", "-n", "3", MILLRACE, "run", "wordcount",
+                              os.path.join(data, "text"), "-o", "out", "--sort", "key", "--json"],
+                             env=self.environment, cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True,
+                             timeout=120 * PATIENCE)
+        self.assertEqual(run.returncode, 0, run.stderr)
+        stats = json.loads(run.stdout)
+        self.assertEqual((stats["ranks"], stats["spares"], stats["spares_used"]), (3, 1, 0))
+        self.assertTrue(self.result() == words)
+        self.assertEqual(json.loads(self.succeed("history", "last"))["ranks"][2]["map_tasks"], 0)
 
     def test_all_but_one_may_be_killed(self):
         for survivor in (0, RANKS - 1):

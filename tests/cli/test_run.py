@@ -21,7 +21,8 @@ import check_trace                                                              
 TEXT = b"to be or not to be\nthat is the question\n" * 1000
 FIELDS = {"app", "run", "seconds", "input_bytes", "rows", "pairs", "keys", "output", "output_bytes", "peak_rss_bytes",
           "spilled_bytes", "simd", "read_path", "workers", "devices", "device_tasks",
-          "device_failures", "ranks", "ranks_lost", "rounds", "partitions", "parts", "stages", "record"}
+          "device_failures", "ranks", "ranks_lost", "spares", "spares_used", "rounds",
+          "partitions", "parts", "stages", "record"}
 
 
 class Run(CliTest):

@@ -64,6 +64,18 @@ class Script(SbatchTest):
             "--requeue"])
         self.assertEqual(self.directives(self.script(app="./my apps/it's.so"))[0], "--job-name=it_s.so")
 
+    def test_spares_have_nodes_of_their_own(self):
+        for arguments, nodes, spares in [(["--nodes", "16", "--spares", "2"], 18, "2"),
+                                         (["--nodes", "2", "--ranks-per-node", "4", "--spares", "4"], 3, "4"),
+                                         (["--nodes", "2", "--ranks-per-node", "4", "--spares", "5"], 4, "8"),
+                                         (["--nodes", "2", "--spares", "0"], 2, None)]:
+            with self.subTest(arguments=arguments):
+                text = self.script(*arguments)
+                self.assertIn(f"--nodes={nodes}", self.directives(text))
+                self.assertEqual(self.end(self.run_script(text))[0], 0)
+                self.assertEqual(self.environment_of("srun").get("MILLRACE_SPARES"), spares)
+                self.assertNotIn("--spares", " ".join(self.words_of("srun")))
+
     def test_values_that_slurm_would_misread_are_refused(self):
         for option in ("--time", "--devices", "--partition", "--account", "--name"):
             for value in ("a b", "a\n#SBATCH --nodes=9", "'a'", ""):
@@ -76,6 +88,7 @@ class Script(SbatchTest):
         for arguments, says in [([], "no app is named"), (["wordcount", "text"], "no output is named"),
                                 (["wordcount", "-", "-o", "out"], "a batch job has no standard input"),
                                 (["wordcount", "text", "-o", "out", "--nodes", "0"], "--nodes is out of range"),
+                                (["wordcount", "text", "-o", "out", "--spares=-1"], "--spares cannot be '-1'"),
                                 (["wordcount", "text", "-o", "out", "--ranks-per-node", "4", "--cpus-per-node", "2"],
                                  "less than a CPU for each of 4 ranks"),
                                 (["wordcount", "text", "-o", "out", "-w", "cpu"], "--workers cannot be 'cpu'")]:
