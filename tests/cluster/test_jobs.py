@@ -50,9 +50,9 @@ class Jobs(unittest.TestCase):
     def path(self, *names):
         return os.path.join(self.folder, *names)
 
-    def submit(self, *arguments):
+    def submit(self, *arguments, nodes=len(NODES)):
         """The number of the job."""
-        return slurm.succeed(MILLRACE, "sbatch", *arguments, "-o", self.path("out"), "--nodes", str(len(NODES)),
+        return slurm.succeed(MILLRACE, "sbatch", *arguments, "-o", self.path("out"), "--nodes", str(nodes),
                              env=self.environment, cwd=self.folder).strip()
 
     def state(self, job):
@@ -155,17 +155,23 @@ class Jobs(unittest.TestCase):
         self.assert_result()
         self.assert_left_nothing()
 
-    def test_a_lost_node(self):
+    def lose_a_node(self, *arguments, ranks):
         """Not the first one, on which the script runs."""
-        job = self.submit(SLOW_WORDS, self.path("text"), "nap=300", "--workers", "1")
-        await_true(lambda: sum(os.path.getsize(mark.path) for mark in os.scandir(self.path("marks"))) >= 2 * len(NODES),
+        job = self.submit(SLOW_WORDS, self.path("text"), "nap=300", "--workers", "1", *arguments, nodes=ranks)
+        await_true(lambda: sum(os.path.getsize(mark.path) for mark in os.scandir(self.path("marks"))) >= 2 * ranks,
                    "the ranks map")
         slurm.hosts["n2"].kill(silently=True)
         self.addCleanup(slurm.boot, "n2")
         said = self.end(job, "COMPLETED", 0)
-        self.assertIn(f"ranks   {len(NODES)}, 1 lost", said)
         self.assert_result()
         self.assert_left_nothing("n1", "n3")
+        return said
+
+    def test_a_lost_node(self):
+        self.assertIn(f"ranks   {len(NODES)}, 1 lost", self.lose_a_node(ranks=len(NODES)))
+
+    def test_a_spare_node_takes_the_place_of_a_lost_one(self):
+        self.assertIn("ranks   2 and 1 spare (1 used), 1 lost", self.lose_a_node("--spares", "1", ranks=2))
 
 
 if __name__ == "__main__":
