@@ -9,19 +9,20 @@
  * groups of the plan, a new coordinator from the accounts, and no message is about it. A spare that works is a rank
  * like any other until the job ends.
  *
- * What a spare does that stands by: it takes part in each view, says IDLE when it could begin, and DONE when it hears
- * REDUCE. Between the two it has no threads of workers and no device processes, it asks for no work and is sent no
- * pairs. Of dense keys it sends no table, but it takes the folded one and calls round(), so that it can map the next
- * round.
+ * What a spare does that stands by: it makes the same plan as the others (with the sample of keys that range partitions
+ * need), takes part in each view, says IDLE when it could begin, and DONE when it hears REDUCE. It has no threads of
+ * workers and no device processes, asks for no work and is sent no pairs. Of dense keys it sends no table, but it takes
+ * the folded one and calls round(), so that it can map the next round.
  *
  *   the job's thread      AGAIN --stands by--> STANDS --> wait ------- a place ------> run the team, as others do
  *                           ^                              |
  *                           +---- round(), again <-- FOLDED+-> COMMITTED
  *
  * Why it says IDLE although it never worked: the others wait for it, so nothing is folded or committed that a spare
- * whose thread is slow could miss; and each round begins with all.
+ * whose thread is slow could miss; and each round begins with all. The price: one that is stopped, and not killed, is
+ * waited for until the deadline, as any rank is.
  *
- * J6  A spare stands by if it owns nothing in any view. Then it was given no work, and has sent and kept no pairs. */
+ * J6  A spare that owned nothing in any view so far was given no work, and owns no group of the plan. */
 #include "joint_parts.h"
 
 mr_status mr__joint_spares_init(mr__joint *joint, mr__error *error)

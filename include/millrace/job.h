@@ -49,7 +49,8 @@ MR_API const char *mr_error(const mr_session *session);
 /* Asks the running job to stop; mr_run() then returns MR_CANCELLED and leaves nothing. Async-signal-safe. */
 MR_API void mr_session_cancel(mr_session *session);
 /* Which of the job's ranks this process is, and how many there are: 0 of 1, unless a launcher (mpiexec.mpich, srun
- * --mpi=pmi2) started several. Each rank runs the same program: the same jobs in the same order. */
+ * --mpi=pmi2) started several. Each rank runs the same program: the same jobs in the same order. Spares are ranks, too:
+ * with $MILLRACE_SPARES the highest ones own nothing until another rank is lost. */
 MR_API uint32_t mr_session_rank(const mr_session *session);
 MR_API uint32_t mr_session_ranks(const mr_session *session);
 /* Is this the rank that talks to the user? It is the lowest one that was not lost, so at any time one of them. All ranks

@@ -272,16 +272,20 @@ class Losses(RanksTest):
                 self.assertEqual(self.end(process, len(victims), spares=(2, used)), set(victims))
 
     def test_spares_under_a_launcher_that_somebody_typed(self):
-        self.environment["MILLRACE_SPARES"] = "1"
-        run = subprocess.run([MPIEXEC, "-disable-auto-cleanup", "-n", "3", MILLRACE, "run", "wordcount",
-                              os.path.join(data, "text"), "-o", "out", "--sort", "key", "--json"],
-                             env=self.environment, cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True,
-                             timeout=120 * PATIENCE)
-        self.assertEqual(run.returncode, 0, run.stderr)
-        stats = json.loads(run.stdout)
-        self.assertEqual((stats["ranks"], stats["spares"], stats["spares_used"]), (3, 1, 0))
-        self.assertTrue(self.result() == words)
-        self.assertEqual(json.loads(self.succeed("history", "last"))["ranks"][2]["map_tasks"], 0)
+        command = ["run", "wordcount", os.path.join(data, "text"), "-o", "out", "--sort", "key", "--json", "--force"]
+        alone = json.loads(self.succeed(*command))
+        for working, spares in ((2, 1), (1, 2)):
+            with self.subTest(working=working, spares=spares):
+                run = subprocess.run([MPIEXEC, "-disable-auto-cleanup", "-n", "3", MILLRACE, *command],
+                                     env=dict(self.environment, MILLRACE_SPARES=str(spares)), cwd=self.folder,
+                                     stdin=subprocess.DEVNULL, capture_output=True, timeout=120 * PATIENCE)
+                self.assertEqual(run.returncode, 0, run.stderr)
+                stats = json.loads(run.stdout)
+                self.assertEqual((stats["ranks"], stats["spares"], stats["spares_used"]), (3, spares, 0))
+                self.assertTrue(self.result() == words)
+                parts = json.loads(self.succeed("history", "last"))["ranks"]
+                self.assertEqual([part["map_tasks"] > 0 for part in parts[working:]], [False] * spares)
+                self.assertEqual([part["workers"] for part in parts], [max(1, alone["workers"] // working)] * 3)
 
     def test_all_but_one_may_be_killed(self):
         for survivor in (0, RANKS - 1):
