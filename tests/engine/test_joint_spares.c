@@ -139,8 +139,14 @@ static void a_spare_takes_the_place_of_a_rank_that_is_lost(void **state)
         convoy.strikes[0] = (struct convoy_strike){victim, c % 3 == 0 ? CONVOY_CUT : CONVOY_CRASH, cases[c].kind, 1};
         memset(reduced_by, 0, sizeof reduced_by);
         sail(voyage_named(cases[c].voyage), &convoy);
-        assert_spares(&convoy, 0, 1);
-        assert_int_equal(convoy.ships[0].stats.ranks_lost, 1);
+        const bool struck = atomic_load(&convoy.ships[victim].struck);
+        assert_spares(&convoy, 0, struck);
+        assert_int_equal(convoy.ships[0].stats.ranks_lost, struck);
+        if (cases[c].kind == MR__MAIL_CHUNK || cases[c].kind == MR__MAIL_END) {
+            if (!struck)                /* the others were so fast that it had nothing to send */
+                continue;
+        }
+        assert_true(struck);
         /* after the last DONE of dense keys nothing is left to map */
         const bool works = !voyage_named(cases[c].voyage)->app->app->round || cases[c].kind != MR__SAY_DONE;
         if (works && strcmp(cases[c].voyage, "dense") != 0)

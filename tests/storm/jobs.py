@@ -81,9 +81,9 @@ def result_of(folder):
 class Run:
     """One job: on this machine, as somebody would type it (`run --ranks`), or by srun on the nodes of a Slurm."""
 
-    def __init__(self, folder, data, app, ranks, more=(), environment=None, slurm=None, nodes=()):
+    def __init__(self, folder, data, app, ranks, more=(), environment=None, slurm=None, nodes=(), spares=0):
         self.folder, self.data, self.app, self.ranks, self.slurm, self.nodes = folder, data, app, ranks, slurm, nodes
-        self.more = list(more)
+        self.more, self.spares = list(more), spares         # spares: the highest of `ranks`
         self.out = os.path.join(folder, "output", "out")
         self.burst = os.path.join(folder, "burst") if slurm is None else os.path.join(slurm.hosts.local, "burst")
         self.environment = {MARK: folder, "MILLRACE_BURST": self.burst, "MILLRACE_DEADLINE": str(DEADLINE),
@@ -107,7 +107,8 @@ class Run:
         with open(os.path.join(self.folder, "stdout"), "wb") as out, \
                 open(os.path.join(self.folder, "stderr"), "wb") as err:
             if self.slurm is None:
-                self.process = subprocess.Popen([MILLRACE, *words, "--ranks", str(self.ranks)], stdout=out, stderr=err,
+                ranks = ["--ranks", str(self.ranks - self.spares), "--spares", str(self.spares)]
+                self.process = subprocess.Popen([MILLRACE, *words, *ranks], stdout=out, stderr=err,
                                                 stdin=subprocess.DEVNULL, cwd=self.folder, start_new_session=True,
                                                 env=dict(os.environ, **self.environment))
             else:

@@ -9,9 +9,9 @@ nothing beside the output.
     storm.py SCENARIO --again SEED      one that failed
     storm.py ... --seed N               other ones; the day's number is the default of long
 
-A run is its scenario and its seed: from them come the app, the number of ranks, their memory, who dies, when, and of
-what (strikes.py). Of one that fails the folder is kept, with what was done, what it said and, if it hung, all stacks.
-MILLRACE_STORM_SAYS=1: a line of each run.
+A run is its scenario and its seed: from them come the app, the number of ranks, and of spares among them, their
+memory, who dies, when, and of what (strikes.py). Of one that fails the folder is kept, with what was done, what it
+said and, if it hung, all stacks. MILLRACE_STORM_SAYS=1: a line of each run.
 
 This process looks at the clock 20 times a second. Where it sees that the machine as a whole stood still for longer
 than ranks have patience, a run that failed says nothing, and is done again."""
@@ -98,8 +98,9 @@ class Storm:
             return Run(folder, self.data, app, ranks, ["--workers", "1"], dict(KEEPS[seed % len(KEEPS)]), self.slurm,
                        nodes), rng
         ranks = rng.randint(2, 8)
+        spares = min(rng.choice((0, 0, 0, 1, 2)), ranks - 1) if scenario != "helper" else 0
         if rng.random() < 0.5 and app != "kmeans":
-            more += ["--memory", str(ranks * RANK_MEMORY)]
+            more += ["--memory", str((ranks - spares) * RANK_MEMORY)]
         if app == "sort":
             more += rng.choice(([], ["--parts", "8"], ["--parts", "13"]))
         if scenario == "helper":
@@ -107,7 +108,7 @@ class Storm:
             environment = {"MILLRACE_DEVICE_BACKOFF_MS": "10", "MILLRACE_DEVICE_FORGET_MS": "0",
                            "XDG_CACHE_HOME": os.path.join(self.folder, "cache"), "MILLRACE_TOKENS": folder + ".tokens"}
         environment.update(KEEPS[seed % len(KEEPS)])
-        return Run(folder, self.data, app, ranks, more, environment), rng
+        return Run(folder, self.data, app, ranks, more, environment, spares=spares), rng
 
     def length(self, scenario, seed, run):
         """How long such a job is when nobody disturbs it; that must end well, too."""
@@ -162,9 +163,11 @@ class Storm:
             self.repair(run)
         if os.environ.get("MILLRACE_STORM_SAYS"):
             print(f"{scenario} {seed}: {run.app}, {run.ranks} ranks, lost {stats.get('ranks_lost')}, "
+                  f"spares {run.spares}, used {stats.get('spares_used')}, "
                   f"{time.monotonic() - began:.1f} s: {'; '.join(run.did)}", flush=True)
         with self.lock:
             self.counts["ranks lost"] += stats.get("ranks_lost", 0)
+            self.counts["spares used"] += stats.get("spares_used", 0)
             self.counts["tasks on devices"] += stats.get("device_tasks", 0)
             self.counts["devices failed"] += stats.get("device_failures", 0)
         shutil.rmtree(run.folder)
@@ -191,7 +194,7 @@ class Storm:
         gap = self.clock.longest(run.began)
         if isinstance(problem, strikes.Hang):
             run.stacks()
-        job = " ".join([f"{run.app}, {run.ranks} ranks", *run.nodes, *run.more])
+        job = " ".join([f"{run.app}, {run.ranks} ranks, {run.spares} of them spares", *run.nodes, *run.more])
         lines = [f"{scenario} {seed}: {problem}", job, *run.did, f"longest pause of the machine: {gap:.2f} s"]
         with open(os.path.join(run.folder, "storm"), "w", encoding="utf-8") as file:
             file.write("\n".join(lines) + "\n")
