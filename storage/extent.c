@@ -1,13 +1,11 @@
 /* extent.c: seal and open an extent. No input and no output here, so that a fuzzer can reach all of it. */
 #include "extent.h"
 
-#include <lz4.h>
 #include <string.h>
-#include <zstd.h>
 
 #include "checksum.h"
 
-enum { MAGIC = 0x7845724d, VERSION = 1, ZSTD_LEVEL = 1 };    /* "MrEx" */
+enum { MAGIC = 0x7845724d, VERSION = 1 };    /* "MrEx" */
 
 typedef struct header {
     uint32_t magic, stored, size, codec;
@@ -26,30 +24,6 @@ void mr__spill_header(uint8_t bytes[MR__SPILL_HEADER])
 uint64_t mr__extent_footprint(uint32_t stored)
 {
     return MR__EXTENT_HEADER + (((uint64_t)stored + 7) & ~(uint64_t)7);
-}
-
-size_t mr__extent_bound(mr__codec codec, size_t size)
-{
-    switch (codec) {
-    case MR__CODEC_LZ4:
-        return size <= LZ4_MAX_INPUT_SIZE ? (size_t)LZ4_compressBound((int)size) : 0;
-    case MR__CODEC_ZSTD:
-        return ZSTD_compressBound(size);
-    default:
-        return 0;
-    }
-}
-
-size_t mr__extent_pack(mr__codec codec, const void *bytes, size_t size, void *packed, size_t capacity)
-{
-    size_t stored = 0;
-    if (codec == MR__CODEC_LZ4) {
-        stored = (size_t)LZ4_compress_default(bytes, packed, (int)size, (int)capacity);
-    } else if (codec == MR__CODEC_ZSTD) {
-        const size_t result = ZSTD_compress(packed, capacity, bytes, size, ZSTD_LEVEL);
-        stored = ZSTD_isError(result) ? 0 : result;
-    }
-    return stored < size ? stored : 0;
 }
 
 static uint64_t sum_of(const void *stored, const header *head)
@@ -85,14 +59,9 @@ const char *mr__extent_open(const uint8_t *at, size_t available, const mr__exten
         *content = stored;
         return head.stored == head.size ? NULL : "the sizes do not fit each other";
     }
-    bool whole = false;
     if (unpacked == NULL)
         return "it is packed, and nothing was packed here";
-    if (head.codec == MR__CODEC_LZ4 && head.stored <= INT32_MAX && head.size <= INT32_MAX)
-        whole = LZ4_decompress_safe((const char *)stored, (char *)unpacked, (int)head.stored, (int)head.size) ==
-                (int)head.size;
-    else if (head.codec == MR__CODEC_ZSTD)
-        whole = ZSTD_decompress(unpacked, head.size, stored, head.stored) == head.size;
+    const bool whole = mr__codec_unpack((mr__codec)head.codec, stored, head.stored, unpacked, head.size);
     *content = unpacked;
     return whole ? NULL : "it cannot be unpacked";
 }

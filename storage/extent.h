@@ -18,10 +18,6 @@ void mr__spill_header(uint8_t header[MR__SPILL_HEADER]);
 /* Bytes that the extent takes in the file. */
 uint64_t mr__extent_footprint(uint32_t stored);
 
-/* The most that packing `size` bytes may take; 0 if this codec cannot pack so many. */
-size_t mr__extent_bound(mr__codec codec, size_t size);
-/* Packs; the stored size, or 0 when that is not smaller (store the bytes as they are, with MR__CODEC_NONE). */
-size_t mr__extent_pack(mr__codec codec, const void *bytes, size_t size, void *packed, size_t capacity);
 void mr__extent_seal(uint8_t header[MR__EXTENT_HEADER], const void *stored, uint32_t stored_size, uint32_t size,
                      mr__codec codec);
 

@@ -53,12 +53,6 @@ struct mr__spill_writer {
     size_t packed_capacity;
 };
 
-const char *mr__codec_name(mr__codec codec)
-{
-    static const char *const names[] = {"none", "lz4", "zstd"};
-    return (size_t)codec < MR__COUNT(names) ? names[codec] : "?";
-}
-
 /* ---- the spill --------------------------------------------------------------------------------------------------- */
 
 mr_status mr__spill_create(mr__burst *burst, mr__codec codec, mr__spill **spill, mr__error *error)
@@ -236,7 +230,7 @@ done:
 /* Room for packing `size` bytes; false: there is none, and the bytes are stored as they are. */
 static bool make_packing_room(mr__spill_writer *writer, size_t size)
 {
-    const size_t bound = mr__extent_bound(writer->spill->codec, size);
+    const size_t bound = mr__codec_bound(writer->spill->codec, size);
     if (bound == 0)
         return false;
     if (bound <= writer->packed_capacity)
@@ -267,7 +261,7 @@ mr_status mr__spill_write(mr__spill_writer *writer, const void *bytes, size_t si
     const void *stored = bytes;
     size_t stored_size = 0;
     if (codec != MR__CODEC_NONE && make_packing_room(writer, size)) {
-        stored_size = mr__extent_pack(codec, bytes, size, writer->packed, writer->packed_capacity);
+        stored_size = mr__codec_pack(codec, bytes, size, writer->packed, writer->packed_capacity);
         stored = writer->packed;
     }
     if (stored_size == 0) {

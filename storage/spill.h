@@ -12,12 +12,11 @@
 #include "budget.h"
 #include "burst.h"
 #include "check.h"
+#include "codec.h"
 
 typedef struct mr__spill mr__spill;
 typedef struct mr__spill_writer mr__spill_writer;
 typedef struct mr__spill_reader mr__spill_reader;
-
-typedef enum mr__codec { MR__CODEC_NONE, MR__CODEC_LZ4, MR__CODEC_ZSTD } mr__codec;
 
 typedef struct mr__extent {
     uint32_t file;
@@ -32,7 +31,6 @@ mr_status mr__spill_create(mr__burst *burst, mr__codec codec, mr__spill **spill,
 /* Removes the files; writers and readers are gone by then. Takes NULL. */
 void mr__spill_destroy(mr__spill *spill);
 uint64_t mr__spill_bytes(const mr__spill *spill);       /* written so far, any thread */
-const char *mr__codec_name(mr__codec codec);
 
 /* A writer opens its file, and reserves its two staging buffers (1 MiB each) from the budget by force, at its first
  * write. */

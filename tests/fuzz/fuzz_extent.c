@@ -54,7 +54,7 @@ static void there_and_back(uint8_t mode, const uint8_t *data, size_t size)
     const uint8_t *content = NULL;
     size_t stored = 0;
     if (codec != MR__CODEC_NONE)
-        stored = mr__extent_pack(codec, data, size, packed, sizeof packed);
+        stored = mr__codec_pack(codec, data, size, packed, sizeof packed);
     if (stored == 0) {
         codec = MR__CODEC_NONE;
         stored = size;
