@@ -29,6 +29,7 @@ struct mr__carrier {
     mr__outbox *outbox;
     mr__inbox *inbox;
     mr__spill_writer *writer;
+    mr__wire *wire;
     pthread_t thread;
     pthread_mutex_t mutex;          /* for what follows */
     pthread_cond_t wake;
@@ -95,7 +96,7 @@ mr_status mr__carrier_turn(mr__carrier *carrier, mr__carried *carried, mr__error
     mr_status status = MR_OK;
     if (mr__inbox_owes(carrier->inbox))
         MR_TRY(make_room(carrier, error));
-    MR_TRY(mr__outbox_carry(carrier->outbox, carried, error));
+    MR_TRY(mr__outbox_carry(carrier->outbox, carrier->wire, carried, error));
 done:
     return status;
 }
@@ -122,9 +123,12 @@ mr_status mr__carrier_create(mr__job *job, const mr__mail *mail, mr__outbox *out
 {
     mr_status status = MR_OK;
     pthread_condattr_t attributes;
+    mr__wire *wire = NULL;
+    MR_TRY(mr__wire_create(&job->budget, &wire, error));
     mr__carrier *made = mr__alloc_zero(1, sizeof *made);
     MR_CHECK(made != NULL, MR_NO_MEMORY, "no memory for the thread that sends pairs to other ranks");
-    *made = (mr__carrier){.job = job, .mail = mail, .outbox = outbox, .inbox = inbox};
+    *made = (mr__carrier){.job = job, .mail = mail, .outbox = outbox, .inbox = inbox, .wire = wire};
+    wire = NULL;
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_mutex_init(&made->mutex, NULL);
@@ -134,6 +138,7 @@ mr_status mr__carrier_create(mr__job *job, const mr__mail *mail, mr__outbox *out
     mr__inbox_attach(inbox, made);
     *carrier = made;
 done:
+    mr__wire_destroy(wire);
     return status;
 }
 
@@ -142,6 +147,7 @@ void mr__carrier_destroy(mr__carrier *carrier)
     if (carrier == NULL)
         return;
     mr__spill_writer_destroy(carrier->writer);
+    mr__wire_destroy(carrier->wire);
     pthread_cond_destroy(&carrier->wake);
     pthread_mutex_destroy(&carrier->mutex);
     mr__free(carrier);

@@ -3,7 +3,8 @@
  *           nothing to do, and costs nothing then.
  * Owner     The caller; outbox and inbox outlive it.
  * Threads   wake: any, also with locks held. start, stop: one thread; after stop nobody wakes it.
- * Failure   start: MR_NO_MEMORY. Later ones end the thread's work: mail->failed() is called, once. */
+ * Failure   start: MR_NO_MEMORY; MR_BAD_USAGE (wire.h). Later ones end the thread's work: mail->failed() is called,
+ *           once. */
 #ifndef MR__CARRIER_H
 #define MR__CARRIER_H
 

@@ -3,7 +3,7 @@
  *
  *   CHUNK     epoch generation first last partition flags pairs size offset   u32 each
  *             hash                                                            u64, XXH3 of the bytes behind it
- *             bytes of the chunk from offset on
+ *             bytes of the chunk from offset on, or packed ones (wire.h)
  *   END       epoch generation first last     u32 each
  *             chunks pairs                    u64 each
  *             [begin end]                     u64 each, for each range of the input
@@ -21,10 +21,12 @@
 
 #include "carrier.h"
 #include "internal.h"
+#include "wire.h"
 
 enum { MR__CHUNK_HEAD = 44, MR__END_HEAD = 32, MR__CONFIRM_SIZE = 16, MR__CREDIT_SIZE = 8, MR__RANGE_SIZE = 16 };
 enum { MR__PIECE_MOST = MR__MESSAGE_MOST - MR__CHUNK_HEAD };    /* bytes of a chunk in one message */
-enum { MR__CREDIT_WANTED = 1 };                                 /* flag: the sender waits, tell it at once */
+/* Flags. The sender waits for credit: tell it at once. The bytes are packed: what size and offset say comes of them. */
+enum { MR__CREDIT_WANTED = 1, MR__CHUNK_PACKED = 2 };
 
 static inline uint8_t *mr__put32(uint8_t *to, uint32_t number)
 {
@@ -75,8 +77,8 @@ static inline mr__share_name mr__get_name(const uint8_t **at)
     return name;
 }
 
-/* What bytes of a chunk, in one message, take of a window: pages, as they will at the owner, so that many small chunks
- * cannot take more memory there than few large ones. */
+/* What bytes of a chunk, in one message, take of a window: pages, as they will at the owner (packed or not), so that
+ * many small chunks cannot take more memory there than few large ones. */
 static inline uint64_t mr__carry_cost(uint32_t bytes)
 {
     return ((uint64_t)bytes + 4095) / 4096 * 4096;
@@ -114,8 +116,8 @@ mr_status mr__carrier_turn(mr__carrier *carrier, mr__carried *carried, mr__error
 /* Whom to wake when there may be something to send; NULL: nobody. */
 void mr__outbox_attach(mr__outbox *outbox, mr__carrier *carrier);
 
-/* Posts the next message. */
-mr_status mr__outbox_carry(mr__outbox *outbox, mr__carried *carried, mr__error *error);
+/* Posts the next message; the wire packs it, and hears what came of it. */
+mr_status mr__outbox_carry(mr__outbox *outbox, mr__wire *wire, mr__carried *carried, mr__error *error);
 /* As mr__outbox_make_room(), but only chunks that were sent, unless `unsent`. */
 mr_status mr__outbox_spill(mr__outbox *outbox, mr__spill_writer *writer, uint64_t wanted, bool unsent, uint64_t *freed,
                            mr__error *error);

@@ -21,7 +21,8 @@
  * The carrier writes chunks without the mutex; they are `away`, and their hold cannot be given out before they are back
  * (as extents). A hold that is dropped meanwhile is an orphan, which the carrier frees.
  *
- * Messages are copied under the mutex: it is met by the courier's thread and now and then by the carrier.
+ * Messages are copied under the mutex: it is met by the courier's thread and now and then by the carrier. They are
+ * checked, and unpacked (wire.h), before.
  *
  * I1  A hold counts its chunks: those in memory, the spilled ones, those that are away.
  * I2  No hold of this rank's groups is of an epoch that was counted there.
@@ -88,6 +89,7 @@ void mr__inbox_destroy(mr__inbox *inbox)
         }
     free_groups(inbox->groups, inbox->group_count, inbox->mail->ranks);
     mr__free(inbox->senders);
+    mr__wire_room_fini(&inbox->unpacked, &inbox->job->budget);
     pthread_mutex_destroy(&inbox->mutex);
     mr__free(inbox);
 }
@@ -231,7 +233,7 @@ done:
 typedef struct chunk_message {
     mr__share_name name;
     uint32_t partition, flags, pairs, size, offset;
-    const uint8_t *bytes;
+    const uint8_t *bytes;           /* unpacked */
     uint32_t here;                  /* bytes */
 } chunk_message;
 
@@ -245,8 +247,8 @@ done:
     return status;
 }
 
-static mr_status read_chunk(const mr__inbox *inbox, uint32_t from, const uint8_t *at, size_t size,
-                            chunk_message *message, mr__error *error)
+static mr_status read_chunk(mr__inbox *inbox, uint32_t from, const uint8_t *at, size_t size, chunk_message *message,
+                            mr__error *error)
 {
     mr_status status = MR_OK;
     MR_CHECK(size > MR__CHUNK_HEAD && size <= MR__MESSAGE_MOST, MR_NETWORK_FAILED, "a chunk of rank %u has %zu bytes",
@@ -259,21 +261,26 @@ static mr_status read_chunk(const mr__inbox *inbox, uint32_t from, const uint8_t
     message->size = mr__get32(&at);
     message->offset = mr__get32(&at);
     const uint64_t hash = mr__get64(&at);
-    message->bytes = at;
-    message->here = (uint32_t)here;
     MR_TRY(check_name(inbox, from, &message->name, error));
     MR_CHECK(message->partition >= message->name.first && message->partition < message->name.last, MR_NETWORK_FAILED,
              "rank %u sent pairs of partition %u for partitions %u .. %u", from, message->partition,
              message->name.first, message->name.last);
     /* all pieces but the last are as large as can be, so a size is not believed before so much was seen */
-    const uint64_t rest = message->offset < message->size ? message->size - message->offset : 0;
+    const bool packed = (message->flags & MR__CHUNK_PACKED) != 0;
+    const uint32_t rest = message->offset < message->size ? message->size - message->offset : 0;
+    message->here = rest < MR__PIECE_MOST ? rest : MR__PIECE_MOST;
+    message->bytes = at;
     MR_CHECK(message->pairs > 0 && message->offset % MR__PIECE_MOST == 0 &&
-                 here == (rest < MR__PIECE_MOST ? rest : MR__PIECE_MOST),
-             MR_NETWORK_FAILED, "rank %u sent %llu bytes at %u of a chunk of %u bytes and %u pairs, partition %u", from,
-             (unsigned long long)here, message->offset, message->size, message->pairs, message->partition);
+                 (packed ? here < message->here : here == message->here),
+             MR_NETWORK_FAILED, "rank %u sent %llu %sbytes at %u of a chunk of %u bytes and %u pairs, partition %u",
+             from, (unsigned long long)here, packed ? "packed " : "", message->offset, message->size, message->pairs,
+             message->partition);
     MR_CHECK(mr__checksum(at, here, 0) == hash, MR_NETWORK_FAILED,
              "pairs of partition %u from rank %u were damaged on their way (checksum)\n  hint: the network or the "
              "memory of one of the two machines fails", message->partition, from);
+    if (packed)
+        MR_TRY(mr__wire_unpack(&inbox->unpacked, &inbox->job->budget, at, (uint32_t)here, message->here, from,
+                               &message->bytes, error));
 done:
     return status;
 }

@@ -42,6 +42,7 @@ typedef struct mr__own {                    /* a group of this rank */
 struct mr__inbox {
     mr__job *job;
     const mr__mail *mail;
+    mr__wire_room unpacked;                 /* the courier's thread's */
     pthread_mutex_t mutex;                  /* for what follows */
     mr__carrier *carrier;
     mr__sender *senders;                    /* [ranks] */

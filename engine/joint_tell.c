@@ -42,6 +42,7 @@ static mr__record_rank numbers_of(mr__job *job)
                                .keys = atomic_load(&job->keys), .output_bytes = atomic_load(&job->output_bytes),
                                .sent_bytes = atomic_load(&joint->sent_bytes),
                                .received_bytes = atomic_load(&joint->received_bytes),
+                               .saved_bytes = joint->outbox != NULL ? mr__outbox_saved(joint->outbox) : 0,
                                .peak_rss_bytes = mr__peak_rss_bytes()};
     for (uint32_t w = 0; job->lanes != NULL && w < job->worker_count; w++) {
         numbers.pairs += job->lanes[w].pairs;

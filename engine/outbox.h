@@ -8,8 +8,8 @@
  * Memory    No more than a window is under way to one owner (carry_parts.h), unless one chunk is larger. What is kept
  *           counts in the job's budget as any chunk does; make_room() moves it to the spill.
  * Owner     put takes the chunk, also when it fails. The job and the mail are borrowed.
- * Threads   begin, put, close, make_room, kept, is_clear: any (a mutex, once per chunk). assign, message: the courier's
- *           thread. What carrier.c calls (carry_parts.h): its thread. check: any.
+ * Threads   begin, put, close, make_room, kept, saved, is_clear: any (a mutex, once per chunk). assign, message: the
+ *           courier's thread. What carrier.c calls (carry_parts.h): its thread. check: any.
  *           mail->clear() is called by whichever of these made the outbox clear.
  * Failure   MR_NO_MEMORY; MR_IO_FAILED, MR_NO_SPACE of the spill; MR_NETWORK_FAILED for a message that cannot be true,
  *           with the rank; create: MR_BAD_USAGE for a MILLRACE_KEEP that is neither 0 nor 1. After a failure of put,
@@ -51,6 +51,7 @@ mr_status mr__outbox_close(mr__outbox *outbox, uint32_t epoch, const mr__mapped 
 mr_status mr__outbox_make_room(mr__outbox *outbox, mr__spill_writer *writer, uint64_t wanted, uint64_t *freed,
                                mr__error *error);
 uint64_t mr__outbox_kept(const mr__outbox *outbox);         /* capacities of the chunks in memory */
+uint64_t mr__outbox_saved(const mr__outbox *outbox);        /* bytes that were not sent, thanks to packing (wire.h) */
 /* Is the partition this rank's own? Once it is, it stays so. */
 bool mr__outbox_has(mr__outbox *outbox, uint32_t partition);
 

@@ -62,7 +62,7 @@ typedef struct piece {
     uint32_t to, offset, size, flags;   /* offset: assign sets the item's back, whoever holds it */
 } piece;
 
-static mr_status post_piece(mr__outbox *outbox, const piece *sent, mr__error *error)
+static mr_status post_piece(mr__outbox *outbox, mr__wire *wire, const piece *sent, mr__error *error)
 {
     mr_status status = MR_OK;
     const mr__item *item = sent->item;
@@ -70,16 +70,19 @@ static mr_status post_piece(mr__outbox *outbox, const piece *sent, mr__error *er
     const uint8_t *bytes = item->chunk != NULL ? item->chunk->data : NULL;
     mr__extent extent;
     uint8_t head[MR__CHUNK_HEAD], *at;
+    uint32_t size = sent->size;
     if (bytes == NULL) {
         MR_TRY(mr__spill_reader_create(outbox->job->spill, &item->extent, 1, 0, &outbox->job->budget, &reader, error));
         MR_TRY(mr__spill_reader_next(reader, &bytes, &extent, error));
     }
     bytes += sent->offset;
-    at = mr__put32(mr__put32(mr__put_name(head, &sent->name), item->partition), sent->flags);
+    const uint32_t packed = mr__wire_pack(wire, &bytes, &size) ? MR__CHUNK_PACKED : 0;
+    at = mr__put32(mr__put32(mr__put_name(head, &sent->name), item->partition), sent->flags | packed);
     at = mr__put32(mr__put32(mr__put32(at, item->pairs), item->size), sent->offset);
-    mr__put64(at, mr__checksum(bytes, sent->size, 0));
+    mr__put64(at, mr__checksum(bytes, size, 0));
     MR_TRY(outbox->mail->post(outbox->mail->context, MR__BULK, sent->to, MR__MAIL_CHUNK, head, sizeof head, bytes,
-                              sent->size, error));
+                              size, error));
+    atomic_fetch_add_explicit(&outbox->saved, sent->size - size, memory_order_relaxed);
 done:
     mr__spill_reader_destroy(reader);
     return status;
@@ -137,14 +140,17 @@ static uint64_t crowded(const mr__outbox *outbox)
     return chunks > half ? chunks : half;
 }
 
-/* The flow that has something to send; NULL: none. */
-static mr__flow *choose(mr__outbox *outbox, mr__carried *carried)
+/* The flow that has something to send; NULL: none. *turn: for the wire. */
+static mr__flow *choose(mr__outbox *outbox, mr__carried *carried, mr__wire_turn *turn)
 {
     const mr__mail *mail = outbox->mail;
     *carried = MR__CARRY_NOTHING;
+    *turn = MR__WIRE_IDLE;
     for (size_t i = 0; i < outbox->flow_count; i++) {
         const size_t index = (outbox->turn + i) % outbox->flow_count;
         mr__flow *flow = &outbox->flows[index];
+        if (flow->queue != NULL)
+            *turn = MR__WIRE_BLOCKED;
         if (flow->due == NULL && !may_send(outbox, flow))
             continue;
         if (mail->pending(mail->context, MR__BULK, flow->owner) >= crowded(outbox)) {
@@ -153,30 +159,40 @@ static mr__flow *choose(mr__outbox *outbox, mr__carried *carried)
         }
         outbox->turn = index + 1;
         *carried = MR__CARRIED;
+        *turn = MR__WIRE_SENT;
         return flow;
     }
     return NULL;
 }
 
-mr_status mr__outbox_carry(mr__outbox *outbox, mr__carried *carried, mr__error *error)
+mr_status mr__outbox_carry(mr__outbox *outbox, mr__wire *wire, mr__carried *carried, mr__error *error)
 {
     mr_status status = MR_OK;
+    mr__wire_turn turn;
+    uint32_t bytes = 0;
     pthread_mutex_lock(&outbox->mutex);
-    mr__flow *flow = choose(outbox, carried);
+    mr__flow *flow = choose(outbox, carried, &turn);
     if (flow != NULL && flow->due != NULL) {
         status = post_end(outbox, flow, error);
     } else if (flow != NULL) {
         const piece sent = take_piece(outbox, flow);
         pthread_mutex_unlock(&outbox->mutex);
-        status = post_piece(outbox, &sent, error);
+        status = post_piece(outbox, wire, &sent, error);
+        bytes = sent.size;
         pthread_mutex_lock(&outbox->mutex);
         if (status == MR_OK)
             note_sent(outbox, &sent);
         const mr_status let = let_go(outbox, sent.item, error);
         status = status == MR_OK ? let : status;
     }
+    mr__wire_note(wire, turn, bytes, outbox->under_way, outbox->mail->ranks);
     mr__outbox_unlock(outbox);
     return status;
+}
+
+uint64_t mr__outbox_saved(const mr__outbox *outbox)
+{
+    return atomic_load_explicit(&outbox->saved, memory_order_relaxed);
 }
 
 /* ---- making room ------------------------------------------------------------------------------------------------- */

@@ -66,6 +66,7 @@ struct mr__outbox {
     enum { KEEP_DEAR, KEEP_ALL, KEEP_NOTHING } keep;
     bool clear;                         /* as the mail was told */
     _Atomic uint64_t kept;
+    _Atomic uint64_t saved;             /* bytes that were not posted, by packing */
 };
 
 /* All under the mutex. */

@@ -34,7 +34,7 @@ typedef struct mr__record_device {
 /* The numbers of one of many ranks, under the names that they have in the record. docs/cli.md says what they mean. */
 #define MR__RANK_NUMBERS(X)                                                                                            \
     X(pid) X(workers) X(devices) X(works) X(map_tasks) X(device_tasks) X(input_bytes) X(rows) X(pairs) X(keys)         \
-    X(output_bytes) X(sent_bytes) X(received_bytes) X(spilled_bytes) X(peak_rss_bytes)
+    X(output_bytes) X(sent_bytes) X(received_bytes) X(saved_bytes) X(spilled_bytes) X(peak_rss_bytes)
 
 typedef struct mr__record_rank {
     const char *host;           /* NULL: it told nothing, and the numbers are 0 */

@@ -90,6 +90,7 @@ static void sail(unsigned seed)
     unsigned random = seed * 2654435761u;
     struct crew crew = {.over = false};
     const uint32_t ranks = 2 + (uint32_t)rand_r(&random) % 3;
+    setenv("MILLRACE_LZ4", seed % 2 == 0 ? "1" : "0", 1);
     crew.fleet = fleet_create(ranks, 1000, seed % 3 == 0 ? 3 << 20 : UINT64_MAX / 2,
                               seed % 4 == 0 ? 16384 : FLEET_CHUNK, true);
     for (uint32_t r = 0; r < ranks; r++) {

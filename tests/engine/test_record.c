@@ -198,8 +198,8 @@ static void test_each_fault_leaves_nothing_and_says_why(void **state)
 
 static const mr__record_rank told = {.host = "n\xe9 1", .pid = 4711, .workers = 2, .works = 7, .map_tasks = 8,
                                      .input_bytes = UINT64_C(1) << 40, .rows = 1, .pairs = 2, .keys = 3,
-                                     .output_bytes = 4, .sent_bytes = 5, .received_bytes = 6, .spilled_bytes = 7,
-                                     .peak_rss_bytes = 8, .map_ns = 1500000000};
+                                     .output_bytes = 4, .sent_bytes = 5, .received_bytes = 6, .saved_bytes = 9,
+                                     .spilled_bytes = 7, .peak_rss_bytes = 8, .map_ns = 1500000000};
 
 static void test_what_a_rank_told_comes_back(void **state)
 {
@@ -270,6 +270,7 @@ static void test_each_rank_has_its_numbers_and_its_process(void **state)
     assert_int_equal(number_of(rank, "pid"), 4711);
     assert_true(number_of(rank, "input_bytes") == INT64_C(1) << 40);
     assert_int_equal(number_of(rank, "received_bytes"), 6);
+    assert_int_equal(number_of(rank, "saved_bytes"), 9);
     assert_true(json_real_value(json_object_get(rank, "map_seconds")) == 1.5);
     assert_int_equal(json_array_size(losses), 2);
     assert_int_equal(number_of(json_array_get(losses, 0), "rank"), 3);
