@@ -197,6 +197,24 @@ class Together(RanksTest):
                     self.assertLess(max(end for _, end, _ in early), min(begin for begin, _, _ in late) + CLOCK_ERROR)
                 self.assertEqual([rank for _, _, rank in spans["commit"]], [0])
 
+    def test_packed_pairs_come_to_the_same(self):
+        for case in ("wordcount", "sort"):
+            expected = self.compute(case, 1)
+            for packed in ("0", "1"):
+                with self.subTest(case=case, packed=packed):
+                    self.environment["MILLRACE_LZ4"] = packed
+                    self.assertTrue(self.compute(case, 3) == expected, "the results differ")
+                    self.check_record(3, 1)
+                    parts = json.loads(self.succeed("history", "last"))["ranks"]
+                    saved = sum(part["saved_bytes"] for part in parts)
+                    raw = saved + sum(part["sent_bytes"] for part in parts)
+                    self.assertEqual(saved > raw // 5, packed == "1")
+                    self.assertEqual(saved == 0, packed == "0")
+        self.environment["MILLRACE_LZ4"] = "perhaps"
+        self.assert_fails("run", "wordcount", os.path.join(data, "text"), "-o", "out", "--ranks", "2", exit_status=2,
+                          says="MILLRACE_LZ4=perhaps is unknown")
+        self.assertFalse(os.path.exists(self.path("out")))
+
     def test_a_single_rank_leaves_the_record_of_one(self):
         self.compute("wordcount", 1)
         record = json.loads(self.succeed("history", "last"))

@@ -8,6 +8,7 @@
 
 #include "convoy_apps.h"
 #include "job_fixture.h"
+#include "joint_parts.h"
 
 static const char *const place = voyages_place, *const output = voyages_output;
 
@@ -30,6 +31,34 @@ static void every_app_is_right_on_three_ranks(void **state)
 {
     for (size_t v = 0; v < VOYAGES; v++)
         sail_to_output(&voyages[v], 3, 2);
+}
+
+static _Atomic uint64_t saved;      /* bytes, by packing, of the rank that saved the most */
+
+static mr_status note_saved(struct ship *ship, mr_slice key)
+{
+    mr__ranks *ranks = atomic_load(&ship->ranks);
+    const uint64_t now = mr__outbox_saved(mr__ranks_joint(ranks)->outbox);
+    if (now > atomic_load(&saved))
+        atomic_store(&saved, now);
+    return MR_OK;
+}
+
+static void packed_pairs_come_to_the_same(void **state)
+{
+    static const char *const names[] = {"words", "list", "order"};
+    setenv("MILLRACE_LZ4", "1", 1);
+    for (size_t n = 0; n < MR__COUNT(names); n++)
+        sail_to_output(voyage_named(names[n]), 3, 2);
+    mr_job job;
+    struct convoy convoy = {.ranks = 3, .on_reduce = note_saved};
+    voyage_load(voyage_named("list"), &convoy, &job, output);
+    convoy_sail(&convoy);
+    convoy_assert_arrived(&convoy);
+    fixture_remove(output);
+    convoy_scrap(&convoy);
+    unsetenv("MILLRACE_LZ4");
+    assert_true(atomic_load(&saved) > 1000);
 }
 
 static void any_number_of_ranks_is_right(void **state)
@@ -110,6 +139,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_app_is_right_on_three_ranks),
+        cmocka_unit_test(packed_pairs_come_to_the_same),
         cmocka_unit_test(any_number_of_ranks_is_right),
         cmocka_unit_test(results_in_memory_are_shared_among_the_ranks),
         cmocka_unit_test(a_session_does_many_jobs),

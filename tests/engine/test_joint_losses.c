@@ -108,10 +108,12 @@ static void sail_by_chance(unsigned seed)
     struct convoy convoy = {.ranks = ranks, .workers = 1 + seed % 2};
     const uint32_t first = (uint32_t)rand_r(&state) % ranks;
     keep_by_turns(seed / MR__COUNT(names));
+    setenv("MILLRACE_LZ4", seed % 4 == 0 ? "1" : "0", 1);
     for (uint32_t d = 0; d < dying && d + 1 < ranks; d++)
         convoy.strikes[d] = (struct convoy_strike){(first + d) % ranks, deaths[(unsigned)rand_r(&state) % 4],
                                                    CONVOY_ANY_KIND, 1 + (uint32_t)rand_r(&state) % 90};
     sail(voyage, &convoy);
+    unsetenv("MILLRACE_LZ4");
 }
 
 static void several_die_by_chance(void **state)
