@@ -8,10 +8,13 @@
 
 #include "job_options.h"
 
+enum { CLI_BATCH_NODES_MOST = 65536, CLI_BATCH_CPUS_MOST = 65536 };
+
 typedef struct cli_batch {
     cli_job_settings job;           /* memory and workers: of a node */
     uint64_t nodes, ranks_per_node, cpus_per_node, memory_per_node;
     const char *time, *devices, *partition, *account, *name;
+    const char *more;               /* further kinds of nodes, as --and has them; NULL: none */
     bool requeue, dry_run;
 } cli_batch;
 

@@ -92,9 +92,6 @@ static mr_status check(const cli_batch *batch, const cli_operands *operands, mr_
     for (size_t i = 1; i < operands->count; i++)
         MR_CHECK(strcmp(operands->text[i], "-") != 0, MR_BAD_USAGE,
                  "a batch job has no standard input\n  hint: put it into a file, which all nodes can read");
-    MR_CHECK(batch->cpus_per_node == 0 || batch->cpus_per_node >= batch->ranks_per_node, MR_BAD_USAGE,
-             "--cpus-per-node is %" PRIu64 ", less than a CPU for each of %" PRIu64 " ranks", batch->cpus_per_node,
-             batch->ranks_per_node);
 done:
     return status;
 }
@@ -118,17 +115,20 @@ done:
 }
 
 static const cli_option options[] = {
-    {"nodes", 'N', CLI_COUNT, offsetof(cli_batch, nodes), "N", "how many nodes (default: 1)", 1, 65536},
+    {"nodes", 'N', CLI_COUNT, offsetof(cli_batch, nodes), "N", "how many nodes (default: 1)", 1, CLI_BATCH_NODES_MOST},
     {"ranks-per-node", 0, CLI_COUNT, offsetof(cli_batch, ranks_per_node), "N",
      "ranks that share a node (default: 1)", 1, CLI_RANKS_MOST},
     {"spares", 0, CLI_COUNT, offsetof(cli_batch, job.spares), "N",
      "ranks beside those of --nodes, on nodes of their\nown, each of which takes the place of one that\nis lost "
      "(default: 0)", 0, CLI_RANKS_MOST},
     {"cpus-per-node", 0, CLI_COUNT, offsetof(cli_batch, cpus_per_node), "N",
-     "CPUs of each node (default: whole nodes)", 1, 65536},
+     "CPUs of each node (default: whole nodes)", 1,
+     CLI_BATCH_CPUS_MOST},
     {"memory-per-node", 0, CLI_SIZE, offsetof(cli_batch, memory_per_node), "SIZE",
      "memory of each node (default: all of whole\nnodes, else what the site gives)", 1 << 20, 1e18},
     {"devices", 0, CLI_TEXT, offsetof(cli_batch, devices), "GRES", "what each node must have, such as gpu:2", 0, 0},
+    {"and", 0, CLI_TEXT, offsetof(cli_batch, more), "NODES",
+     "and nodes of another kind, such as\n'nodes=4 partition=gpu devices=gpu:1'", 0, 0},
     {"time", 't', CLI_TEXT, offsetof(cli_batch, time), "TIME", "limit, such as 90, 1:30:00 or 2-0", 0, 0},
     {"partition", 0, CLI_TEXT, offsetof(cli_batch, partition), "NAME", "the partition", 0, 0},
     {"account", 'A', CLI_TEXT, offsetof(cli_batch, account), "NAME", "who is charged", 0, 0},
@@ -147,6 +147,9 @@ const cli_command cli_sbatch = {
                "--workers are of a node, and --burst is made on each node. Prints the number of the job.\n"
                "\n"
                "  millrace sbatch wordcount /data/books -o counts --nodes 16 --time 30 --burst /local/scratch\n"
+               "\n"
+               "--and takes words with the names of options (nodes, devices, partition, cpus-per-node,\n"
+               "memory-per-node); a word ':' begins one more kind. All nodes do one job together.\n"
                "\n"
                "docs/cluster.md tells more: what is needed, where output goes, what happens when a node is lost.",
     .options = options, .option_count = MR__COUNT(options), .settings_size = sizeof(cli_batch), .presets = &presets,

@@ -76,6 +76,47 @@ class Script(SbatchTest):
                 self.assertEqual(self.environment_of("srun").get("MILLRACE_SPARES"), spares)
                 self.assertNotIn("--spares", " ".join(self.words_of("srun")))
 
+    def test_nodes_of_several_kinds(self):
+        """What a kind does not name is as in the options, but for nodes and devices."""
+        of_all = ["--account=proj-1", "--no-kill", "--no-requeue"]
+        given = ("--nodes", "2", "--time", "30", "--account", "proj-1", "--partition", "thin", "--devices", "gpu:9",
+                 "--memory-per-node", "4G")
+        first = ["--job-name=wordcount", "--nodes=2", "--ntasks-per-node=1", "--exclusive", "--mem=4096M", "--time=30",
+                 "--gres=gpu:9", "--partition=thin", *of_all]
+        second = ["hetjob", "--nodes=4", "--ntasks-per-node=1", "--exclusive", "--mem=4096M", "--time=30",
+                  "--gres=gpu:a100:1,disk:2", "--partition=gpu,gpu2", *of_all]
+        third = ["hetjob", "--nodes=1", "--ntasks-per-node=1", "--cpus-per-task=8", "--mem=2097152M", "--time=30",
+                 "--partition=thin", *of_all]
+        text = self.script(*given, "--and", "nodes=4 devices=gpu:a100:1,disk:2 partition=gpu,gpu2 : "
+                                            "memory-per-node=2T  cpus-per-node=8")
+        self.assertEqual(self.directives(text), first + second + third)
+        self.assertEqual(self.end(self.run_script(text)), (0, "", ""))
+        self.assertEqual(self.words_of("srun")[:6], ["--het-group=0,1,2", "-K0", "--no-kill", "--mpi=pmi2",
+                                                     "--cpu-bind=none", "--ntasks-per-node=1"])
+
+    def test_kinds_with_devices_come_first(self):
+        """Slurm would give their nodes to those before them."""
+        given = [("2", None), ("3", "gpu:1"), ("4", None), ("5", "gpu:2")]
+        more = " : ".join(f"nodes={nodes}" + (f" devices={devices}" if devices else "") for nodes, devices in given[1:])
+        lines = self.directives(self.script("--nodes", "2", "--and", more))
+        self.assertEqual([line.split("=")[1] for line in lines if line.startswith(("--nodes=", "--gres="))],
+                         ["3", "gpu:1", "5", "gpu:2", "2", "4"])
+
+    def test_kinds_of_nodes_that_are_none(self):
+        for value, says in [("", "a kind of nodes has no words"), ("nodes=4 :", "has no words"),
+                            (": nodes=4", "has no words"), ("nodes=1 : : nodes=2", "has no words"),
+                            ("gpu", "'gpu' is not a word like nodes=4"), ("nodes=", "is not a word"),
+                            ("nodes=0", "nodes cannot be '0'"), ("nodes=4,partition=gpu", "words are apart by spaces"),
+                            ("memory-per-node=much", "memory-per-node cannot be 'much'"),
+                            ("ranks-per-node=2", "--and has no word ranks-per-node"),
+                            ("devices=a\tb", "--devices cannot be 'a\tb'"),
+                            (" : ".join(["nodes=1"] * 16), "more than 15 kinds of nodes")]:
+            with self.subTest(value=value):
+                self.assert_fails("sbatch", "wordcount", "text", "-o", "out", "--dry-run", "--and", value,
+                                  exit_status=2, says=says)
+        self.assert_fails("sbatch", "wordcount", "text", "-o", "out", "--ranks-per-node", "2", "--and",
+                          "cpus-per-node=1", exit_status=2, says="less than one for each of 2 ranks")
+
     def test_values_that_slurm_would_misread_are_refused(self):
         for option in ("--time", "--devices", "--partition", "--account", "--name"):
             for value in ("a b", "a\n#SBATCH --nodes=9", "'a'", ""):
@@ -90,7 +131,7 @@ class Script(SbatchTest):
                                 (["wordcount", "text", "-o", "out", "--nodes", "0"], "--nodes is out of range"),
                                 (["wordcount", "text", "-o", "out", "--spares=-1"], "--spares cannot be '-1'"),
                                 (["wordcount", "text", "-o", "out", "--ranks-per-node", "4", "--cpus-per-node", "2"],
-                                 "less than a CPU for each of 4 ranks"),
+                                 "less than one for each of 4 ranks"),
                                 (["wordcount", "text", "-o", "out", "-w", "cpu"], "--workers cannot be 'cpu'")]:
             self.assert_fails("sbatch", *arguments, exit_status=2, says=says)
 
@@ -126,6 +167,17 @@ class Script(SbatchTest):
         self.assertNotIn("--burst", " ".join(self.words_of("srun")))
         status, _, err = self.end(self.run_script(text, "exit 1"))
         self.assertEqual((status, err), (4, f"millrace: a node cannot make the burst directory {place}\n"))
+
+    def test_the_burst_directory_is_made_on_each_node_of_each_kind(self):
+        text = self.script("--burst", "fast", "--and", "nodes=5")
+        self.environment.update(SLURM_HET_SIZE="2", SLURM_JOB_NUM_NODES_HET_GROUP_0="1",
+                                SLURM_JOB_NUM_NODES_HET_GROUP_1="5")
+        fake = 'case "$*" in *mkdir*) echo "$*"; exit 0 ;; esac; ' + SUCCESS
+        self.assertEqual(self.end(self.run_script(text, fake)), (0, (
+            "--het-group=0 --ntasks-per-node=1 --ntasks=1 mkdir -p -- fast\n"
+            "--het-group=1 --ntasks-per-node=1 --ntasks=5 mkdir -p -- fast\n"), ""))
+        status, _, err = self.end(self.run_script(text, 'case "$*" in *=1*mkdir*) exit 1 ;; esac; ' + SUCCESS))
+        self.assertEqual((status, err), (4, "millrace: a node cannot make the burst directory fast\n"))
 
     def test_the_verdict_lies_beside_the_output(self):
         os.mkdir(self.path("a"))

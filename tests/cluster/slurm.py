@@ -41,7 +41,7 @@ JobCompType=jobcomp/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 SchedulerType=sched/backfill
-SchedulerParameters=batch_sched_delay=0
+SchedulerParameters=batch_sched_delay=0,bf_interval=1
 MpiDefault=none
 PropagateResourceLimits=NONE
 ReturnToService=2
@@ -50,19 +50,21 @@ KillWait=2
 MessageTimeout=5
 TCPTimeout=1
 SlurmdParameters=config_overrides
-NodeName=n[1-{count}] CPUs={cpus} RealMemory={memory} State=UNKNOWN
+GresTypes=gpu
+{nodes}
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
 
 class Slurm:
-    """cpus, memory (MiB): what each node says that it has; nothing enforces it."""
+    """cpus, memory (MiB), gpus (by the name of the node): what a node says that it has; nothing enforces it."""
 
-    def __init__(self, count, cpus=2, memory=4000, rate=None):
+    def __init__(self, count, cpus=2, memory=4000, rate=None, gpus=()):
         self.hosts = Hosts(count, rate)
         self._count = count
         self._cpus = cpus
         self._memory = memory
+        self._gpus = dict(gpus)
 
     def __enter__(self):
         need("slurmctld", "slurmd", "srun", "sbatch", "sinfo")
@@ -113,14 +115,23 @@ class Slurm:
         hosts.environment["SLURM_CONF"] = file
         with open(file, "w", encoding="utf-8") as conf:
             conf.write(CONFIGURATION.format(login=hosts.name, address=hosts.address, folder=hosts.folder,
-                                            local=hosts.local, count=self._count, cpus=self._cpus,
-                                            memory=self._memory, timeout=NODE_TIMEOUT))
+                                            local=hosts.local, timeout=NODE_TIMEOUT, nodes=self._nodes()))
+        with open(os.path.join(hosts.folder, "gres.conf"), "w", encoding="utf-8") as conf:
+            conf.write("".join(f"NodeName={name} Name=gpu File=/dev/null\n" * count    # Slurm wants to see a file
+                               for name, count in self._gpus.items()))
         with open(os.path.join(hosts.folder, "cgroup.conf"), "w", encoding="utf-8") as conf:
             conf.write("CgroupPlugin=cgroup/v1\n")        # found out by itself, it would have to be mounted
         for host in hosts:
             self._start_node(host)
         hosts.succeed("slurmctld", "-c")            # last: it asks nodes that do not answer at once again much later
         self._await_idle(*(host.name for host in hosts))
+
+    def _nodes(self):
+        lines = []
+        for host in self.hosts:
+            gpus = f" Gres=gpu:{self._gpus[host.name]}" if host.name in self._gpus else ""
+            lines.append(f"NodeName={host.name} CPUs={self._cpus} RealMemory={self._memory}{gpus} State=UNKNOWN")
+        return "\n".join(lines)
 
     def _start_node(self, host):
         os.makedirs(os.path.join(host.disk, "slurmd"), exist_ok=True)

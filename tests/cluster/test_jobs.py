@@ -31,7 +31,7 @@ def setUpModule():
                             (not os.path.exists(SLOW_WORDS), "SLOW_WORDS does not name slow_words.so")]:
         if missing:
             raise unittest.SkipTest(reason)
-    slurm = unittest.enterModuleContext(Slurm(len(NODES)))
+    slurm = unittest.enterModuleContext(Slurm(len(NODES), gpus={"n3": 1}))
 
 
 class Jobs(unittest.TestCase):
@@ -98,6 +98,17 @@ class Jobs(unittest.TestCase):
         self.assert_result()
         self.assert_left_nothing()
 
+    def test_nodes_of_two_kinds_do_one_job(self):
+        job = self.submit("wordcount", self.path("text"), "--ranks-per-node", "2", "--burst", self.burst, "--and",
+                          "nodes=1 devices=gpu:1", nodes=2)
+        said = self.end(job, "COMPLETED", 0)
+        self.assertEqual(said.count("wordcount: "), 1, said)
+        self.assertIn(f"ranks   {2 * len(NODES)}, 0 lost", said)
+        with_gpu = [line for line in slurm.succeed("scontrol", "-o", "show", "job", job).splitlines() if "gpu:1" in line]
+        self.assertEqual([("NodeList=n3 " in line, f"HetJobId={job} " in line) for line in with_gpu], [(True, True)])
+        self.assert_result()
+        self.assert_left_nothing()
+
     def test_a_batch_job_that_fails(self):
         said = self.end(self.submit("wordcount", self.path("nothing")), "FAILED", 3)
         self.assertEqual(said.count("millrace: "), 1, said)
@@ -155,23 +166,26 @@ class Jobs(unittest.TestCase):
         self.assert_result()
         self.assert_left_nothing()
 
-    def lose_a_node(self, *arguments, ranks):
-        """Not the first one, on which the script runs."""
-        job = self.submit(SLOW_WORDS, self.path("text"), "nap=300", "--workers", "1", *arguments, nodes=ranks)
+    def lose_a_node(self, *arguments, nodes=len(NODES), ranks=len(NODES)):
+        """Not the first one, on which the script runs; of two kinds, that is where the device is."""
+        job = self.submit(SLOW_WORDS, self.path("text"), "nap=300", "--workers", "1", *arguments, nodes=nodes)
         await_true(lambda: sum(os.path.getsize(mark.path) for mark in os.scandir(self.path("marks"))) >= 2 * ranks,
                    "the ranks map")
         slurm.hosts["n2"].kill(silently=True)
         self.addCleanup(slurm.boot, "n2")
         said = self.end(job, "COMPLETED", 0)
         self.assert_result()
-        self.assert_left_nothing("n1", "n3")
+        self.assert_left_nothing(*set(NODES) - {"n2"})
         return said
 
     def test_a_lost_node(self):
-        self.assertIn(f"ranks   {len(NODES)}, 1 lost", self.lose_a_node(ranks=len(NODES)))
+        self.assertIn(f"ranks   {len(NODES)}, 1 lost", self.lose_a_node())
+
+    def test_a_lost_node_of_another_kind(self):
+        self.assertIn(f"ranks   {len(NODES)}, 1 lost", self.lose_a_node("--and", "nodes=1 devices=gpu:1", nodes=2))
 
     def test_a_spare_node_takes_the_place_of_a_lost_one(self):
-        self.assertIn("ranks   2 and 1 spare (1 used), 1 lost", self.lose_a_node("--spares", "1", ranks=2))
+        self.assertIn("ranks   2 and 1 spare (1 used), 1 lost", self.lose_a_node("--spares", "1", nodes=2, ranks=2))
 
 
 if __name__ == "__main__":
