@@ -104,13 +104,19 @@ static mr_status match(mr__job *job, mr__worker_device *found, uint32_t *count, 
     mr__devices *devices = &job->devices;
     const mr__worker_spec *spec = &job->session->spec;
     MR_TRY(mr__device_find(false, &devices->list, error));
-    if (job->session->spec_given) {
+    if (job->session->spec_given && job->ranks > 1) {
+        devices->missing = mr__worker_spec_missing(spec, &devices->list);
+        *count = mr__worker_spec_pick(spec, &devices->list, found);
+        if (devices->missing != NULL)
+            note(devices, "there is no device %s here", devices->missing);
+    } else if (job->session->spec_given) {
         MR_TRY(mr__worker_spec_match(spec, &devices->list, found, count, error));
     } else {
         for (uint32_t i = 0; i < devices->list.count && *count < MR__DEVICES_MOST; i++)
             if (devices->list.device[i].type != MR__DEVICE_CPU)
                 found[(*count)++] = (mr__worker_device){.device = &devices->list.device[i]};
     }
+    devices->found = *count > 0;
     if (*count == 0 && devices->list.note[0] != '\0')
         note(devices, "%s", devices->list.note);
 done:

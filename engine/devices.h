@@ -4,7 +4,8 @@
  *           is computed on the CPU as well, as far as it can be compared, and a device that disagrees has failed.
  * Owner     The job. choose -> (plan) -> fit -> prepare -> add workers -> fini.
  * Threads   choose, fit, prepare, story and fini: the job's. pack and unpack: each device's worker.
- * Failure   MR_BAD_USAGE: a device was asked for by name that does not exist, or there is nobody to run the job.
+ * Failure   MR_BAD_USAGE: a device was asked for by name that does not exist, or there is nobody to run the job. One of
+ *           several ranks goes on without: it is enough that the device is somewhere (joint_view.c).
  *           MR_DEVICE_LOST: the devices asked for cannot run this app. */
 #ifndef MR__DEVICES_H
 #define MR__DEVICES_H
@@ -36,6 +37,8 @@ typedef struct mr__devices {
     uint32_t count;
     mr__device_list list;
     bool asked;                 /* the user named devices: not being able to use them is an error */
+    bool found;                 /* some that this rank was asked for is there */
+    const char *missing;        /* one that is not; NULL: none, or the app needs none */
     uint32_t form;              /* mr__device_form */
     uint32_t depth;
     int blob;                   /* memfd; -1: none */

@@ -29,6 +29,8 @@ typedef struct digest {
     const char *version, *app, *host;
     uint32_t spares;
     uint64_t app_hash, params_hash, input_bytes, sources, units;
+    const char *no_device;      /* that this rank was asked for, and has not got; "" */
+    bool has_device;            /* another one that it was asked for */
 } digest;
 
 /* One account, read. */
@@ -76,6 +78,8 @@ static void write_digest(const mr__job *job, mr__writing *to)
     mr__write_u64(to, job->plan.input_bytes);
     mr__write_u64(to, job->dataset != NULL ? job->dataset->sources->count : 0);
     mr__write_u64(to, job->schedule_total);
+    mr__write_text(to, job->devices.missing != NULL ? job->devices.missing : "");
+    mr__write_u32(to, job->devices.found);
 }
 
 static digest read_digest(mr__reading *from)
@@ -90,6 +94,8 @@ static digest read_digest(mr__reading *from)
     d.input_bytes = mr__read_u64(from);
     d.sources = mr__read_u64(from);
     d.units = mr__read_u64(from);
+    d.no_device = mr__read_text(from);
+    d.has_device = mr__read_u32(from) != 0;
     return d;
 }
 
@@ -238,6 +244,23 @@ done:
     return status;
 }
 
+/* Nodes may differ, and ranks without a device do without; but a name that none knows is a mistake. */
+static mr_status check_devices(const heard *all, uint32_t count, mr__error *error)
+{
+    mr_status status = MR_OK;
+    const heard *without = NULL;
+    for (uint32_t i = 0; i < count; i++) {
+        if (all[i].planned || all[i].digest.has_device)
+            return MR_OK;
+        if (without == NULL && all[i].digest.no_device[0] != '\0')
+            without = &all[i];
+    }
+    MR_CHECK(without == NULL, MR_BAD_USAGE, "there is no device %s on any of %u ranks\n"
+             "  hint: `millrace devices` on a node lists those that it has", without->digest.no_device, count);
+done:
+    return status;
+}
+
 /* The numbers of an earlier plan, or this rank's own. */
 static mr_status choose_numbers(mr__joint *joint, const heard *all, uint32_t count, mr__error *error)
 {
@@ -333,6 +356,7 @@ mr_status mr__joint_decide(void *context, uint64_t view, const mr__packet *accou
         MR_TRY(compare(&all[0], &all[i], error));
         round = all[i].round > round ? all[i].round : round;
     }
+    MR_TRY(check_devices(all, count, error));
     MR_TRY(choose_numbers(joint, all, count, error));
     for (uint32_t i = 0; i < count; i++) {
         works[i] = all[i].account;

@@ -140,20 +140,23 @@ static mr_status name_unknown(const char *who, const mr__device_list *list, mr__
                     list->count == 1 ? "is" : "are", names);
 }
 
-mr_status mr__worker_spec_match(const mr__worker_spec *spec, const mr__device_list *list,
-                                mr__worker_device out[MR__DEVICES_MOST], uint32_t *count, mr__error *error)
+const char *mr__worker_spec_missing(const mr__worker_spec *spec, const mr__device_list *list)
 {
-    uint32_t found = 0;
     for (uint32_t i = 0; i < spec->device_count; i++) {
         const char *who = spec->device[i].who;
         bool known = strcmp(who, "all") == 0;
         for (uint32_t d = 0; d < list->count; d++)
             known = known || rank_of(who, &list->device[d]) > 0;
-        if (!known && is_type(who) && list->count > 0)
-            return mr__fail(error, MR_BAD_USAGE, "no device here is of type %s\n  hint: millrace devices", who);
         if (!known)
-            return name_unknown(who, list, error);
+            return who;
     }
+    return NULL;
+}
+
+uint32_t mr__worker_spec_pick(const mr__worker_spec *spec, const mr__device_list *list,
+                              mr__worker_device out[MR__DEVICES_MOST])
+{
+    uint32_t found = 0;
     for (uint32_t d = 0; d < list->count && found < MR__DEVICES_MOST; d++) {
         uint32_t best = 0, depth = 0;
         for (uint32_t i = 0; i < spec->device_count; i++) {
@@ -166,6 +169,19 @@ mr_status mr__worker_spec_match(const mr__worker_spec *spec, const mr__device_li
         if (best > 0)
             out[found++] = (mr__worker_device){.device = &list->device[d], .depth = depth};
     }
-    *count = found;
-    return MR_OK;
+    return found;
+}
+
+mr_status mr__worker_spec_match(const mr__worker_spec *spec, const mr__device_list *list,
+                                mr__worker_device out[MR__DEVICES_MOST], uint32_t *count, mr__error *error)
+{
+    mr_status status = MR_OK;
+    const char *missing = mr__worker_spec_missing(spec, list);
+    MR_CHECK(missing == NULL || !is_type(missing) || list->count == 0, MR_BAD_USAGE,
+             "no device here is of type %s\n  hint: millrace devices", missing);
+    if (missing != NULL)
+        return name_unknown(missing, list, error);
+    *count = mr__worker_spec_pick(spec, list, out);
+done:
+    return status;
 }

@@ -42,5 +42,10 @@ mr_status mr__worker_spec_parse(const char *text, mr__worker_spec *out, mr__erro
  * for "all" where there is none is no error here; for an id or a type it is. */
 mr_status mr__worker_spec_match(const mr__worker_spec *spec, const mr__device_list *list,
                                 mr__worker_device out[MR__DEVICES_MOST], uint32_t *count, mr__error *error);
+/* The same, of those that are there; how many. */
+uint32_t mr__worker_spec_pick(const mr__worker_spec *spec, const mr__device_list *list,
+                              mr__worker_device out[MR__DEVICES_MOST]);
+/* The first id or type that no device has; in spec. NULL: each has one. */
+const char *mr__worker_spec_missing(const mr__worker_spec *spec, const mr__device_list *list);
 
 #endif

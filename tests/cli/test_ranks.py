@@ -230,6 +230,69 @@ class Together(RanksTest):
         self.assertTrue(self.result() == words)
 
 
+class Devices(RanksTest):
+    """Ranks on nodes that differ: those whose number is in `without` find no driver."""
+
+    HIDDEN = {"OCL_ICD_VENDORS": "/nonexistent"}
+
+    def setUp(self):
+        super().setUp()
+        self.environment["XDG_CACHE_HOME"] = self.path("programs", "cache")
+        listed = json.loads(self.succeed("devices", "--json"))["devices"]
+        if not any(device["type"] == "cpu" for device in listed):
+            self.skipTest("no OpenCL device of type cpu (Debian: pocl-opencl-icd)")
+
+    def start_ranks(self, case, workers, without):
+        """workers: of each rank."""
+        app, *arguments = [os.path.join(data, word) if word in ("text", "points") else word
+                           for word in Together.CASES[case]]
+        words = [MPIEXEC, "-disable-auto-cleanup"]
+        for rank, spec in enumerate(workers):
+            words += [":"] if rank > 0 else []
+            words += ["-n", "1"]
+            for name, value in self.HIDDEN.items() if rank in without else ():
+                words += ["-env", name, value]
+            words += [MILLRACE, "run", app, *arguments, "-o", "out", "--json", "--workers", spec]
+        return subprocess.run(words, env=self.environment, cwd=self.folder, stdin=subprocess.DEVNULL,
+                              capture_output=True, timeout=120 * PATIENCE)
+
+    def devices_of_ranks(self, case, workers, without):
+        """(devices, did tasks on them) of each rank, whose result is that of one rank without a device."""
+        run = self.start_ranks(case, workers, without)
+        self.assertEqual(run.returncode, 0, run.stderr)
+        parts = json.loads(self.succeed("history", "last"))["ranks"]
+        result = self.result()
+        shutil.rmtree(self.path("out"))
+        app, *arguments = Together.CASES[case]
+        self.succeed("run", app, *(os.path.join(data, word) if word in ("text", "points") else word
+                                   for word in arguments), "-o", "out", "-q", "--workers", "1")
+        self.assertTrue(result == self.result(), "the results differ")
+        shutil.rmtree(self.path("out"))
+        return [(part["devices"], part["device_tasks"] > 0) for part in parts]
+
+    def test_a_rank_without_a_device_does_without(self):
+        """A device that is alone on its rank does what this rank is given."""
+        for workers, without, expected in [
+                (["cpu=0,device=all", "1"], {1}, [(1, True), (0, False)]),
+                (["cpu=1,device=all"] * 3, {0, 1, 2}, [(0, False)] * 3),
+                (["cpu=1,device=cpu", "cpu=0,device=cpu", "cpu=1,device=cpu"], {0, 2},
+                 [(0, False), (1, True), (0, False)])]:
+            with self.subTest(workers=workers, without=without):
+                self.assertEqual(self.devices_of_ranks("kmeans", workers, without), expected)
+
+    def test_a_device_that_no_rank_has_is_a_mistake(self):
+        for workers, without, says in [
+                (["cpu=1,device=cpu"] * 2, {0, 1}, b"there is no device cpu on any of 2 ranks"),
+                (["cpu=1,device=gup"] * 2, (), b"there is no device gup on any of 2 ranks"),
+                (["cpu=1,device=cpu", "cpu=0,device=cpu"], {1},
+                 b"no CPU workers were asked for, and there is no device cpu here")]:
+            with self.subTest(workers=workers, without=without):
+                run = self.start_ranks("kmeans", workers, without)
+                self.assertIn(says, run.stderr + run.stdout)
+                self.assertFalse(os.path.exists(self.path("out")))
+                self.assert_nothing_runs()
+
+
 class Losses(RanksTest):
     def begin_slow(self, spares=0):
         process = self.begin("run", SLOW_WORDS, os.path.join(data, "text"), "-o", "out", "--json", "--ranks",

@@ -104,7 +104,8 @@ class Jobs(unittest.TestCase):
         said = self.end(job, "COMPLETED", 0)
         self.assertEqual(said.count("wordcount: "), 1, said)
         self.assertIn(f"ranks   {2 * len(NODES)}, 0 lost", said)
-        with_gpu = [line for line in slurm.succeed("scontrol", "-o", "show", "job", job).splitlines() if "gpu:1" in line]
+        components = slurm.succeed("scontrol", "-o", "show", "job", job).splitlines()
+        with_gpu = [line for line in components if "gpu:1" in line]
         self.assertEqual([("NodeList=n3 " in line, f"HetJobId={job} " in line) for line in with_gpu], [(True, True)])
         self.assert_result()
         self.assert_left_nothing()

@@ -142,12 +142,41 @@ static void test_devices_that_are_not_there_are_named_with_those_that_are(void *
     }
 }
 
+/* What one of several ranks does. */
+static void test_what_is_there_is_picked_although_something_is_missing(void **state)
+{
+    static const struct {
+        const char *text;
+        const mr__device_list *list;
+        const char *missing, *first;    /* NULL: none */
+        uint32_t count;
+    } picks[] = {
+        {"device=intel-0,pocl-1,gpu", &three, "intel-0", "pocl-1", 2},
+        {"device=all,accelerator", &three, "accelerator", "pocl-0", 3},
+        {"device=gpu", &three, NULL, "nvidia-0", 1},
+        {"device=intel-0", &three, "intel-0", NULL, 0},
+        {"device=gpu", &empty, "gpu", NULL, 0},
+        {"device=all", &empty, NULL, NULL, 0},
+    };
+    for (size_t i = 0; i < MR__COUNT(picks); i++) {
+        mr__worker_spec spec;
+        mr__worker_device found[MR__DEVICES_MOST];
+        assert_int_equal(mr__worker_spec_parse(picks[i].text, &spec, NULL), MR_OK);
+        const char *missing = mr__worker_spec_missing(&spec, picks[i].list);
+        assert_string_equal(missing != NULL ? missing : "", picks[i].missing != NULL ? picks[i].missing : "");
+        assert_int_equal(mr__worker_spec_pick(&spec, picks[i].list, found), picks[i].count);
+        if (picks[i].first != NULL)
+            assert_string_equal(found[0].device->id, picks[i].first);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_good_specifications_mean_what_they_say),
         cmocka_unit_test(test_mistakes_get_a_sentence),
         cmocka_unit_test(test_devices_that_are_not_there_are_named_with_those_that_are),
+        cmocka_unit_test(test_what_is_there_is_picked_although_something_is_missing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
