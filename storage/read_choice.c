@@ -26,8 +26,9 @@
 #include "newfile.h"
 #include "number.h"
 #include "reader.h"
+#include "resident.h"
 
-enum { PAGE = 4096, PROBE = 32 << 20, ROUNDS = 4, SAMPLES = 64, SMALL = 1 << 20, PATH = 4096, PROBE_BYTE = 0x5a };
+enum { PROBE = 32 << 20, ROUNDS = 4, SAMPLES = 64, SMALL = 1 << 20, PATH = 4096, PROBE_BYTE = 0x5a };
 #define PROBE_WORD 0x5a5a5a5a5a5a5a5au
 
 /* ---- the measurement --------------------------------------------------------------------------------------------- */
@@ -200,51 +201,16 @@ static bool machine_rates(mr__read_choice *choice)
 
 /* ---- the page cache ---------------------------------------------------------------------------------------------- */
 
-static const mr__source *source_at(const mr__sources *sources, uint64_t offset)
-{
-    uint32_t low = 0, high = sources->count;
-    while (high - low > 1) {
-        const uint32_t middle = low + (high - low) / 2;
-        if (sources->items[middle].start <= offset)
-            low = middle;
-        else
-            high = middle;
-    }
-    return &sources->items[low];
-}
-
-static bool is_resident(int fd, uint64_t offset)
-{
-    unsigned char state = 1;
-    void *page = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, (off_t)(offset / PAGE * PAGE));
-    if (page == MAP_FAILED)
-        return true;
-    const bool resident = mincore(page, PAGE, &state) != 0 || (state & 1) != 0;
-    munmap(page, PAGE);
-    return resident;
-}
-
 /* How many of SAMPLES pages, spread evenly over all bytes, are in the page cache. A tier without descriptors has
  * none. */
 static uint32_t count_resident(const mr__sources *sources)
 {
     uint32_t resident = 0;
-    const mr__source *open_one = NULL;
-    mr__file file = {.fd = -1};
-    for (uint64_t i = 0; i < SAMPLES; i++) {
-        const uint64_t offset = sources->bytes / SAMPLES * i + sources->bytes / SAMPLES / 2;
-        const mr__source *source = source_at(sources, offset);
-        if (source != open_one) {
-            if (file.tier != NULL)
-                file.tier->ops->close(&file);
-            if (source->tier->ops->open(source->tier, source->inside, &file) != 0)
-                file = (mr__file){.fd = -1};
-            open_one = source;
-        }
-        resident += file.fd >= 0 && is_resident(file.fd, offset - source->start);
-    }
-    if (file.tier != NULL)
-        file.tier->ops->close(&file);
+    mr__resident page;
+    mr__resident_begin(&page, sources);
+    for (uint64_t i = 0; i < SAMPLES; i++)
+        resident += mr__resident_at(&page, sources->bytes / SAMPLES * i + sources->bytes / SAMPLES / 2);
+    mr__resident_end(&page);
     return resident;
 }
 

@@ -1,0 +1,55 @@
+/* resident.c: a file is mapped, which reads nothing, and mincore() says which of its pages are there.
+ *
+ * A mapping of a single page for each question takes five times as long.
+ * Rejected: preadv2() with RWF_NOWAIT begins to read ahead what it does not find, and so makes true what it asks;
+ * cachestat() counts whole ranges, but came with Linux 6.5. */
+#include "resident.h"
+
+#include <sys/mman.h>
+
+#include "fault.h"
+
+enum { PAGE = 4096 };
+
+void mr__resident_begin(mr__resident *resident, const mr__sources *sources)
+{
+    *resident = (mr__resident){.sources = sources, .index = UINT32_MAX};
+}
+
+static void map(mr__resident *resident, uint32_t index)
+{
+    const mr__source *source = &resident->sources->items[index];
+    mr__file file;
+    resident->index = index;
+    if (source->size == 0 || source->tier->ops->open(source->tier, source->inside, &file) != 0)
+        return;
+    if (file.fd >= 0) {
+        void *made = mr__fault(MR__FAULT_MAP) ? MAP_FAILED
+                                              : mmap(NULL, source->size, PROT_READ, MAP_SHARED, file.fd, 0);
+        resident->hidden = made == MAP_FAILED;
+        resident->map = made != MAP_FAILED ? made : NULL;
+        resident->size = source->size;
+    }
+    source->tier->ops->close(&file);
+}
+
+bool mr__resident_at(mr__resident *resident, uint64_t offset)
+{
+    const uint32_t index = mr__source_at(resident->sources, offset);
+    unsigned char state = 1;
+    if (index != resident->index) {
+        mr__resident_end(resident);
+        map(resident, index);
+    }
+    if (resident->map == NULL)
+        return resident->hidden;
+    const uint64_t page = (offset - resident->sources->items[index].start) / PAGE * PAGE;
+    return mincore(resident->map + page, PAGE, &state) != 0 || (state & 1) != 0;
+}
+
+void mr__resident_end(mr__resident *resident)
+{
+    if (resident->map != NULL)
+        munmap(resident->map, resident->size);
+    mr__resident_begin(resident, resident->sources);
+}
