@@ -67,6 +67,7 @@ struct mr_session {
     mr__worker_spec spec;
     uint32_t device_buffer;     /* mr__device_buffer: forced by MILLRACE_DEVICE_BUFFER */
     bool device_zero_copy;      /* unless MILLRACE_DEVICE_COPY=1 */
+    const struct mr__near_stub *near_stub;      /* of a test; NULL: what lies in memory is measured (near.h) */
     uint32_t device_lanes;      /* forced by MILLRACE_DEVICE_LANES=1|4|8|16; 0: measured */
 };
 

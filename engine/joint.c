@@ -346,6 +346,7 @@ static mr_status make_joint(mr__job *job, mr__error *error)
              joint->tables != NULL, MR_NO_MEMORY, "no memory for a job of %u ranks", joint->size);
     MR_TRY(mr__joint_tell_init(joint, error));
     MR_TRY(mr__joint_spares_init(joint, error));
+    mr__near_measure(job, &joint->near);
     joint->mail = (mr__mail){joint, joint->rank, joint->size, mail_post, mail_pending, mail_clear, mail_failed};
     joint->tag = mr__ranks_next_tag(joint->ranks);
     MR_TRY(mr__members_create(joint->courier, joint->tag, &hooks, &joint->members, error));
@@ -444,6 +445,7 @@ void mr__joint_close(mr__joint *joint, mr_status status, const mr__error *error)
     mr__joint_tell_fini(joint);
     mr__output_close(joint->output);
     mr__free(joint->waiting.list);
+    mr__free(joint->homes.list);
     mr__free(joint->groups);
     mr__free(joint->reduced);
     mr__free(joint->reduce_list);

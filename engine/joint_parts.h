@@ -6,6 +6,7 @@
 #include "carrier.h"
 #include "inbox.h"
 #include "members.h"
+#include "near.h"
 #include "packet.h"
 
 /* What the courier's thread wants of the job's own. */
@@ -70,6 +71,7 @@ struct mr__joint {
     mr__inbox *inbox;
     mr__carrier *carrier;
     mr__members *members;
+    mr__near near;              /* what this rank's node holds of the input */
 
     /* the courier's thread */
     uint32_t shares;            /* of the ledger: the job's parts, or its partitions */
@@ -93,6 +95,7 @@ struct mr__joint {
     uint64_t bytes_given;       /* of input, in these */
     /* of the coordinator */
     mr__ledger *ledger;
+    mr__homes homes;            /* of the input, in this view */
     uint32_t ledger_round;
     uint64_t *idle_in, *done_in;    /* [size]: the view in which the rank said so */
     uint32_t *writer;           /* [shares]: who reduced it */

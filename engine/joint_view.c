@@ -1,7 +1,8 @@
 /* joint_view.c: what the ranks agree on when a job begins, and again when some of them are lost.
  *
- *   account   of a rank: what job it does (its digest), what it took over from an earlier plan, the round it is in,
- *             the works it was given, the groups it owns and what these have of ranks that are lost (ledger.h)
+ *   account   of a rank: what job it does (its digest), what of the input its node has in memory (near.h), what it
+ *             took over from an earlier plan, the round it is in, the works it was given, the groups it owns and what
+ *             these have of ranks that are lost (ledger.h)
  *   decide    on the coordinator: is it one and the same job everywhere? which round is it? A ledger is made of the
  *             accounts alone, and says who owns what from now on
  *   apply     on every rank: new groups for outbox and inbox; then it asks for work again
@@ -40,6 +41,7 @@ typedef struct heard {
     bool planned;
     uint32_t partitions, parts, round;
     const char *place;
+    mr__near near;
     mr__account account;
 } heard;
 
@@ -80,6 +82,7 @@ static void write_digest(const mr__job *job, mr__writing *to)
     mr__write_u64(to, job->schedule_total);
     mr__write_text(to, job->devices.missing != NULL ? job->devices.missing : "");
     mr__write_u32(to, job->devices.found);
+    mr__near_write(&job->joint->near, to);
 }
 
 static digest read_digest(mr__reading *from)
@@ -204,6 +207,7 @@ static mr_status read_account(const mr__packet *packet, heard *one, mr__error *e
     mr__reading in = {packet->bytes, packet->bytes + packet->size, false};
     one->rank = packet->rank;
     one->digest = read_digest(&in);
+    mr__near_read(&in, one->digest.units, &one->near);
     one->planned = mr__read_u32(&in) != 0;
     one->partitions = mr__read_u32(&in);
     one->parts = mr__read_u32(&in);
@@ -296,12 +300,28 @@ static uint32_t shares_of(const mr__joint *joint)
     return job->dense ? joint->working : job->collect ? joint->partitions : joint->parts;
 }
 
+static mr_status find_homes(mr__joint *joint, const heard *all, uint32_t count, mr__error *error)
+{
+    mr_status status = MR_OK;
+    uint32_t used = 0;
+    mr__nearby *ranks = mr__alloc(count * sizeof *ranks);
+    MR_CHECK(ranks != NULL, MR_NO_MEMORY, "no memory for the homes of %u ranks", count);
+    for (uint32_t i = 0; i < count; i++)
+        if (all[i].rank < joint->working)       /* a spare may never map */
+            ranks[used++] = (mr__nearby){all[i].rank, &all[i].near};
+    MR_TRY(mr__homes_find(ranks, used, joint->job->schedule_total, joint->job->smallest_task, &joint->homes, error));
+done:
+    mr__free(ranks);
+    return status;
+}
+
 static mr_status make_ledger(mr__joint *joint, const mr__account *accounts, size_t count, mr__error *error)
 {
     mr_status status = MR_OK;
     const mr__job *job = joint->job;
     mr__ledger *made = NULL;
     MR_TRY(mr__ledger_create(job->schedule_total, shares_of(joint), joint->working, job->smallest_task, &made, error));
+    MR_TRY(mr__homes_set(&joint->homes, made, error));
     MR_TRY(mr__ledger_rebuild(made, accounts, count, error));
     mr__ledger_destroy(joint->ledger);
     joint->ledger = made;
@@ -367,6 +387,7 @@ mr_status mr__joint_decide(void *context, uint64_t view, const mr__packet *accou
             folder = all[i].rank;
         }
     }
+    MR_TRY(find_homes(joint, all, count, error));
     MR_TRY(make_ledger(joint, works, count, error));
     joint->ledger_round = round;
     mr__joint_drop_tables(joint);
