@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "convoy_apps.h"
+#include "fault.h"
 #include "internal.h"
 #include "job_fixture.h"
 #include "memory.h"
@@ -156,6 +157,26 @@ static void random_ranges_keep_the_rules(void **state)
     mr__free(homes.list);
 }
 
+static void homes_without_memory_fail_with_a_sentence(void **state)
+{
+    for (uint32_t nth = 1;; nth++) {
+        mr__homes homes = {.count = 0};
+        mr__error error = {.text = ""};
+        say("a 480-960|a|b 0-480");
+        mr__fault_arm(MR__FAULT_ALLOC, nth);
+        const mr_status status = mr__homes_find(ranks, rank_count, TOTAL, 1, &homes, &error);
+        const bool fired = mr__fault_fired();
+        mr__fault_disarm();
+        mr__free(homes.list);
+        assert_int_equal(status, fired ? MR_NO_MEMORY : MR_OK);
+        assert_true(fired == (error.text[0] != '\0'));
+        if (!fired) {
+            assert_true(nth > 4);
+            break;
+        }
+    }
+}
+
 static void the_ledger_gives_what_is_near_first(void **state)
 {
     mr__ledger *ledger;
@@ -247,11 +268,19 @@ static mr_status note_first(struct ship *ship, const mr_block *block)
     return MR_OK;
 }
 
+/* As srun leaves it. */
+static void put_launcher(struct ship *ship, mr_job *job)
+{
+    (void)job;
+    ship->session->launch = (mr__launch){.by = MR__LAUNCHED_BY_SLURM, .rank = ship->rank, .size = FLEET,
+                                         .local_size = 1};
+}
+
 static void sail(struct convoy *convoy, const char *name)
 {
     mr_job job;
     convoy->ranks = FLEET;
-    convoy->alter = put_stub;
+    convoy->alter = convoy->alter != NULL ? convoy->alter : put_stub;
     convoy->on_map = note_first;
     begun = 0;
     for (uint32_t r = 0; r < FLEET; r++)
@@ -311,15 +340,28 @@ static void a_loss_changes_no_result(void **state)
         }
 }
 
+/* What is really there is looked at; all of these ranks have the same. */
+static void looking_changes_no_result(void **state)
+{
+    static const char *const names[] = {"count", "words", "files", "range", "centres"};
+    alone = true;
+    for (size_t n = 0; n < MR__COUNT(names); n++) {
+        struct convoy convoy = {.alter = put_launcher};
+        sail(&convoy, names[n]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(homes_are_where_memory_is),
         cmocka_unit_test(random_ranges_keep_the_rules),
+        cmocka_unit_test(homes_without_memory_fail_with_a_sentence),
         cmocka_unit_test(the_ledger_gives_what_is_near_first),
         cmocka_unit_test(a_message_brings_it_or_is_broken),
         cmocka_unit_test(ranks_begin_with_what_is_near),
         cmocka_unit_test(a_loss_changes_no_result),
+        cmocka_unit_test(looking_changes_no_result),
     };
     return cmocka_run_group_tests(tests, voyages_set_up, voyages_tear_down);
 }
