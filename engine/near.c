@@ -108,7 +108,7 @@ static bool is_wanted(const mr__job *job)
     if (job->dataset == NULL || job->schedule_total == 0 || (text != NULL && strcmp(text, "0") == 0))
         return false;
     return job->session->near_stub != NULL ||
-           (launch->by != MR__LAUNCHED_ALONE && launch->local_size < launch->size);
+           (launch->by != MR__LAUNCHED_ALONE && !launch->one_node);
 }
 
 void mr__near_measure(const mr__job *job, mr__near *near)

@@ -56,7 +56,7 @@ void mr__wire_room_fini(mr__wire_room *room, mr__budget *budget)
     *room = (mr__wire_room){NULL, 0};
 }
 
-mr_status mr__wire_create(mr__budget *budget, mr__wire **wire, mr__error *error)
+mr_status mr__wire_create(mr__budget *budget, bool one_node, mr__wire **wire, mr__error *error)
 {
     mr_status status = MR_OK;
     const char *forced = getenv("MILLRACE_LZ4");
@@ -65,7 +65,7 @@ mr_status mr__wire_create(mr__budget *budget, mr__wire **wire, mr__error *error)
     mr__wire *made = mr__alloc_zero(1, sizeof *made);
     MR_CHECK(made != NULL, MR_NO_MEMORY, "no memory to send pairs to other ranks");
     made->budget = budget;
-    made->rule = forced == NULL ? CHOOSES : forced[0] == '1' ? ALWAYS : NEVER;
+    made->rule = forced != NULL ? forced[0] == '1' ? ALWAYS : NEVER : one_node ? NEVER : CHOOSES;
     *wire = made;
 done:
     return status;

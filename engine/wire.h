@@ -1,6 +1,6 @@
 /* wire.h: what travels of pairs that go to other ranks: the bytes themselves, or lz4 of them.
  * Promise   Whatever is packed is smaller by a sixteenth or more. MILLRACE_LZ4=0: nothing is packed; 1: all that gets
- *           smaller is; unset: wire_choice.h decides.
+ *           smaller is; unset: wire_choice.h decides, and on one node nothing is: there the network is memory.
  * Owner     The caller; the budget outlives it. Bytes that were packed or unpacked are valid until the next call.
  * Memory    Room for the largest message that was packed, or unpacked; it counts in the budget (by force).
  * Threads   A wire belongs to one thread, and so does a room.
@@ -9,6 +9,7 @@
 #ifndef MR__WIRE_H
 #define MR__WIRE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "budget.h"
@@ -16,7 +17,8 @@
 
 typedef struct mr__wire mr__wire;
 
-mr_status mr__wire_create(mr__budget *budget, mr__wire **wire, mr__error *error);
+/* one_node: all ranks are on it. */
+mr_status mr__wire_create(mr__budget *budget, bool one_node, mr__wire **wire, mr__error *error);
 void mr__wire_destroy(mr__wire *wire);              /* takes NULL */
 /* true: *bytes and *size are now those of the packed form. */
 bool mr__wire_pack(mr__wire *wire, const uint8_t **bytes, uint32_t *size);

@@ -98,6 +98,7 @@ static mr_status get_neighbours(const variables *of, mr__launch *launch, mr__err
                  "MPI_LOCALRANKID=%u, MPI_LOCALNRANKS=%u and PMI_SIZE=%u contradict each other\n  hint: launchers set "
                  "these variables; were they set by hand?", launch->local_rank, launch->local_size, launch->size);
     }
+    launch->one_node = launch->size > 1 && launch->local_size == launch->size;
     if (sharing > 0 && sharing <= launch->size) {
         launch->local_size = sharing;
         launch->unbound = !by_slurm;

@@ -24,6 +24,7 @@ typedef struct mr__launch {
     /* They were started with the same cores, as `run --ranks` does. Else a launcher may have bound each to its own;
      * the process's affinity tells. */
     bool unbound;
+    bool one_node;              /* all of them are on this one, as far as is known */
 } mr__launch;
 
 typedef const char *mr__variable(void *context, const char *name);      /* NULL: it is not set */

@@ -290,7 +290,7 @@ static mr__wire *open_wire(mr__budget *budget, const char *lz4, mr_status expect
         setenv("MILLRACE_LZ4", lz4, 1);
     else
         unsetenv("MILLRACE_LZ4");
-    assert_int_equal(mr__wire_create(budget, &wire, &error), expected);
+    assert_int_equal(mr__wire_create(budget, false, &wire, &error), expected);
     unsetenv("MILLRACE_LZ4");
     if (expected != MR_OK) {
         assert_non_null(strstr(error.text, lz4));

@@ -99,23 +99,25 @@ static void test_ranks_that_share_a_node_know_it(void **state)
     static const struct {
         const char *name, *environment[16];
         uint32_t local_rank, local_size;
-        bool unbound;
+        bool unbound, one_node;
     } shared[] = {
-        {"alone", {"PATH=/bin"}, 0, 1, false},
-        {"a script's child is alone", {BATCH, "MILLRACE_SHARING=4"}, 0, 1, false},
-        {"mpiexec.mpich", {TWO_OF_EIGHT}, 1, 2, false},
-        {"mpiexec.mpich over a port", {"PMI_PORT=n1:4711", "PMI_RANK=1", "PMI_SIZE=2"}, 0, 1, false},
-        {"run --ranks", {HYDRA("3", "4"), "MILLRACE_SHARING=4"}, 3, 4, true},
-        {"ranks that are said to have a node each", {TWO_OF_EIGHT, "MILLRACE_SHARING=1"}, 0, 1, true},
-        {"more than there are", {TWO_OF_EIGHT, "MILLRACE_SHARING=9"}, 1, 2, false},
-        {"srun that does not say", {STEP("2", "3"), PMI2("2", "3")}, 0, 1, false},
-        {"srun, one node", {STEP("2", "3"), PMI2("2", "3"), NODE("0", "2", "3")}, 2, 3, false},
-        {"srun, the second of three", {STEP("5", "11"), PMI2("5", "11"), NODE("1", "1", "4(x2),3")}, 1, 4, false},
-        {"srun, the third of three", {STEP("9", "11"), PMI2("9", "11"), NODE("2", "1", "4(x2),3")}, 1, 3, false},
-        {"srun, an unlisted node", {STEP("9", "11"), PMI2("9", "11"), NODE("3", "1", "4(x2),3")}, 0, 1, false},
-        {"srun, a list that is none", {STEP("1", "2"), PMI2("1", "2"), NODE("0", "1", "two")}, 0, 1, false},
+        {"alone", {"PATH=/bin"}, 0, 1, false, false},
+        {"a script's child is alone", {BATCH, "MILLRACE_SHARING=4"}, 0, 1, false, false},
+        {"mpiexec.mpich", {TWO_OF_EIGHT}, 1, 2, false, false},
+        {"mpiexec.mpich over a port", {"PMI_PORT=n1:4711", "PMI_RANK=1", "PMI_SIZE=2"}, 0, 1, false, false},
+        {"run --ranks", {HYDRA("3", "4"), "MILLRACE_SHARING=4"}, 3, 4, true, true},
+        {"run --ranks with a spare", {HYDRA("2", "3"), "MILLRACE_SHARING=2"}, 0, 2, true, true},
+        {"ranks that are said to have a node each", {TWO_OF_EIGHT, "MILLRACE_SHARING=1"}, 0, 1, true, false},
+        {"more than there are", {TWO_OF_EIGHT, "MILLRACE_SHARING=9"}, 1, 2, false, false},
+        {"srun that does not say", {STEP("2", "3"), PMI2("2", "3")}, 0, 1, false, false},
+        {"srun, one node", {STEP("2", "3"), PMI2("2", "3"), NODE("0", "2", "3")}, 2, 3, false, true},
+        {"srun, the second of three", {STEP("5", "11"), PMI2("5", "11"), NODE("1", "1", "4(x2),3")},
+         1, 4, false, false},
+        {"srun, the third of three", {STEP("9", "11"), PMI2("9", "11"), NODE("2", "1", "4(x2),3")}, 1, 3, false, false},
+        {"srun, an unlisted node", {STEP("9", "11"), PMI2("9", "11"), NODE("3", "1", "4(x2),3")}, 0, 1, false, false},
+        {"srun, a list that is none", {STEP("1", "2"), PMI2("1", "2"), NODE("0", "1", "two")}, 0, 1, false, false},
         {"a batch script's srun", {STEP("5", "8"), PMI2("5", "8"), "SLURM_LOCALID=1", "MILLRACE_SHARING=4"},
-         1, 4, false},
+         1, 4, false, false},
     };
     for (size_t c = 0; c < MR__COUNT(shared); c++) {
         mr__launch launch;
@@ -127,6 +129,7 @@ static void test_ranks_that_share_a_node_know_it(void **state)
         assert_int_equal(launch.local_rank, shared[c].local_rank);
         assert_int_equal(launch.local_size, shared[c].local_size);
         assert_int_equal(launch.unbound, shared[c].unbound);
+        assert_int_equal(launch.one_node, shared[c].one_node);
     }
 }
 
