@@ -2,29 +2,19 @@
  * Oracle: plain loops and qsort() over the same input (convoy_apps.c). */
 #include "cmocka_all.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "convoy_apps.h"
 #include "job_fixture.h"
 #include "joint_parts.h"
+#include "voyages.h"
 
-static const char *const place = voyages_place, *const output = voyages_output;
+static const char *const output = voyages_output;
 
 static void sail_to_output(const struct voyage *voyage, uint32_t ranks, uint32_t workers)
 {
-    mr_job job;
     struct convoy convoy = {.ranks = ranks, .workers = workers};
-    voyage_load(voyage, &convoy, &job, output);
-    convoy_sail(&convoy);
-    convoy_assert_arrived(&convoy);
-    char *got = voyage_output(output);
-    voyage_assert(voyage, got);
-    free(got);
-    fixture_remove(output);
-    fixture_assert_empty(place);
-    convoy_scrap(&convoy);
+    voyage_sail(voyage, &convoy);
 }
 
 static void every_app_is_right_on_three_ranks(void **state)
@@ -94,27 +84,9 @@ static void results_in_memory_are_shared_among_the_ranks(void **state)
 
 static void a_session_does_many_jobs(void **state)
 {
-    enum { JOBS = 4 };
-    static const char *const names[JOBS] = {"count", "centres", "order", "count by value"};
-    char outputs[JOBS][4400];
-    mr_job jobs[JOBS];
+    static const char *const names[] = {"count", "centres", "order", "count by value"};
     struct convoy convoy = {.ranks = 3};
-    for (int j = 0; j < JOBS; j++) {
-        snprintf(outputs[j], sizeof outputs[j], "%s/job-%d", place, j);
-        voyage_load(voyage_named(names[j]), &convoy, &jobs[j], outputs[j]);
-    }
-    convoy.jobs = jobs;
-    convoy.job_count = JOBS;
-    convoy_sail(&convoy);
-    convoy_assert_arrived(&convoy);
-    for (int j = 0; j < JOBS; j++) {
-        char *got = voyage_output(outputs[j]);
-        voyage_assert(voyage_named(names[j]), got);
-        free(got);
-        fixture_remove(outputs[j]);
-    }
-    fixture_assert_empty(place);
-    convoy_scrap(&convoy);
+    voyages_sail_in_a_row(names, MR__COUNT(names), &convoy);
 }
 
 static void all_ranks_together_give_the_numbers_of_the_job(void **state)

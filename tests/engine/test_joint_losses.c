@@ -5,44 +5,22 @@
  * MILLRACE_JOINT_SEEDS=1000: so many jobs with two random deaths; MILLRACE_JOINT_SEED=17: that one alone. */
 #include "cmocka_all.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "convoy_apps.h"
 #include "job_fixture.h"
 #include "joint_parts.h"
+#include "voyages.h"
 
 enum { RANKS = 3, DEATHS_EACH = 5, SEEDS = 60 };
 
 static const char *const place = voyages_place, *const output = voyages_output;
 
-static unsigned setting(const char *name, unsigned preset)
-{
-    const char *text = getenv(name);
-    return text != NULL && atoi(text) > 0 ? (unsigned)atoi(text) : preset;
-}
-
 /* The next jobs keep what they sent, or forget it once it came. */
 static void keep_by_turns(unsigned turn)
 {
     setenv("MILLRACE_KEEP", turn % 2 == 0 ? "0" : "1", 1);
-}
-
-/* The convoy's strikes are the caller's; its jobs are the voyage. */
-static void sail(const struct voyage *voyage, struct convoy *convoy)
-{
-    mr_job job;
-    voyage_load(voyage, convoy, &job, output);
-    convoy_sail(convoy);
-    convoy_assert_arrived(convoy);
-    char *got = voyage_output(output);
-    voyage_assert(voyage, got);
-    free(got);
-    fixture_remove(output);
-    fixture_assert_empty(place);
-    convoy_scrap(convoy);
 }
 
 /* ---- one rank dies ----------------------------------------------------------------------------------------------- */
@@ -54,15 +32,15 @@ static void die_at_every_message(const char *name)
     const struct voyage *voyage = voyage_named(name);
     struct convoy calm = {.ranks = RANKS};
     uint32_t turn = 0;
-    sail(voyage, &calm);
+    voyage_sail(voyage, &calm);
     for (uint32_t rank = 0; rank < RANKS; rank++) {
         const uint32_t messages = calm.ships[rank].sent;
-        const uint32_t step = setting("MILLRACE_JOINT_STEP", messages / DEATHS_EACH + 1);
+        const uint32_t step = voyages_setting("MILLRACE_JOINT_STEP", messages / DEATHS_EACH + 1);
         for (uint32_t nth = 1 + turn % step; nth <= messages; nth += step, turn++) {
             struct convoy convoy = {.ranks = RANKS};
             convoy.strikes[0] = (struct convoy_strike){rank, deaths[turn % MR__COUNT(deaths)], CONVOY_ANY_KIND, nth};
             keep_by_turns(turn / MR__COUNT(deaths) + turn);
-            sail(voyage, &convoy);
+            voyage_sail(voyage, &convoy);
         }
     }
 }
@@ -82,7 +60,7 @@ static void a_rank_dies_at_any_turn(void **state)
     for (size_t n = 0; n < MR__COUNT(names); n++) {
         const struct voyage *voyage = voyage_named(names[n]);
         struct convoy calm = {.ranks = RANKS};
-        sail(voyage, &calm);
+        voyage_sail(voyage, &calm);
         for (uint32_t rank = 0; rank < RANKS; rank++) {
             for (int kind = 0; kind < MR__KIND_OWN; kind++) {
                 const uint32_t last = calm.ships[rank].sent_of[kind];
@@ -90,7 +68,7 @@ static void a_rank_dies_at_any_turn(void **state)
                     struct convoy convoy = {.ranks = RANKS};
                     convoy.strikes[0] = (struct convoy_strike){rank, deaths[(unsigned)(kind + rank) % 3], kind, nth};
                     keep_by_turns(nth);
-                    sail(voyage, &convoy);
+                    voyage_sail(voyage, &convoy);
                 }
             }
         }
@@ -112,18 +90,13 @@ static void sail_by_chance(unsigned seed)
     for (uint32_t d = 0; d < dying && d + 1 < ranks; d++)
         convoy.strikes[d] = (struct convoy_strike){(first + d) % ranks, deaths[(unsigned)rand_r(&state) % 4],
                                                    CONVOY_ANY_KIND, 1 + (uint32_t)rand_r(&state) % 90};
-    sail(voyage, &convoy);
+    voyage_sail(voyage, &convoy);
     unsetenv("MILLRACE_LZ4");
 }
 
 static void several_die_by_chance(void **state)
 {
-    const unsigned only = setting("MILLRACE_JOINT_SEED", 0), seeds = setting("MILLRACE_JOINT_SEEDS", SEEDS);
-    for (unsigned seed = only > 0 ? only : 1; seed <= (only > 0 ? only : seeds); seed++) {
-        if (seeds != SEEDS)
-            print_message("seed %u\n", seed);
-        sail_by_chance(seed);
-    }
+    voyages_by_chance(SEEDS, sail_by_chance);
 }
 
 static void all_but_one_die(void **state)
@@ -133,7 +106,7 @@ static void all_but_one_die(void **state)
         for (uint32_t d = 0; d < 3; d++)
             convoy.strikes[d] = (struct convoy_strike){(left + 1 + d) % 4, deaths[(left + d) % 3], CONVOY_ANY_KIND,
                                                        5 + 9 * d};
-        sail(voyage_named(left % 2 == 0 ? "list" : "centres"), &convoy);
+        voyage_sail(voyage_named(left % 2 == 0 ? "list" : "centres"), &convoy);
     }
 }
 
@@ -145,25 +118,8 @@ enum { JOBS = 3 };
 static void sail_three_jobs(struct convoy_strike strike)
 {
     static const char *const names[JOBS] = {"list", "centres", "count by value"};
-    char outputs[JOBS][4400];
-    mr_job jobs[JOBS];
     struct convoy convoy = {.ranks = RANKS, .strikes = {strike}};
-    for (int j = 0; j < JOBS; j++) {
-        snprintf(outputs[j], sizeof outputs[j], "%s/job-%d", place, j);
-        voyage_load(voyage_named(names[j]), &convoy, &jobs[j], outputs[j]);
-    }
-    convoy.jobs = jobs;
-    convoy.job_count = JOBS;
-    convoy_sail(&convoy);
-    convoy_assert_arrived(&convoy);
-    for (int j = 0; j < JOBS; j++) {
-        char *got = voyage_output(outputs[j]);
-        voyage_assert(voyage_named(names[j]), got);
-        free(got);
-        fixture_remove(outputs[j]);
-    }
-    fixture_assert_empty(place);
-    convoy_scrap(&convoy);
+    voyages_sail_in_a_row(names, JOBS, &convoy);
 }
 
 static void a_rank_dies_between_jobs(void **state)
@@ -236,7 +192,7 @@ static void who_wakes_up_changes_nothing(void **state)
         struct convoy convoy = {.ranks = RANKS, .on_map = wait_in_map, .on_reduce = wait_in_reduce};
         atomic_store(&still, 0);
         convoy.strikes[0] = (struct convoy_strike){1, CONVOY_FREEZE, when[w].kind, when[w].nth};
-        sail(voyage_named("list"), &convoy);
+        voyage_sail(voyage_named("list"), &convoy);
         assert_int_equal(convoy.ships[1].status, MR_NETWORK_FAILED);
         assert_non_null(strstr(convoy.ships[1].error, "rank 1"));
     }

@@ -4,38 +4,16 @@
  * MILLRACE_JOINT_STEP, MILLRACE_JOINT_SEEDS, MILLRACE_JOINT_SEED: as test_joint_losses.c. */
 #include "cmocka_all.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "convoy_apps.h"
 #include "internal.h"
 #include "job_fixture.h"
+#include "voyages.h"
 
 enum { WORKING = 3, DEATHS_EACH = 2, SEEDS = 24 };
 
 static const char *const place = voyages_place, *const output = voyages_output;
-
-static unsigned setting(const char *name, unsigned preset)
-{
-    const char *text = getenv(name);
-    return text != NULL && atoi(text) > 0 ? (unsigned)atoi(text) : preset;
-}
-
-/* Strikes and ranks are the caller's; the output is compared and removed. */
-static void sail(const struct voyage *voyage, struct convoy *convoy)
-{
-    mr_job job;
-    voyage_load(voyage, convoy, &job, output);
-    convoy_sail(convoy);
-    convoy_assert_arrived(convoy);
-    char *got = voyage_output(output);
-    voyage_assert(voyage, got);
-    free(got);
-    fixture_remove(output);
-    assert_int_equal(fixture_entries(place), 0);
-    convoy_scrap(convoy);
-}
 
 /* Said nothing that goes with work; of rank 0, which says most of it to itself, nobody can tell. */
 static bool is_quiet(const struct ship *ship)
@@ -68,7 +46,7 @@ static void a_spare_does_nothing_unless_somebody_is_lost(void **state)
     for (size_t v = 0; v < VOYAGES; v++) {
         const uint32_t spares = 1 + v % 3;
         struct convoy convoy = {.ranks = WORKING + spares, .spares = spares, .workers = 2, .on_reduce = note_reduce};
-        sail(&voyages[v], &convoy);
+        voyage_sail(&voyages[v], &convoy);
         for (uint32_t r = 0; r < convoy.ranks; r++) {
             assert_true(r == 0 || is_quiet(&convoy.ships[r]) == (r >= WORKING));
             assert_spares(&convoy, r, 0);
@@ -114,7 +92,7 @@ static void one_rank_works_and_others_stand_by(void **state)
     static const char *const names[] = {"count", "list", "order", "centres", "count by value", "words", "files"};
     for (size_t n = 0; n < MR__COUNT(names); n++) {
         struct convoy convoy = {.ranks = 3, .spares = 2};
-        sail(voyage_named(names[n]), &convoy);
+        voyage_sail(voyage_named(names[n]), &convoy);
         assert_spares(&convoy, 0, 0);
     }
 }
@@ -138,7 +116,7 @@ static void a_spare_takes_the_place_of_a_rank_that_is_lost(void **state)
         struct convoy convoy = {.ranks = WORKING + 2, .spares = 2, .on_reduce = note_reduce};
         convoy.strikes[0] = (struct convoy_strike){victim, c % 3 == 0 ? CONVOY_CUT : CONVOY_CRASH, cases[c].kind, 1};
         memset(reduced_by, 0, sizeof reduced_by);
-        sail(voyage_named(cases[c].voyage), &convoy);
+        voyage_sail(voyage_named(cases[c].voyage), &convoy);
         const bool struck = atomic_load(&convoy.ships[victim].struck);
         assert_spares(&convoy, 0, struck);
         assert_int_equal(convoy.ships[0].stats.ranks_lost, struck);
@@ -164,14 +142,14 @@ static void die_at_every_message(const char *name, uint32_t working, uint32_t sp
     const struct voyage *voyage = voyage_named(name);
     struct convoy calm = {.ranks = working + spares, .spares = spares};
     uint32_t turn = 0;
-    sail(voyage, &calm);
+    voyage_sail(voyage, &calm);
     for (uint32_t rank = first; rank < last; rank++) {
         const uint32_t messages = calm.ships[rank].sent;
-        const uint32_t step = setting("MILLRACE_JOINT_STEP", messages / DEATHS_EACH + 1);
+        const uint32_t step = voyages_setting("MILLRACE_JOINT_STEP", messages / DEATHS_EACH + 1);
         for (uint32_t nth = 1 + turn % step; nth <= messages; nth += step, turn++) {
             struct convoy convoy = {.ranks = working + spares, .spares = spares};
             convoy.strikes[0] = (struct convoy_strike){rank, deaths[turn % MR__COUNT(deaths)], CONVOY_ANY_KIND, nth};
-            sail(voyage, &convoy);
+            voyage_sail(voyage, &convoy);
             const uint32_t used = convoy.ships[rank == 0 ? 1 : 0].stats.spares_used;
             assert_true(used <= (rank < working ? 1 : 0));
         }
@@ -206,14 +184,14 @@ static void a_rank_dies_at_any_turn(void **state)
     for (size_t n = 0; n < MR__COUNT(names); n++) {
         const struct voyage *voyage = voyage_named(names[n]);
         struct convoy calm = {.ranks = 3, .spares = 1};
-        sail(voyage, &calm);
+        voyage_sail(voyage, &calm);
         for (uint32_t rank = 0; rank < 3; rank++) {
             for (int kind = 0; kind < MR__KIND_OWN; kind++) {
                 const uint32_t last = calm.ships[rank].sent_of[kind];
                 for (uint32_t nth = 1; nth <= last; nth = nth < last ? last : last + 1) {
                     struct convoy convoy = {.ranks = 3, .spares = 1};
                     convoy.strikes[0] = (struct convoy_strike){rank, deaths[(unsigned)(kind + rank) % 3], kind, nth};
-                    sail(voyage, &convoy);
+                    voyage_sail(voyage, &convoy);
                 }
             }
         }
@@ -231,7 +209,7 @@ static void places_are_filled_until_no_spare_is_left(void **state)
             for (uint32_t d = 0; d < 3; d++)
                 convoy.strikes[d] = (struct convoy_strike){(left + 1 + d) % 4, deaths[(left + d + n) % 3],
                                                            CONVOY_ANY_KIND, 4 + 7 * d + (uint32_t)n};
-            sail(voyage_named(many[n]), &convoy);
+            voyage_sail(voyage_named(many[n]), &convoy);
         }
     }
 }
@@ -247,17 +225,12 @@ static void sail_by_chance(unsigned seed)
     for (uint32_t d = 0; d < dying && d + 1 < ranks; d++)
         convoy.strikes[d] = (struct convoy_strike){(first + d) % ranks, deaths[(unsigned)rand_r(&state) % 4],
                                                    CONVOY_ANY_KIND, 1 + (uint32_t)rand_r(&state) % 60};
-    sail(voyage, &convoy);
+    voyage_sail(voyage, &convoy);
 }
 
 static void several_die_by_chance(void **state)
 {
-    const unsigned only = setting("MILLRACE_JOINT_SEED", 0), seeds = setting("MILLRACE_JOINT_SEEDS", SEEDS);
-    for (unsigned seed = only > 0 ? only : 1; seed <= (only > 0 ? only : seeds); seed++) {
-        if (seeds != SEEDS)
-            print_message("seed %u\n", seed);
-        sail_by_chance(seed);
-    }
+    voyages_by_chance(SEEDS, sail_by_chance);
 }
 
 /* ---- jobs, one after the other ----------------------------------------------------------------------------------- */
@@ -265,29 +238,12 @@ static void several_die_by_chance(void **state)
 /* Who took a place has it in the next job, too: the lost rank is still missing. */
 static void a_place_is_kept_in_later_jobs(void **state)
 {
-    enum { JOBS = 3 };
-    static const char *const names[JOBS] = {"list", "centres", "count by value"};
-    char outputs[JOBS][4400];
-    mr_job jobs[JOBS];
+    static const char *const names[] = {"list", "centres", "count by value"};
     struct convoy convoy = {.ranks = 4, .spares = 2};
     convoy.strikes[0] = (struct convoy_strike){1, CONVOY_CRASH, MR__SAY_ASK, 2};
-    for (int j = 0; j < JOBS; j++) {
-        snprintf(outputs[j], sizeof outputs[j], "%s/job-%d", place, j);
-        voyage_load(voyage_named(names[j]), &convoy, &jobs[j], outputs[j]);
-    }
-    convoy.jobs = jobs;
-    convoy.job_count = JOBS;
-    convoy_sail(&convoy);
-    convoy_assert_arrived(&convoy);
+    voyages_sail_in_a_row(names, MR__COUNT(names), &convoy);
     assert_spares(&convoy, 0, 1);       /* of the last one */
     assert_true(is_quiet(&convoy.ships[3]));
-    for (int j = 0; j < JOBS; j++) {
-        char *got = voyage_output(outputs[j]);
-        voyage_assert(voyage_named(names[j]), got);
-        free(got);
-        fixture_remove(outputs[j]);
-    }
-    convoy_scrap(&convoy);
 }
 
 static void count_differently(struct ship *ship, mr_job *job)

@@ -5,16 +5,15 @@
 
 #include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "convoy_apps.h"
 #include "fault.h"
 #include "internal.h"
 #include "job_fixture.h"
 #include "memory.h"
 #include "near.h"
+#include "voyages.h"
 
 enum { TOTAL = 960, RANKS_MOST = 8 };
 
@@ -278,21 +277,13 @@ static void put_launcher(struct ship *ship, mr_job *job)
 
 static void sail(struct convoy *convoy, const char *name)
 {
-    mr_job job;
     convoy->ranks = FLEET;
     convoy->alter = convoy->alter != NULL ? convoy->alter : put_stub;
     convoy->on_map = note_first;
     begun = 0;
     for (uint32_t r = 0; r < FLEET; r++)
         first_row[r] = NOTHING_YET;
-    voyage_load(voyage_named(name), convoy, &job, voyages_output);
-    convoy_sail(convoy);
-    convoy_assert_arrived(convoy);
-    char *got = voyage_output(voyages_output);
-    voyage_assert(voyage_named(name), got);
-    free(got);
-    fixture_remove(voyages_output);
-    convoy_scrap(convoy);
+    voyage_sail(voyage_named(name), convoy);
 }
 
 /* Hosts and what they hold, in blocks; the rows that ranks begin with, in quarters of the input. */
