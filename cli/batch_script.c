@@ -211,8 +211,7 @@ static uint64_t spare_nodes(const cli_batch *batch)
     return (batch->job.spares + batch->ranks_per_node - 1) / batch->ranks_per_node;
 }
 
-static mr_status put_kind(FILE *out, const cli_batch *batch, const kind *nodes, uint64_t spares,
-                         mr__error *error)
+static mr_status put_kind(FILE *out, const cli_batch *batch, const kind *nodes, uint64_t spares, mr__error *error)
 {
     mr_status status = MR_OK;
     fprintf(out, "#SBATCH --nodes=%" PRIu64 "\n#SBATCH --ntasks-per-node=%" PRIu64 "\n", nodes->nodes + spares,
