@@ -124,8 +124,7 @@ mr_status mr__carrier_create(mr__job *job, const mr__mail *mail, mr__outbox *out
     mr_status status = MR_OK;
     pthread_condattr_t attributes;
     mr__wire *wire = NULL;
-    const bool one_node = job->session != NULL && job->session->launch.one_node;
-    MR_TRY(mr__wire_create(&job->budget, one_node, &wire, error));
+    MR_TRY(mr__wire_create(&job->budget, job->session->launch.one_node, &wire, error));
     mr__carrier *made = mr__alloc_zero(1, sizeof *made);
     MR_CHECK(made != NULL, MR_NO_MEMORY, "no memory for the thread that sends pairs to other ranks");
     *made = (mr__carrier){.job = job, .mail = mail, .outbox = outbox, .inbox = inbox, .wire = wire};

@@ -11,6 +11,7 @@
 
 static mr__burst *burst;
 static char burst_parent[256];
+static mr_session session;              /* of ranks on nodes of their own */
 
 int fleet_set_up(void **state)
 {
@@ -153,6 +154,7 @@ static void begin_node(struct node *made, uint64_t limit, uint32_t chunk, bool t
 {
     mr__error error = {.text = ""};
     mr__job *job = &made->job;
+    job->session = &session;
     job->partitions = FLEET_PARTITIONS;
     mr__budget_init(&job->budget, limit);
     mr__chunk_pool_init(&job->pool, &job->budget, chunk);
