@@ -98,7 +98,7 @@ static void add_range(mr__near *near, uint32_t most, uint64_t begin, uint64_t en
                 (near->count - shortest - 1) * sizeof near->range[0]);
         near->count--;
     }
-    near->range[near->count++] = (mr__near_range){begin, end};
+    near->range[near->count++] = (mr__range){begin, end};
 }
 
 static bool is_wanted(const mr__job *job)
@@ -155,7 +155,7 @@ bool mr__near_read(mr__reading *from, uint64_t total, mr__near *near)
     near->count = mr__read_u32(from);
     from->broken |= near->count > MR__NEAR_RANGES;
     for (uint32_t i = 0; i < near->count && !from->broken; i++) {
-        mr__near_range *range = &near->range[i];
+        mr__range *range = &near->range[i];
         range->begin = mr__read_u64(from);
         range->end = mr__read_u64(from);
         from->broken |= range->begin < at || range->begin >= range->end || range->end > total;
@@ -215,7 +215,7 @@ static void find_hosts(finding *of, uint32_t count)
             of->hosts[of->host_count++] = (host){.first = i};
         of->hosts[of->host_count - 1].count++;
         for (uint32_t r = 0; r < of->order[i].near->count; r++) {
-            const mr__near_range *range = &of->order[i].near->range[r];
+            const mr__range *range = &of->order[i].near->range[r];
             of->edges[of->edge_count++] = (edge){range->begin, of->host_count - 1, true};
             of->edges[of->edge_count++] = (edge){range->end, of->host_count - 1, false};
         }
@@ -240,19 +240,19 @@ static void cross(finding *of, const edge *border)
 static mr_status add_home(mr__homes *homes, uint64_t begin, uint64_t end, uint32_t rank, mr__error *error)
 {
     mr_status status = MR_OK;
-    mr__home *last = homes->count > 0 ? &homes->list[homes->count - 1] : NULL;
+    mr__near_home *last = homes->count > 0 ? &homes->list[homes->count - 1] : NULL;
     if (last != NULL && last->end == begin && last->rank == rank) {
         last->end = end;
         return MR_OK;
     }
     if (homes->count == homes->room) {
         const size_t room = homes->room > 0 ? homes->room * 2 : 64;
-        mr__home *grown = mr__realloc(homes->list, room * sizeof *grown);
+        mr__near_home *grown = mr__realloc(homes->list, room * sizeof *grown);
         MR_CHECK(grown != NULL, MR_NO_MEMORY, "no memory for the %zu homes of the input", room);
         homes->list = grown;
         homes->room = room;
     }
-    homes->list[homes->count++] = (mr__home){begin, end, rank};
+    homes->list[homes->count++] = (mr__near_home){begin, end, rank};
 done:
     return status;
 }

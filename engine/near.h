@@ -20,15 +20,11 @@ struct mr__job;
 
 enum { MR__NEAR_RANGES = 64, MR__NEAR_HOST = 64 };
 
-typedef struct mr__near_range {
-    uint64_t begin, end;
-} mr__near_range;
-
 /* In order of the input, apart. */
 typedef struct mr__near {
     char host[MR__NEAR_HOST];
     uint32_t count;
-    mr__near_range range[MR__NEAR_RANGES];
+    mr__range range[MR__NEAR_RANGES];
 } mr__near;
 
 /* For tests: what a rank says in place of what it finds. */
@@ -51,14 +47,14 @@ typedef struct mr__nearby {
     const mr__near *near;
 } mr__nearby;
 
-typedef struct mr__home {
+typedef struct mr__near_home {
     uint64_t begin, end;
     uint32_t rank;
-} mr__home;
+} mr__near_home;
 
 /* In order of the input, apart. */
 typedef struct mr__homes {
-    mr__home *list;
+    mr__near_home *list;
     size_t count, room;
 } mr__homes;
 

@@ -33,7 +33,7 @@ static void say(const char *text)
         word = strtok_r(part, " ", &words);
         snprintf(near->host, sizeof near->host, "%s", word);
         while ((word = strtok_r(NULL, " ", &words)) != NULL) {
-            mr__near_range *range = &near->range[near->count++];
+            mr__range *range = &near->range[near->count++];
             assert_int_equal(sscanf(word, "%lu-%lu", &range->begin, &range->end), 2);
         }
         ranks[rank_count] = (mr__nearby){rank_count, near};
@@ -130,7 +130,7 @@ static void random_ranges_keep_the_rules(void **state)
             snprintf(nears[r].host, sizeof nears[r].host, "host-%u", (r * 5 + trial) % 3);
             for (uint32_t i = 0; i < trial % 7 && at < TOTAL; i++) {
                 seed = seed * 6364136223846793005u + 1442695040888963407u;
-                mr__near_range *range = &nears[r].range[nears[r].count];
+                mr__range *range = &nears[r].range[nears[r].count];
                 range->begin = at + (seed >> 40) % 90;
                 range->end = range->begin + 1 + (seed >> 20) % 200;
                 range->end = range->end < TOTAL ? range->end : TOTAL;
@@ -141,7 +141,7 @@ static void random_ranges_keep_the_rules(void **state)
         }
         find(1, &homes);
         for (size_t h = 0; h < homes.count; h++) {
-            const mr__home *home = &homes.list[h];
+            const mr__near_home *home = &homes.list[h];
             assert_true(unit <= home->begin && home->begin < home->end && home->end <= TOTAL);
             for (; unit < home->begin; unit++)
                 assert_false(is_held(unit) && is_missing(unit));
