@@ -169,7 +169,6 @@ mr_status mr__joint_run(mr__job *job, mr__error *error)
     mr_status status = MR_OK;
     mr__joint *joint = job->joint;
     mr__next next = MR__NEXT_AGAIN;
-    bool committed = false;     /* after a loss meanwhile all are done once more, before the others hear of it */
     bool owes = false;          /* a pass: it stands by */
     while (next != MR__NEXT_COMMITTED) {
         bool again = next == MR__NEXT_AGAIN;
@@ -178,9 +177,8 @@ mr_status mr__joint_run(mr__job *job, mr__error *error)
             MR_TRY(mr__joint_fold(joint, error));
         else if (next == MR__NEXT_FOLDED)
             MR_TRY(end_round(job, &again, error));
-        else if (next == MR__NEXT_COMMIT && !committed)
+        else if (next == MR__NEXT_COMMIT && !joint->committed)  /* all are done again if one is lost just then */
             MR_TRY(commit(job, error));
-        committed |= next == MR__NEXT_COMMIT;
         const bool runs = (again || owes) && !mr__joint_stands_by(joint);
         owes = (again || owes) && !runs;
         if (runs)
