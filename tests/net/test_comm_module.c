@@ -65,7 +65,7 @@ static void test_handlers_are_as_before_whatever_a_module_does(void **state)
     signal(SIGBUS, SIG_DFL);
 }
 
-static void test_what_the_user_set_for_ucx_stays(void **state)
+static void test_what_the_user_set_stays(void **state)
 {
     setenv("UCX_TCP_PUT_ENABLE", "y", 1);
     unsetenv("UCX_TLS");
@@ -79,6 +79,12 @@ static void test_what_the_user_set_for_ucx_stays(void **state)
     assert_refused(OLD_MODULE, "version");
     assert_string_equal(getenv("UCX_TLS"), "rc,self");
     assert_null(getenv("UCX_MEM_EVENTS"));      /* RDMA's caches need them */
+    unsetenv("HWLOC_COMPONENTS");
+    assert_refused(OLD_MODULE, "version");
+    assert_string_equal(getenv("HWLOC_COMPONENTS"), "-linux:pci");
+    setenv("HWLOC_COMPONENTS", "-gl", 1);
+    assert_refused(OLD_MODULE, "version");
+    assert_string_equal(getenv("HWLOC_COMPONENTS"), "-gl");
 }
 
 int main(void)
@@ -88,7 +94,7 @@ int main(void)
         cmocka_unit_test(test_handlers_are_as_before_whatever_a_module_does),
         cmocka_unit_test(test_what_is_not_the_module_is_refused),
         cmocka_unit_test(test_a_module_that_cannot_be_opened_is_a_sentence),
-        cmocka_unit_test(test_what_the_user_set_for_ucx_stays),
+        cmocka_unit_test(test_what_the_user_set_stays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
