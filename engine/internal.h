@@ -137,8 +137,10 @@ typedef struct mr__lane {
         mr__cover input;
         uint64_t bytes;         /* of chunks that left */
         uint64_t ns, began_ns;  /* processor time of its tasks; of the thread when this one began */
-        bool kept;              /* the combine buffer has pairs in place */
-        bool *in_place;         /* [partitions]: a reduce task reads the combine buffer's pairs of it; NULL: of none */
+        bool kept;              /* the combine buffer has pairs that were flushed, and stay */
+        _Atomic bool *in_place; /* [partitions]: a reduce task reads the combine buffer's pairs of it; NULL: of none */
+        bool copies;            /* a flush of pairs that stay is under way: */
+        mr__cell_cursor chunk_from, next;   /* the first pair of the open chunk, and the one that is to be copied */
     } epoch;
     uint64_t pairs, rows;
     bool ready, sampling;

@@ -8,9 +8,9 @@
  *
  *      OPEN --close--> CLOSED --last chunk sent--> DUE --END posted--> TOLD --CONFIRM--> kept, or forgotten
  *
- * An item is a chunk in memory or an extent of the spill. An END follows the last chunk of its share on the same path,
- * so the owner has all of it when it hears how much it is, and holds few shares at a time. ENDs need no credit: the
- * owner keeps a few numbers of each.
+ * An item is a chunk in memory, an extent of the spill, or a stretch of a combine buffer (outbox_table.c). An END
+ * follows the last chunk of its share on the same path, so the owner has all of it when it hears how much it is, and
+ * holds few shares at a time. ENDs need no credit: the owner keeps a few numbers of each.
  *
  * assign (outbox_flows.c). A group with the same partitions and the same owner goes on as it is. Any other one begins
  * anew: its queue is all items of its partitions, epoch by epoch, so that the owner can count one after the other; its
@@ -34,7 +34,8 @@
  * one message leaves in pieces: when the first was sent the others follow without credit, for the owner can give none
  * before it has the whole.
  *
- * O1  Each item is in the list of its partition, of a partition of another rank; it has a chunk, or an extent.
+ * O1  Each item is in the list of its partition, of a partition of another rank; it has a chunk, an extent, or an
+ *     origin, which says which pairs of which combine buffer it is.
  * O2  A flow's queue has just the items of its partitions that were not sent, each once.
  * O3  An item with a chunk that is not held is in one list of residents, the one that `sent` says. kept = the
  *     capacities of all chunks, but those that leave.
@@ -153,7 +154,8 @@ done:
 }
 
 /* The chunk is the outbox's if this succeeds. */
-static mr_status keep(mr__outbox *outbox, mr__flow *flow, uint32_t number, mr__chunk *chunk, mr__error *error)
+static mr_status keep(mr__outbox *outbox, mr__flow *flow, uint32_t number, mr__chunk *chunk, const mr__origin *origin,
+                      mr__error *error)
 {
     mr_status status = MR_OK;
     mr__share *share = NULL;
@@ -173,6 +175,8 @@ static mr_status keep(mr__outbox *outbox, mr__flow *flow, uint32_t number, mr__c
         mr__flow_queue(flow, item);
     }
     item->chunk = chunk;
+    if (origin != NULL)
+        item->origin = *origin;
     item->epoch = number;
     item->partition = chunk->partition;
     item->pairs = chunk->pairs;
@@ -212,7 +216,8 @@ static mr__chunk *shrink(mr__outbox *outbox, mr__chunk *chunk)
     return small;
 }
 
-mr_status mr__outbox_put(mr__outbox *outbox, uint32_t epoch, mr__chunk *chunk, uint64_t *waiting, mr__error *error)
+mr_status mr__outbox_put(mr__outbox *outbox, uint32_t epoch, mr__chunk *chunk, const mr__origin *origin,
+                         uint64_t *waiting, mr__error *error)
 {
     mr_status status = MR_OK;
     *waiting = 0;
@@ -220,18 +225,21 @@ mr_status mr__outbox_put(mr__outbox *outbox, uint32_t epoch, mr__chunk *chunk, u
         mr__chunk_release(&outbox->job->pool, chunk);
         return MR_OK;
     }
-    chunk = shrink(outbox, chunk);
+    if (origin == NULL)
+        chunk = shrink(outbox, chunk);
     pthread_mutex_lock(&outbox->mutex);
     mr__flow *flow = mr__outbox_flow(outbox, chunk->partition);
     const bool own = mr__outbox_owns(outbox, flow);
     if (!own) {
-        status = keep(outbox, flow, epoch, chunk, error);
+        status = keep(outbox, flow, epoch, chunk, origin, error);
         mr__carrier_wake(outbox->carrier);
+    } else if (origin != NULL) {
+        mr__outbox_leave_in_place(origin, chunk->partition);
     }
     mr__outbox_unlock(outbox);
-    if (own)        /* for good: a living rank keeps what it owns */
+    if (own && origin == NULL)          /* for good: a living rank keeps what it owns */
         *waiting = mr__exchange_give(outbox->job->exchange, chunk);
-    else if (status != MR_OK)
+    else if (own || status != MR_OK)
         mr__chunk_release(&outbox->job->pool, chunk);
     return status;
 }
@@ -358,8 +366,7 @@ static bool is_dear(const mr__outbox *outbox, const mr__flow *flow, const mr__sh
     return (double)share->closed->ns * part >= (double)share->bytes * DEAR_NS;
 }
 
-/* What is held is in the hands of who spills it, and goes when it is let go. */
-static void forget_item(mr__outbox *outbox, mr__item *item)
+void mr__outbox_drop(mr__outbox *outbox, mr__item *item)
 {
     if (item->chunk != NULL)
         atomic_fetch_sub_explicit(&outbox->kept, item->chunk->capacity, memory_order_relaxed);
@@ -385,7 +392,7 @@ static mr_status forget(mr__outbox *outbox, mr__flow *flow, const mr__share *sha
                 continue;
             }
             *at = item->next;
-            forget_item(outbox, item);
+            mr__outbox_drop(outbox, item);
         }
 done:
     return status;
@@ -472,7 +479,7 @@ static mr_status check_items(const mr__outbox *outbox, mr__error *error)
                  "O1 broken: this rank owns partition %u, and keeps pairs for another", p);
         for (const mr__item *item = outbox->partition[p]; item != NULL; item = item->next) {
             MR_CHECK(item->partition == p && !item->leaves && !item->gone &&
-                         (item->chunk != NULL || item->extent.size == item->size),
+                         (item->chunk != NULL || item->origin.lane != NULL || item->extent.size == item->size),
                      MR_INTERNAL, "O1 broken: an item of partition %u", p);
             kept += item->chunk != NULL ? item->chunk->capacity : 0;
             resident[item->sent] += item->chunk != NULL && !item->held;

@@ -6,24 +6,33 @@
  *           lost, forgotten() tells what is to be mapped again. MILLRACE_KEEP in the environment: 1 keeps all, 0
  *           nothing.
  * Memory    No more than a window is under way to one owner (carry_parts.h), unless one chunk is larger. What is kept
- *           counts in the job's budget as any chunk does; make_room() moves it to the spill.
+ *           counts in the job's budget as any chunk does; make_room() moves it to the spill. What is in a combine
+ *           buffer still takes nothing more once it was sent.
  * Owner     put takes the chunk, also when it fails. The job and the mail are borrowed.
- * Threads   begin, put, close, make_room, kept, saved, is_clear: any (a mutex, once per chunk). assign, message: the
- *           courier's thread. What carrier.c calls (carry_parts.h): its thread. check: any.
+ * Threads   begin, put, take_out, close, make_room, kept, saved, is_clear: any (a mutex, once per chunk). assign,
+ *           message: the courier's thread. What carrier.c calls (carry_parts.h): its thread. check: any.
  *           mail->clear() is called by whichever of these made the outbox clear.
  * Failure   MR_NO_MEMORY; MR_IO_FAILED, MR_NO_SPACE of the spill; MR_NETWORK_FAILED for a message that cannot be true,
  *           with the rank; create: MR_BAD_USAGE for a MILLRACE_KEEP that is neither 0 nor 1. After a failure of put,
- *           close, assign or make_room the job cannot go on: fail it. */
+ *           take_out, close, assign or make_room the job cannot go on: fail it. */
 #ifndef MR__OUTBOX_H
 #define MR__OUTBOX_H
 
 #include "chunk.h"
+#include "combine_buffer.h"
 #include "cover.h"
 #include "ledger.h"
 #include "mail.h"
 #include "spill.h"
 
 struct mr__job;
+struct mr__lane;
+
+/* Pairs that were copied from a combine buffer and are still in it, from this cell on. */
+typedef struct mr__origin {
+    struct mr__lane *lane;              /* NULL: they are nowhere else */
+    mr__cell_cursor from;
+} mr__origin;
 
 typedef struct mr__outbox mr__outbox;
 
@@ -34,8 +43,14 @@ void mr__outbox_destroy(mr__outbox *outbox);        /* chunks go back to the poo
 /* Lanes. A new epoch of this rank: its number. Until it is closed the outbox is not clear. */
 uint32_t mr__outbox_begin(mr__outbox *outbox);
 /* Pairs of an open epoch. If this rank owns their partition they go to job->exchange at once, and *waiting is what
- * mr__exchange_give() says; else 0. */
-mr_status mr__outbox_put(mr__outbox *outbox, uint32_t epoch, mr__chunk *chunk, uint64_t *waiting, mr__error *error);
+ * mr__exchange_give() says; else 0.
+ * origin: NULL, or where they are until take_out(). Once sent, they need no other memory; and if this rank owns their
+ * partition they are said to be in place there (epoch.c), and the chunk is not needed. */
+mr_status mr__outbox_put(mr__outbox *outbox, uint32_t epoch, mr__chunk *chunk, const mr__origin *origin,
+                         uint64_t *waiting, mr__error *error);
+/* The combine buffer of the lane is to change: what is kept there of the partition is kept in chunks from now on,
+ * beyond the budget if need be. */
+mr_status mr__outbox_take_out(mr__outbox *outbox, struct mr__lane *lane, uint32_t partition, mr__error *error);
 /* What an epoch was made of: input, mapped for partitions [first, last), and the processor time that it took. */
 typedef struct mr__mapped {
     const mr__cover *input;

@@ -26,6 +26,8 @@ static mr_status let_go(mr__outbox *outbox, mr__item *item, mr__error *error)
     }
     if (item->chunk != NULL)
         mr__outbox_enlist(outbox, item);
+    if (item->sent && item->origin.lane != NULL)
+        mr__outbox_lay_back(outbox, item);
     return MR_OK;
 }
 
@@ -172,9 +174,11 @@ mr_status mr__outbox_carry(mr__outbox *outbox, mr__wire *wire, mr__carried *carr
     uint32_t bytes = 0;
     pthread_mutex_lock(&outbox->mutex);
     mr__flow *flow = choose(outbox, carried, &turn);
+    if (flow != NULL && flow->due == NULL)
+        status = mr__outbox_copy_again(outbox, flow->queue, error);
     if (flow != NULL && flow->due != NULL) {
         status = post_end(outbox, flow, error);
-    } else if (flow != NULL) {
+    } else if (flow != NULL && status == MR_OK) {
         const piece sent = take_piece(outbox, flow);
         pthread_mutex_unlock(&outbox->mutex);
         status = post_piece(outbox, wire, &sent, error);
@@ -197,17 +201,23 @@ uint64_t mr__outbox_saved(const mr__outbox *outbox)
 
 /* ---- making room ------------------------------------------------------------------------------------------------- */
 
-/* Holds residents of `wanted` bytes or more; linked by older. */
-static mr__item *hold(mr__outbox *outbox, uint64_t wanted, bool unsent)
+/* Holds residents that are to be written; linked by older. With those that need not be written, and are gone at once,
+ * they have `wanted` bytes or more. *freed: of these. */
+static mr__item *hold(mr__outbox *outbox, uint64_t wanted, bool unsent, uint64_t *freed)
 {
     mr__item *held = NULL, **end = &held;
-    for (uint64_t bytes = 0; bytes < wanted;) {
+    for (uint64_t bytes = 0; bytes + *freed < wanted;) {
         /* of those that were not sent the last ones are needed last */
         mr__item *item = outbox->residents[true].oldest;
         if (item == NULL && unsent)
             item = outbox->residents[false].newest;
         if (item == NULL)
             break;
+        if (item->origin.lane != NULL) {
+            *freed += item->chunk->capacity;
+            mr__outbox_lay_back(outbox, item);
+            continue;
+        }
         mr__outbox_unlist(outbox, item);
         item->held = true;
         item->older = NULL;
@@ -233,7 +243,7 @@ mr_status mr__outbox_spill(mr__outbox *outbox, mr__spill_writer *writer, uint64_
 {
     *freed = 0;
     pthread_mutex_lock(&outbox->mutex);
-    mr__item *items = hold(outbox, wanted, unsent);
+    mr__item *items = hold(outbox, wanted, unsent, freed);
     pthread_mutex_unlock(&outbox->mutex);
     if (items == NULL)
         return MR_OK;

@@ -270,6 +270,11 @@ static mr_status move_in(mr__outbox *outbox, const mr__flow *flow, mr__error *er
         outbox->partition[p] = NULL;
         for (mr__item *item = list, *next; item != NULL; item = next) {
             next = item->next;
+            if (item->origin.lane != NULL) {
+                mr__outbox_leave_in_place(&item->origin, p);
+                mr__outbox_drop(outbox, item);
+                continue;
+            }
             if (item->chunk != NULL)
                 atomic_fetch_sub_explicit(&outbox->kept, item->chunk->capacity, memory_order_relaxed);
             if (item->held) {

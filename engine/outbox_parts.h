@@ -1,5 +1,6 @@
-/* outbox_parts.h: what the parts of an outbox share: outbox.c (put, close, confirm), outbox_flows.c (who gets what) and
- * outbox_carry.c (those who hold items without the mutex). Nobody else includes it. outbox.c says how it works. */
+/* outbox_parts.h: what the parts of an outbox share: outbox.c (put, close, confirm), outbox_flows.c (who gets what),
+ * outbox_carry.c (those who hold items without the mutex) and outbox_table.c (what lies in combine buffers still).
+ * Nobody else includes it. outbox.c says how it works. */
 #ifndef MR__OUTBOX_PARTS_H
 #define MR__OUTBOX_PARTS_H
 
@@ -10,8 +11,9 @@ typedef struct mr__item {               /* pairs that were put */
     struct mr__item *next;              /* of its partition, newest first */
     struct mr__item *behind;            /* in the queue of its flow; in the hands of who spills */
     struct mr__item *older, *newer;     /* residents */
-    mr__chunk *chunk;                   /* NULL: spilled */
+    mr__chunk *chunk;                   /* NULL: spilled, or only where it came from */
     mr__extent extent;
+    mr__origin origin;
     uint32_t epoch, partition, pairs, size;
     uint32_t offset;                    /* bytes that were sent of a chunk that takes several messages */
     bool sent, held, leaves;
@@ -88,8 +90,17 @@ mr_status mr__flow_close(mr__flow *flow, mr__epoch *closed, mr__error *error);
 /* Makes it due if it is. */
 void mr__flow_look_at(mr__flow *flow, mr__share *share);
 void mr__flow_fini(mr__flow *flow);
+/* Is not wanted any more, and is in no list of its partition. What is held goes when it is let go. */
+void mr__outbox_drop(mr__outbox *outbox, mr__item *item);
 /* To this rank's exchange, or to the extents of its partition. The item is gone, also after a failure. */
 mr_status mr__outbox_deliver(mr__outbox *outbox, mr__item *item, mr__error *error);
+/* outbox_table.c, for items that have an origin. Takes the chunk of one that is not held from it. */
+void mr__outbox_lay_back(mr__outbox *outbox, mr__item *item);
+/* Gives it a chunk again if it has none, beyond the budget if need be. */
+mr_status mr__outbox_copy_again(mr__outbox *outbox, mr__item *item, mr__error *error);
+/* The pairs are this rank's own now: they stay where they are, in place. */
+void mr__outbox_leave_in_place(const mr__origin *origin, uint32_t partition);
+
 /* Leaves the mutex; tells the mail if the outbox has become clear. */
 void mr__outbox_unlock(mr__outbox *outbox);
 

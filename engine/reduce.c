@@ -323,8 +323,9 @@ static mr_status add_lanes(mr__job *job, mr__lane *lane, uint32_t partition, mr_
     uint8_t *values = lane->emitter.values;
     for (uint32_t w = 0; w < job->worker_count; w++) {
         const mr__combine_buffer *from = &job->lanes[w].combine;
-        const bool *in_place = job->lanes[w].epoch.in_place;
-        if (job->joint != NULL && (in_place == NULL || !in_place[partition]))
+        const _Atomic bool *in_place = job->lanes[w].epoch.in_place;
+        if (job->joint != NULL &&
+            (in_place == NULL || !atomic_load_explicit(&in_place[partition], memory_order_relaxed)))
             continue;
         mr__cell_cursor cursor = mr__combine_buffer_partition(from, partition, job->partition_bits);
         for (bool more = from->used > 0; more;) {

@@ -65,10 +65,14 @@ mr_status mr__shuffle_full(void *context, mr__chunk *chunk, mr__error *error)
     const uint32_t partition = chunk->partition;
     uint64_t waiting;
     lane->epoch.bytes += chunk->size;
-    if (job->joint != NULL)
-        MR_TRY(mr__outbox_put(mr__joint_outbox(job->joint), lane->epoch.number, chunk, &waiting, error));
-    else
+    if (job->joint != NULL) {
+        const mr__origin origin = {lane, lane->epoch.chunk_from};
+        MR_TRY(mr__outbox_put(mr__joint_outbox(job->joint), lane->epoch.number, chunk,
+                              lane->epoch.copies ? &origin : NULL, &waiting, error));
+        lane->epoch.chunk_from = lane->epoch.next;
+    } else {
         waiting = mr__exchange_give(job->exchange, chunk);
+    }
     mr__shuffle_waits(job, partition, waiting);
 done:
     return status;

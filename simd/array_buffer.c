@@ -50,19 +50,24 @@ done:
     return status;
 }
 
+mr_status mr__array_buffer_close(mr__array_buffer *buffer, uint32_t partition, mr__error *error)
+{
+    mr_status status = MR_OK;
+    mr__chunk *chunk = buffer->open[partition];
+    buffer->open[partition] = NULL;
+    if (chunk != NULL && chunk->pairs > 0)
+        MR_TRY(buffer->full(buffer->context, chunk, error));
+    else
+        mr__chunk_release(buffer->pool, chunk);
+done:
+    return status;
+}
+
 mr_status mr__array_buffer_flush(mr__array_buffer *buffer, mr__error *error)
 {
     mr_status status = MR_OK;
-    for (uint32_t p = 0; p < buffer->partitions; p++) {
-        mr__chunk *chunk = buffer->open[p];
-        if (chunk == NULL)
-            continue;
-        buffer->open[p] = NULL;
-        if (chunk->pairs == 0)
-            mr__chunk_release(buffer->pool, chunk);
-        else
-            MR_TRY(buffer->full(buffer->context, chunk, error));
-    }
+    for (uint32_t p = 0; p < buffer->partitions; p++)
+        MR_TRY(mr__array_buffer_close(buffer, p, error));
 done:
     return status;
 }

@@ -28,6 +28,8 @@ mr_status mr__array_buffer_init(mr__array_buffer *buffer, const mr__pair_layout 
 void mr__array_buffer_fini(mr__array_buffer *buffer);
 /* Makes room for `size` bytes in the partition's open chunk: the slow path of mr__array_append. */
 mr_status mr__array_buffer_open(mr__array_buffer *buffer, uint32_t partition, size_t size, mr__error *error);
+/* Gives the open chunk of a partition to full(), if it holds pairs. */
+mr_status mr__array_buffer_close(mr__array_buffer *buffer, uint32_t partition, mr__error *error);
 /* Gives all open chunks that hold pairs to full(). */
 mr_status mr__array_buffer_flush(mr__array_buffer *buffer, mr__error *error);
 

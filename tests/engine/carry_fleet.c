@@ -267,7 +267,7 @@ static void put(struct lane *lane, uint32_t partition)
     mr__chunk *chunk = lane->chunk[partition];
     lane->chunk[partition] = NULL;
     if (chunk != NULL)
-        succeed(mr__outbox_put(lane->node->outbox, lane->epoch, chunk, &waiting, &error), &error);
+        succeed(mr__outbox_put(lane->node->outbox, lane->epoch, chunk, NULL, &waiting, &error), &error);
 }
 
 static void emit(struct lane *lane, uint64_t unit, uint32_t partition)

@@ -29,7 +29,8 @@ void pair_put(struct node *of, uint32_t epoch, uint32_t partition, uint32_t size
 {
     uint64_t waiting;
     mr__error error = {.text = ""};
-    assert_int_equal(mr__outbox_put(of->outbox, epoch, new_chunk(of, partition, size, fill), &waiting, &error), MR_OK);
+    mr__chunk *chunk = new_chunk(of, partition, size, fill);
+    assert_int_equal(mr__outbox_put(of->outbox, epoch, chunk, NULL, &waiting, &error), MR_OK);
 }
 
 void pair_close(struct node *of, uint32_t epoch, uint64_t begin, uint64_t end)

@@ -49,7 +49,7 @@ static mr_status live_through(struct fleet *fleet, mr__spill_writer *writer, con
             memset(chunk->data, (int)p, 64);
             chunk->size = 64;
             chunk->pairs = 8;
-            MR_TRY(mr__outbox_put(from->outbox, epoch, chunk, &waiting, error));
+            MR_TRY(mr__outbox_put(from->outbox, epoch, chunk, NULL, &waiting, error));
         }
         if (i == 0)
             MR_TRY(mr__outbox_make_room(from->outbox, writer, UINT64_MAX, &freed, error));

@@ -176,7 +176,7 @@ static void test_an_epoch_of_nothing_is_forgotten(void **state)
     uint64_t waiting = 7;
     const uint32_t epoch = mr__outbox_begin(of->outbox);
     mr__chunk *empty = mr__chunk_acquire(&of->job.pool, HALF, 1);
-    assert_int_equal(mr__outbox_put(of->outbox, epoch, empty, &waiting, &error), MR_OK);
+    assert_int_equal(mr__outbox_put(of->outbox, epoch, empty, NULL, &waiting, &error), MR_OK);
     assert_int_equal(waiting, 0);
     assert_false(mr__outbox_is_clear(of->outbox));
     assert_int_equal(mr__outbox_close(of->outbox, epoch, &mapped, &error), MR_OK);

@@ -85,7 +85,7 @@ static void test_what_does_not_get_smaller_travels_as_it_is(void **state)
     chunk->size = NOISE;
     chunk->pairs = 1;
     const uint32_t epoch = mr__outbox_begin(from->outbox);
-    assert_int_equal(mr__outbox_put(from->outbox, epoch, chunk, &waiting, &error), MR_OK);
+    assert_int_equal(mr__outbox_put(from->outbox, epoch, chunk, NULL, &waiting, &error), MR_OK);
     pair_turn(from);
     struct letter *one = fleet_take_letter(fleet, 0, 1, MR__BULK);
     assert_int_equal(field(one, FLAGS) & MR__CHUNK_PACKED, 0);
