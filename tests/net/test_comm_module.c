@@ -85,6 +85,10 @@ static void test_what_the_user_set_stays(void **state)
     setenv("HWLOC_COMPONENTS", "-gl", 1);
     assert_refused(OLD_MODULE, "version");
     assert_string_equal(getenv("HWLOC_COMPONENTS"), "-gl");
+    assert_string_equal(getenv("MPIR_CVAR_NOLOCAL"), "1");
+    setenv("MPIR_CVAR_NOLOCAL", "0", 1);
+    assert_refused(OLD_MODULE, "version");
+    assert_string_equal(getenv("MPIR_CVAR_NOLOCAL"), "0");
 }
 
 int main(void)
