@@ -253,7 +253,7 @@ static mr_status begin_anew(const mr__outbox *outbox, fresh *made, mr__error *er
         share->chunks++;
         share->unsent++;
         share->pairs += made->items[i]->pairs;
-        share->bytes += made->items[i]->size;
+        share->bytes += made->items[i]->origin.lane == NULL ? made->items[i]->size : 0;
     }
     for (size_t i = 0; i < outbox->epoch_count; i++)
         MR_TRY(mr__flow_close(flow, outbox->epochs[i], error));

@@ -34,7 +34,8 @@ typedef struct mr__epoch {              /* closed */
 typedef struct mr__share {
     struct mr__share *behind;           /* among those that are due; among those that were forgotten */
     mr__epoch *closed;                  /* NULL: the epoch is open */
-    uint64_t chunks, pairs, bytes, unsent;
+    uint64_t chunks, pairs, unsent;
+    uint64_t bytes;                     /* that take memory if they are kept */
     uint32_t epoch;
     bool due, told;
 } mr__share;

@@ -5,8 +5,8 @@
  *
  * What a lane has at the end of its input stays in its combine buffer (epoch.c). So what goes to other ranks need not
  * be kept in a copy for the case that one of them is lost: the chunk goes back to the pool once it was sent, warm, and
- * the pairs that arrive meanwhile find it there. (1 GiB of Zipf text, two ranks: 42 MB a lane that were fresh memory, and
- * fresh memory costs up to 2.2 ns a byte here.)
+ * the pairs that arrive meanwhile find it there. (1 GiB of Zipf text, two ranks: 42 MB a lane that were fresh memory,
+ * and fresh memory costs up to 2.2 ns a byte here.)
  *
  * The buffer does not change while items have an origin in it: before it does, the lane takes them out. It says so for
  * each partition, under the mutex; an item that is held meanwhile has its chunk.

@@ -35,10 +35,15 @@ void pair_put(struct node *of, uint32_t epoch, uint32_t partition, uint32_t size
 
 void pair_close(struct node *of, uint32_t epoch, uint64_t begin, uint64_t end)
 {
+    pair_close_after(of, epoch, begin, end, DEAR);
+}
+
+void pair_close_after(struct node *of, uint32_t epoch, uint64_t begin, uint64_t end, uint64_t ns)
+{
     mr__error error = {.text = ""};
     mr__cover input = {.count = 0};
     assert_int_equal(mr__cover_add(&input, begin, end, &error), MR_OK);
-    const mr__mapped mapped = {&input, 0, FLEET_PARTITIONS, DEAR};
+    const mr__mapped mapped = {&input, 0, FLEET_PARTITIONS, ns};
     assert_int_equal(mr__outbox_close(of->outbox, epoch, &mapped, &error), MR_OK);
     mr__cover_fini(&input);
 }

@@ -12,6 +12,8 @@ struct fleet *pair_create(uint64_t limit, uint32_t chunk, bool threads);
 void pair_put(struct node *of, uint32_t epoch, uint32_t partition, uint32_t size, uint8_t fill);
 /* The epoch was mapped from [begin, end) for all partitions. */
 void pair_close(struct node *of, uint32_t epoch, uint64_t begin, uint64_t end);
+/* ... and took so long. pair_close: as long as it takes to be kept. */
+void pair_close_after(struct node *of, uint32_t epoch, uint64_t begin, uint64_t end, uint64_t ns);
 /* The carrier's next step. */
 mr__carried pair_turn(struct node *of);
 /* All ranks that are alive, until nothing moves. */

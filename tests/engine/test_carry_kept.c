@@ -71,14 +71,9 @@ static uint64_t kept_of(const char *keep, uint64_t ns)
 {
     struct fleet *fleet = keep != NULL ? pair_that_keeps(keep) : pair_create(UNLIMITED, FLEET_CHUNK, false);
     struct node *of = &fleet->nodes[0];
-    mr__error error = {.text = ""};
-    mr__cover input = {.count = 0};
     const uint32_t epoch = mr__outbox_begin(of->outbox);
     pair_put(of, epoch, HALF, 100, 1);
-    assert_int_equal(mr__cover_add(&input, 0, 10, &error), MR_OK);
-    const mr__mapped mapped = {&input, 0, FLEET_PARTITIONS, ns};
-    assert_int_equal(mr__outbox_close(of->outbox, epoch, &mapped, &error), MR_OK);
-    mr__cover_fini(&input);
+    pair_close_after(of, epoch, 0, 10, ns);
     assert_true(mr__outbox_kept(of->outbox) > 0);
     pair_settle(fleet);
     const uint64_t kept = mr__outbox_kept(of->outbox);

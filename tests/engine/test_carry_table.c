@@ -117,6 +117,19 @@ static void assert_nothing_waits(struct node *at)
     }
 }
 
+static bool is_rank_1(void *context, uint32_t rank)
+{
+    return rank == 1;
+}
+
+static void assert_nothing_forgotten(struct node *of)
+{
+    mr__error error = {.text = ""};
+    mr__works forgotten = {.count = 0};
+    assert_int_equal(mr__outbox_forgotten(of->outbox, is_rank_1, NULL, &forgotten, &error), MR_OK);
+    assert_int_equal(forgotten.count, 0);
+}
+
 static void test_what_was_sent_takes_no_memory(void **state)
 {
     struct fleet *fleet = pair_create(UNLIMITED, FLEET_CHUNK, false);
@@ -156,7 +169,7 @@ static void test_room_is_made_without_writing(void **state)
     fleet_destroy(fleet, false);
 }
 
-/* Rank 1 is lost when it has it all, or some, or nothing: rank 2 gets it all. */
+/* Rank 1 is lost when it has it all, or some, or nothing: rank 2 gets it all. It was cheap to map, and is kept. */
 static void test_a_new_owner_gets_it_again(void **state)
 {
     static const mr__group before[] = {{.last = HALF}, {.first = HALF, .last = FLEET_PARTITIONS, .owner = 1}},
@@ -172,15 +185,16 @@ static void test_a_new_owner_gets_it_again(void **state)
         for (uint32_t turn = 0; turn < turns; turn++)
             pair_turn(from);
         if (turns == 60) {
-            pair_close(from, epoch, 0, 100);
+            pair_close_after(from, epoch, 0, 100, CHEAP);
             pair_settle(fleet);
         }
         fleet_kill(fleet, 1);
+        assert_nothing_forgotten(from);
         pair_assign(from, after, 2, MR_OK);
         pair_assign(&fleet->nodes[2], after, 2, MR_OK);
         fleet_check(fleet);
         if (turns < 60)
-            pair_close(from, epoch, 0, 100);
+            pair_close_after(from, epoch, 0, 100, CHEAP);
         pair_settle(fleet);
         assert_int_equal(mr__outbox_kept(from->outbox), 0);
         for (uint32_t p = HALF; p < FLEET_PARTITIONS; p++)
