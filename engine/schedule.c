@@ -14,6 +14,10 @@
  * Why FLUSH is a task: a worker's combine buffer is its own, only its thread may empty it. Whoever finds no map task
  * flushes at once (it will not map again) and then merges what came so far, as long as somebody else maps: a file that
  * cannot be cut, a slow core. Once nobody maps, the reduce tasks do the rest as well.
+ * One of many ranks that has nothing left to map waits for the others, and for the last pairs. If that is short, a
+ * merge makes it longer: it takes the cores of those who carry the pairs, and is itself long. So nothing is merged
+ * before it has waited for 1 / PATIENCE of what the stage has lasted. (Sort of 2 GiB on 4 ranks and 2 cores, medians of
+ * 5 in turn: the map stage 3.15 s without this rule and 2.56 with it, the job 4.55 and 4.29.)
  *
  * S1  What is left is handed out once: a task's range leaves it when the task is cut.
  * S2  A stage ends only when no task is in flight; MAP also needs that its input was closed, no worker is dirty and no
@@ -27,7 +31,7 @@
 #include "clock.h"
 #include "memory.h"
 
-enum { RETURNED_SPARE = 64 };
+enum { RETURNED_SPARE = 64, PATIENCE = 8 };
 
 const char *mr__stage_name(enum mr__stage stage)
 {
@@ -39,12 +43,16 @@ mr_status mr__schedule_init(mr__schedule *schedule, struct mr__job *job, uint32_
                             uint32_t depth, mr__error *error)
 {
     mr_status status = MR_OK;
+    pthread_condattr_t attributes;
     *schedule = (mr__schedule){.job = job, .workers = workers, .cpu_workers = cpu_workers, .first_device = cpu_workers,
                                .device_depth = depth, .stage = MR__STAGE_END};
     if (workers > cpu_workers)
         schedule->returned_room = (workers - cpu_workers) * depth + RETURNED_SPARE;
     pthread_mutex_init(&schedule->mutex, NULL);
-    pthread_cond_init(&schedule->changed, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&schedule->changed, &attributes);
+    pthread_condattr_destroy(&attributes);
     schedule->dirty = mr__alloc_zero(workers, sizeof *schedule->dirty);
     schedule->merges = mr__alloc_zero(job->partitions, sizeof *schedule->merges);
     schedule->rate = mr__alloc_zero(workers, sizeof *schedule->rate);
@@ -139,6 +147,8 @@ done:
 void mr__schedule_run_dry(mr__schedule *schedule)
 {
     pthread_mutex_lock(&schedule->mutex);
+    if (!schedule->dry)
+        schedule->dry_ns = mr__now_ns();
     schedule->dry = true;
     wake_all(schedule);
     pthread_mutex_unlock(&schedule->mutex);
@@ -273,6 +283,12 @@ static bool pull_flush(mr__schedule *schedule, const mr__worker *worker, mr__tas
     return true;
 }
 
+/* When merges may begin, for who waits for other ranks. */
+static uint64_t merges_begin_ns(const mr__schedule *schedule)
+{
+    return schedule->dry_ns + (schedule->dry_ns - schedule->started_ns[MR__STAGE_MAP]) / (PATIENCE - 1);
+}
+
 /* A worker maps while there is something to map, then empties its buffers, and then merges while others still map. */
 static bool pull_map(mr__schedule *schedule, const mr__worker *worker, uint32_t in_flight, mr__task *task)
 {
@@ -295,8 +311,21 @@ static bool pull_map(mr__schedule *schedule, const mr__worker *worker, uint32_t 
     if (mr__is_device(worker) && schedule->cpu_workers > 0)
         return false;
     /* a merge is long, and the next range is a message away */
-    const bool others_map = schedule->open ? schedule->dry : schedule->mapping > 0;
+    const bool others_map = schedule->open ? schedule->dry && mr__now_ns() >= merges_begin_ns(schedule)
+                                           : schedule->mapping > 0;
     return !schedule->barrier && others_map && pull_merge(schedule, task);
+}
+
+/* With the lock held: until something changes, or merges may begin. */
+static void wait_for_change(mr__schedule *schedule)
+{
+    if (schedule->stage == MR__STAGE_MAP && schedule->open && schedule->dry && schedule->merge_count > 0 &&
+        !schedule->barrier) {
+        const struct timespec until = mr__timespec(merges_begin_ns(schedule));
+        pthread_cond_timedwait(&schedule->changed, &schedule->mutex, &until);
+    } else {
+        pthread_cond_wait(&schedule->changed, &schedule->mutex);
+    }
 }
 
 /* With the lock held: a task, or false when there is none now. */
@@ -389,7 +418,7 @@ enum mr__pull mr__schedule_pull(void *context, mr__worker *worker, uint32_t in_f
             result = MR__WAIT;
             break;
         }
-        pthread_cond_wait(&schedule->changed, &schedule->mutex);
+        wait_for_change(schedule);
     }
     pthread_mutex_unlock(&schedule->mutex);
     return result;

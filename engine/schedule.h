@@ -30,6 +30,7 @@ typedef struct mr__schedule {
     uint32_t first, last;           /* what is left is for these partitions */
     bool open;                      /* more ranges may come */
     bool dry;                       /* ... but none is on its way: workers empty their buffers */
+    uint64_t dry_ns;                /* since then */
     bool told_low, told_empty, told_drained;    /* whoever adds ranges; since the last one */
     uint64_t added, low;            /* units of the last range; left when the next one is wanted */
     uint32_t flushing;              /* flush tasks that are out */

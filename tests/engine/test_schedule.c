@@ -135,6 +135,24 @@ static void test_ranges_may_come_while_others_are_mapped(void **state)
     mr__schedule_fini(&job.schedule);
 }
 
+/* One of many ranks, 700 ms into its job, has nothing more to map: only after 100 ms it merges. */
+static void test_a_short_wait_for_other_ranks_is_no_time_to_merge(void **state)
+{
+    enum { MS = 1000000, SO_FAR = 700, PATIENCE = 100 };
+    mr__error error = {.text = ""};
+    mr__task task;
+    assert_int_equal(mr__schedule_init(&job.schedule, &job, 1, 1, 1, &error), MR_OK);
+    mr__schedule_begin(&job.schedule, 10, 1000);
+    job.schedule.started_ns[MR__STAGE_MAP] -= (uint64_t)SO_FAR * MS;
+    mr__schedule_merge(&job.schedule, 0);
+    const uint64_t before = mr__now_ns();
+    mr__schedule_run_dry(&job.schedule);
+    assert_int_equal(mr__schedule_pull(&job.schedule, &cpu, 0, &task), MR__PULLED);
+    assert_int_equal(task.kind, MR__TASK_MERGE);
+    assert_true(mr__now_ns() - before >= (uint64_t)PATIENCE * MS);
+    mr__schedule_fini(&job.schedule);
+}
+
 static void test_devices_take_the_last_rows_and_cpu_workers_the_first(void **state)
 {
     static uint8_t covered[1000000];
@@ -206,6 +224,7 @@ int main(void)
         cmocka_unit_test(test_a_device_whose_results_cost_more_than_mapping_gets_nothing),
         cmocka_unit_test(test_a_slow_device_takes_nothing_that_others_would_wait_for),
         cmocka_unit_test(test_ranges_may_come_while_others_are_mapped),
+        cmocka_unit_test(test_a_short_wait_for_other_ranks_is_no_time_to_merge),
         cmocka_unit_test(test_devices_take_the_last_rows_and_cpu_workers_the_first),
         cmocka_unit_test(test_what_is_left_is_for_the_same_partitions),
         cmocka_unit_test(test_without_memory_no_range_is_added),
