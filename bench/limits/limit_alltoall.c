@@ -1,6 +1,6 @@
 /* limit_alltoall.c: what the network gives to ranks that send the same amount to each other one, and do nothing else.
  *
- *     mpiexec.mpich -disable-auto-cleanup -n RANKS limit_alltoall spin|nap BYTES CHUNK
+ *     mpiexec.mpich -disable-auto-cleanup -n RANKS limit_alltoall spin|nap|keep BYTES CHUNK
  *
  * The limit of a shuffle without combine. Each rank sends BYTES to each other rank, in messages of CHUNK bytes; WINDOW
  * of them are under way to and from each, all by non-blocking calls:
@@ -11,6 +11,8 @@
  * spin waits in MPI_Waitsome, as MPI programs do: it is the fastest where each rank has a core, but MPICH's waiting
  * takes a core whether it has something to do or not. nap tests, and sleeps when nothing has come for a while: better
  * where ranks share cores. Which is the limit of a machine is found by running both, with chunks of several sizes.
+ * keep is nap, but what comes stays: each chunk is received into memory that was not used before, as a shuffle must.
+ * The others receive again and again into WINDOW buffers for each rank.
  *
  * One exchange of a window runs before the measured one: connections are made, buffers touched. Rank 0 prints
  *     {"limit": ..., "ranks": N, "bytes": of all ranks together, "seconds": S, "cpu_seconds": of all ranks together,
@@ -42,6 +44,7 @@ typedef struct exchange {
     int rank, ranks, slots;         /* slots: WINDOW receives for each rank, then WINDOW sends; none to oneself */
     size_t chunk;
     bool naps;
+    uint8_t *kept;                  /* where the next chunk is received, if all are kept; or NULL */
     slot *slot;
     MPI_Request *request;
     MPI_Status *status;
@@ -60,10 +63,14 @@ static double cpu_seconds(void)
 
 static void begin_receive(exchange *of, int i, uint64_t chunks)
 {
-    const slot *slot = &of->slot[i];
+    slot *slot = &of->slot[i];
     if (of->posted[slot->peer] == chunks)
         return;
     of->posted[slot->peer]++;
+    if (of->kept != NULL) {
+        slot->chunk = of->kept;
+        of->kept += of->chunk;
+    }
     MPI_Irecv(slot->chunk, (int)of->chunk, MPI_BYTE, slot->peer, TAG, MPI_COMM_WORLD, &of->request[i]);
 }
 
@@ -188,9 +195,10 @@ int main(int argc, char **argv)
     MPI_Init(&argc, &argv);
     MPI_Comm_rank(MPI_COMM_WORLD, &of.rank);
     MPI_Comm_size(MPI_COMM_WORLD, &of.ranks);
-    if (argc != 4 || (strcmp(argv[1], "spin") != 0 && strcmp(argv[1], "nap") != 0))
-        limit_fail("usage: mpiexec.mpich -n RANKS limit_alltoall spin|nap BYTES CHUNK");
-    of.naps = strcmp(argv[1], "nap") == 0;
+    const bool keeps = argc == 4 && strcmp(argv[1], "keep") == 0;
+    if (argc != 4 || (strcmp(argv[1], "spin") != 0 && strcmp(argv[1], "nap") != 0 && !keeps))
+        limit_fail("usage: mpiexec.mpich -n RANKS limit_alltoall spin|nap|keep BYTES CHUNK");
+    of.naps = strcmp(argv[1], "spin") != 0;
     const uint64_t bytes = limit_number(argv[2]), chunk = limit_number(argv[3]);
     if (of.ranks < 2 || of.ranks > MOST_RANKS || chunk < sizeof(stamp) || chunk > 1 << 30)
         limit_fail("2 to %d ranks, and chunks of %zu bytes to 1 GiB", MOST_RANKS, sizeof(stamp));
@@ -200,6 +208,8 @@ int main(int argc, char **argv)
     run(&of, WINDOW);
     if (of.ranks == 2)
         one_way = latency(of.rank);
+    if (keeps)
+        of.kept = limit_memory(chunks * chunk * (uint64_t)(of.ranks - 1));
     meet(&of);
     const double begin = MPI_Wtime();
     cpu = cpu_seconds();
