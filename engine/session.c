@@ -205,7 +205,7 @@ mr_status mr_session_open(const mr_session_options *options, mr_session **out)
     MR_TRY(mr__topology_read(&session->topology, error));
     MR_TRY(mr__launch_of_process(&session->launch, error));
     MR_TRY(apply_spares(session, error));
-    if (session->launch.unbound || !session->topology.narrowed)
+    if (session->launch.by_run || !session->topology.narrowed)
         mr__topology_divide(&session->topology, session->launch.local_rank, session->launch.local_size);
     MR_TRY(apply_options(session, options != NULL ? options : &defaults, error));
     MR_TRY(mount_tiers(session, error));

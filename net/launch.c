@@ -101,7 +101,7 @@ static mr_status get_neighbours(const variables *of, mr__launch *launch, mr__err
     launch->one_node = launch->size > 1 && launch->local_size == launch->size;
     if (sharing > 0 && sharing <= launch->size) {
         launch->local_size = sharing;
-        launch->unbound = !by_slurm;
+        launch->by_run = !by_slurm;
         if (launch->local_rank >= sharing)
             launch->local_rank = launch->rank % sharing;
     }

@@ -21,9 +21,9 @@ typedef struct mr__launch {
     mr__launcher by;
     uint32_t rank, size;        /* a launcher may start one rank: then MPI is not needed either */
     uint32_t local_rank, local_size;    /* among the ranks on this node; 0 of 1: there is no other, or nobody says */
-    /* They were started with the same cores, as `run --ranks` does. Else a launcher may have bound each to its own;
-     * the process's affinity tells. */
-    bool unbound;
+    /* `run --ranks` started them: all have the same cores, and its launcher minds nobody's end. Another launcher may
+     * have bound each to its own cores; the process's affinity tells. */
+    bool by_run;
     bool one_node;              /* all of them are on this one, as far as is known */
 } mr__launch;
 

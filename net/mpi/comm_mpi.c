@@ -39,7 +39,6 @@
 #include <string.h>
 
 #include "checksum.h"
-#include "launch.h"
 #include "memory.h"
 #include "mpi_start.h"
 
@@ -219,11 +218,11 @@ static const mr__comm_ops mpi_ops = {
 
 /* ---- the beginning ----------------------------------------------------------------------------------------------- */
 
-static mr_status begin(mr__error *error)
+static mr_status begin(const mr__launch *launch, mr__error *error)
 {
     mr_status status = MR_OK;
     mr__mpi_world world;
-    MR_TRY(mr__mpi_start(&world, error));
+    MR_TRY(mr__mpi_start(launch, &world, error));
     mr__mpi.begun = true;
     mr__mpi.threads = world.threads;
     mr__mpi.rank = world.rank;
@@ -287,7 +286,7 @@ mr_status mr__comm_mpi_begin(mr__comm **comm, mr__error *error)
              "this process takes part in a job of several ranks already\n  hint: close that session first");
     MR_TRY(mr__launch_of_process(&launch, error));
     if (!mr__mpi.begun)
-        MR_TRY(begin(error));
+        MR_TRY(begin(&launch, error));
     MR_CHECK(mr__mpi.threads, MR_NETWORK_FAILED, "this MPICH was built without threads");
     MR_CHECK(mr__mpi.size == launch.size, MR_NETWORK_FAILED,
              "%s started %u ranks, but MPICH found %u\n  hint: launcher and library must come from one MPICH",

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "check.h"
+#include "launch.h"
 
 typedef struct mr__mpi_world {
     uint32_t rank, size;
@@ -19,8 +20,8 @@ typedef struct mr__mpi_world {
 } mr__mpi_world;
 
 /* Once in a process. */
-mr_status mr__mpi_start(mr__mpi_world *world, mr__error *error);
-/* Tells hydra that this rank ends well, without MPI_Finalize; the first call counts. */
+mr_status mr__mpi_start(const mr__launch *launch, mr__mpi_world *world, mr__error *error);
+/* Tells hydra that this rank ends well, without MPI_Finalize, unless `run --ranks` started it; the first call counts. */
 void mr__mpi_tell_launcher(void);
 
 #endif

@@ -99,7 +99,7 @@ static void test_ranks_that_share_a_node_know_it(void **state)
     static const struct {
         const char *name, *environment[16];
         uint32_t local_rank, local_size;
-        bool unbound, one_node;
+        bool by_run, one_node;
     } shared[] = {
         {"alone", {"PATH=/bin"}, 0, 1, false, false},
         {"a script's child is alone", {BATCH, "MILLRACE_SHARING=4"}, 0, 1, false, false},
@@ -128,7 +128,7 @@ static void test_ranks_that_share_a_node_know_it(void **state)
         assert_int_equal(mr__launch_detect(variable, &of, &launch, &error), MR_OK);
         assert_int_equal(launch.local_rank, shared[c].local_rank);
         assert_int_equal(launch.local_size, shared[c].local_size);
-        assert_int_equal(launch.unbound, shared[c].unbound);
+        assert_int_equal(launch.by_run, shared[c].by_run);
         assert_int_equal(launch.one_node, shared[c].one_node);
     }
 }

@@ -5,6 +5,7 @@ ctest sets MPI_RANKS (the program), MILLRACE_MPI_MODULE, GUARD; by hand also:
 Oracle: mpi_ranks.c verifies each byte; here, that the ranks that must come to their end did, and that nothing is left.
 """
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -109,6 +110,15 @@ class Contract(MpiTest):
         """Hydra would kill who is slow, if it took the first end for a crash."""
         for _ in range(5):
             self.run_all(4, "again")
+
+    def test_the_launcher_of_run_is_told_nothing(self):
+        """Hydra's proxy would not survive a rank that dies before it has the answer."""
+        for sharing, told in (("", 3), ("3", 0)):
+            result = self.start(3, "again", launcher=(MPIEXEC, "-disable-auto-cleanup", "-verbose"),
+                                environment={"MILLRACE_SHARING": sharing})
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertTrue(all(text.startswith("ok") for text in self.reports().values()))
+            self.assertEqual(len(re.findall(r"got pmi command .*: finalize", result.stdout + result.stderr)), told)
 
     def test_ranks_know_their_launcher(self):
         texts = self.run_all(3, "detect")
