@@ -32,6 +32,7 @@
 #include "memory.h"
 
 enum { RETURNED_SPARE = 64, PATIENCE = 8 };
+static const uint64_t NEVER = UINT64_MAX;
 
 const char *mr__stage_name(enum mr__stage stage)
 {
@@ -283,9 +284,15 @@ static bool pull_flush(mr__schedule *schedule, const mr__worker *worker, mr__tas
     return true;
 }
 
-/* When merges may begin, for who waits for other ranks. */
+/* When a worker that has nothing to map may merge. */
 static uint64_t merges_begin_ns(const mr__schedule *schedule)
 {
+    if (schedule->barrier)
+        return NEVER;
+    if (!schedule->open)
+        return schedule->mapping > 0 ? 0 : NEVER;
+    if (!schedule->dry)         /* the next range is a message away */
+        return NEVER;
     return schedule->dry_ns + (schedule->dry_ns - schedule->started_ns[MR__STAGE_MAP]) / (PATIENCE - 1);
 }
 
@@ -310,18 +317,16 @@ static bool pull_map(mr__schedule *schedule, const mr__worker *worker, uint32_t 
         return true;
     if (mr__is_device(worker) && schedule->cpu_workers > 0)
         return false;
-    /* a merge is long, and the next range is a message away */
-    const bool others_map = schedule->open ? schedule->dry && mr__now_ns() >= merges_begin_ns(schedule)
-                                           : schedule->mapping > 0;
-    return !schedule->barrier && others_map && pull_merge(schedule, task);
+    return mr__now_ns() >= merges_begin_ns(schedule) && pull_merge(schedule, task);
 }
 
 /* With the lock held: until something changes, or merges may begin. */
 static void wait_for_change(mr__schedule *schedule)
 {
-    if (schedule->stage == MR__STAGE_MAP && schedule->open && schedule->dry && schedule->merge_count > 0 &&
-        !schedule->barrier) {
-        const struct timespec until = mr__timespec(merges_begin_ns(schedule));
+    const bool may_merge = schedule->stage == MR__STAGE_MAP && schedule->merge_count > 0;
+    const uint64_t merges = may_merge ? merges_begin_ns(schedule) : NEVER;
+    if (merges != NEVER) {
+        const struct timespec until = mr__timespec(merges);
         pthread_cond_timedwait(&schedule->changed, &schedule->mutex, &until);
     } else {
         pthread_cond_wait(&schedule->changed, &schedule->mutex);
