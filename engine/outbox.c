@@ -21,9 +21,9 @@
  * used again while it is warm: here 0.2 to 2.2 ns a byte, most of it the first touch; to do without costs as much as
  * mapping the input again, for the partitions of that owner only. So what is dear to map for its size is kept (words
  * that were counted: 30 ns of mapping for each byte that leaves, and more), and what is cheap is not (records to be
- * sorted: 1 to 3 ns); what is in a combine buffer still takes nothing, and is kept. Of what was forgotten a rank says no
- * more that it was given that input for those partitions: the ledger has it to do (joint_view.c). What that costs the
- * coordinator grows with ranks squared (ledger.c), so many ranks keep all.
+ * sorted: 1 to 3 ns); what is in a combine buffer still takes nothing, and is kept. Of what was forgotten a rank says
+ * no more that it was given that input for those partitions: the ledger has it to do (joint_view.c). What that costs
+ * the coordinator grows with ranks squared (ledger.c), so many ranks keep all.
  *
  * Held items (outbox_carry.c). The carrier copies from an item, and make_room writes items, without the mutex.
  * Meanwhile an item is `held`: it is in no list of residents, and nobody else releases its chunk or sends it. If assign
@@ -369,15 +369,14 @@ static bool is_dear(const mr__outbox *outbox, const mr__flow *flow, const mr__sh
 
 void mr__outbox_drop(mr__outbox *outbox, mr__item *item)
 {
-    if (item->chunk != NULL)
-        atomic_fetch_sub_explicit(&outbox->kept, item->chunk->capacity, memory_order_relaxed);
     if (item->held) {
+        if (item->chunk != NULL)
+            atomic_fetch_sub_explicit(&outbox->kept, item->chunk->capacity, memory_order_relaxed);
         item->gone = true;
         return;
     }
     if (item->chunk != NULL)
-        mr__outbox_unlist(outbox, item);
-    mr__chunk_release(&outbox->job->pool, item->chunk);
+        mr__outbox_lay_back(outbox, item);
     mr__free(item);
 }
 

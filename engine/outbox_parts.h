@@ -95,9 +95,9 @@ void mr__flow_fini(mr__flow *flow);
 void mr__outbox_drop(mr__outbox *outbox, mr__item *item);
 /* To this rank's exchange, or to the extents of its partition. The item is gone, also after a failure. */
 mr_status mr__outbox_deliver(mr__outbox *outbox, mr__item *item, mr__error *error);
-/* outbox_table.c, for items that have an origin. Takes the chunk of one that is not held from it. */
+/* outbox_table.c. Takes the chunk from an item that is not held: its pairs are elsewhere, or not wanted. */
 void mr__outbox_lay_back(mr__outbox *outbox, mr__item *item);
-/* Gives it a chunk again if it has none, beyond the budget if need be. */
+/* Gives an item with an origin a chunk again if it has none, beyond the budget if need be. */
 mr_status mr__outbox_copy_again(mr__outbox *outbox, mr__item *item, mr__error *error);
 /* The pairs are this rank's own now: they stay where they are, in place. */
 void mr__outbox_leave_in_place(const mr__origin *origin, uint32_t partition);

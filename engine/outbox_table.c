@@ -50,9 +50,7 @@ mr_status mr__outbox_copy_again(mr__outbox *outbox, mr__item *item, mr__error *e
     mr__chunk *chunk = NULL;
     if (item->chunk != NULL || item->origin.lane == NULL)
         return MR_OK;
-    chunk = mr__chunk_acquire(pool, item->partition, item->size);
-    if (chunk == NULL)
-        chunk = mr__chunk_acquire_forced(pool, item->partition, item->size);
+    chunk = mr__chunk_acquire_forced(pool, item->partition, item->size);
     MR_CHECK(chunk != NULL, MR_NO_MEMORY, "no memory for %u bytes that are to be sent again", item->size);
     MR_TRY(copy_pairs(item, chunk, error));
     item->chunk = chunk;
