@@ -129,6 +129,10 @@ def all_to_all(context, ranks, way, bytes_each, chunk, **env):
     return found | {"command": process.shown(command, env)}
 
 
+def bytes_per_second(found):
+    return found["bytes"] / found["seconds"]
+
+
 class Raw:
     """What a raw MPI program reaches between so many ranks: the best of some ways to do it."""
 
@@ -139,7 +143,7 @@ class Raw:
     def measure(self):
         for way, chunk, put in itertools.product(("nap", "spin"), RAW_CHUNKS, ("n", "y")):
             found = all_to_all(self.context, self.ranks, way, self.bytes_each, chunk, UCX_TCP_PUT_ENABLE=put)
-            if found["bytes"] / found["seconds"] > self.rate:
+            if bytes_per_second(found) > self.rate:
                 self.best = found | {"chunk": chunk, "put": put}
 
     def measure_kept(self):
@@ -147,12 +151,12 @@ class Raw:
         chunk, put = self.best["chunk"], self.best["put"]
         runs = [all_to_all(self.context, self.ranks, "keep", self.bytes_each, chunk, UCX_TCP_PUT_ENABLE=put)
                 for _ in range(3)]
-        return statistics.median(found["bytes"] / found["seconds"] for found in runs)
+        return statistics.median(map(bytes_per_second, runs))
 
     @property
     def rate(self):
         """Bytes per second of all ranks together."""
-        return self.best["bytes"] / self.best["seconds"] if self.best else 0
+        return bytes_per_second(self.best) if self.best else 0
 
 
 class Claims:

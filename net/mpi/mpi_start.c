@@ -19,7 +19,7 @@
 
 enum { LAUNCHER_PATIENCE_MS = 1000 };
 
-static bool waits_for_words;        /* the launcher, until they are said */
+static int listener = -1;           /* the connection to a launcher that waits for words, until they are said */
 
 static mr_status check_mpi(mr__error *error)
 {
@@ -55,7 +55,8 @@ mr_status mr__mpi_start(const mr__launch *launch, mr__mpi_world *world, mr__erro
              "could not start MPI");
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
     const int launcher = launcher_connection();
-    waits_for_words = launcher >= 0 && launch->by == MR__LAUNCHED_BY_HYDRA && !launch->by_run;
+    if (launch->by == MR__LAUNCHED_BY_HYDRA && !launch->by_run)
+        listener = launcher;
     if (launcher >= 0)
         fcntl(launcher, F_SETFD, FD_CLOEXEC);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
@@ -72,10 +73,10 @@ void mr__mpi_tell_launcher(void)
 {
     static const char words[] = "cmd=finalize\n";
     char answer[64];        /* "cmd=finalize_ack": whatever it is, this rank ends */
-    struct pollfd ready = {.fd = launcher_connection(), .events = POLLIN};
-    if (!waits_for_words || ready.fd < 0)
+    struct pollfd ready = {.fd = listener, .events = POLLIN};
+    if (listener < 0)
         return;
-    waits_for_words = false;
+    listener = -1;
     ssize_t size = write(ready.fd, words, sizeof words - 1);
     if (size > 0 && poll(&ready, 1, LAUNCHER_PATIENCE_MS) == 1)
         size = read(ready.fd, answer, sizeof answer);
