@@ -5,6 +5,8 @@
 
 #include <stdlib.h>
 
+#include "memory.h"
+
 struct fleet *pair_create(uint64_t limit, uint32_t chunk, bool threads)
 {
     struct fleet *fleet = fleet_create(2, 100, limit == UNLIMITED ? UINT64_MAX / 2 : limit, chunk, threads);
@@ -99,6 +101,22 @@ void pair_arrived(struct node *at, uint32_t partition, uint32_t size, uint8_t fi
         if (chunk->data[i] != (uint8_t)(fill + i * 7 + (i >> 8)))
             fail_msg("byte %u of %u is another", i, size);
     mr__chunk_release(&at->job.pool, chunk);
+}
+
+static bool is_rank_1(void *context, uint32_t rank)
+{
+    return rank == 1;
+}
+
+void pair_forgot(struct node *of, const mr__work *expected, size_t count)
+{
+    mr__error error = {.text = ""};
+    mr__works forgotten = {.count = 0};
+    assert_int_equal(mr__outbox_forgotten(of->outbox, is_rank_1, NULL, &forgotten, &error), MR_OK);
+    assert_int_equal(forgotten.count, count);
+    for (size_t i = 0; i < count; i++)
+        assert_memory_equal(&forgotten.list[i], &expected[i], sizeof *expected);
+    mr__free(forgotten.list);
 }
 
 void pair_assign(struct node *of, const mr__group *groups, size_t count, mr_status expected)

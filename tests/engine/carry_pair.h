@@ -22,6 +22,8 @@ void pair_settle(struct fleet *fleet);
 void pair_carry_one(struct fleet *fleet, struct letter **chunk, struct letter **end);
 /* Just that chunk waits in the exchange; takes it. */
 void pair_arrived(struct node *at, uint32_t partition, uint32_t size, uint8_t fill);
+/* Just this is what it delivered to rank 1, and forgot. */
+void pair_forgot(struct node *of, const mr__work *expected, size_t count);
 /* To outbox and inbox; both come to `expected`. */
 void pair_assign(struct node *of, const mr__group *groups, size_t count, mr_status expected);
 

@@ -7,22 +7,6 @@
 
 #include "carry_pair.h"
 
-static bool is_rank_1(void *context, uint32_t rank)
-{
-    return rank == 1;
-}
-
-static void assert_forgotten(struct node *of, const mr__work *expected, size_t count)
-{
-    mr__error error = {.text = ""};
-    mr__works forgotten = {.count = 0};
-    assert_int_equal(mr__outbox_forgotten(of->outbox, is_rank_1, NULL, &forgotten, &error), MR_OK);
-    assert_int_equal(forgotten.count, count);
-    for (size_t i = 0; i < count; i++)
-        assert_memory_equal(&forgotten.list[i], &expected[i], sizeof *expected);
-    mr__free(forgotten.list);
-}
-
 static struct fleet *pair_that_keeps(const char *what)
 {
     setenv("MILLRACE_KEEP", what, 1);
@@ -55,10 +39,10 @@ static void test_what_is_not_kept_is_to_be_mapped_again(void **state)
     pair_put(of, third, HALF + 1, 120, 3);
     fleet_kill(fleet, 1);
     pair_close(of, third, 20, 30);
-    assert_forgotten(of, forgotten, 2);
-    assert_forgotten(of, forgotten, 2);
+    pair_forgot(of, forgotten, 2);
+    pair_forgot(of, forgotten, 2);
     pair_assign(of, groups, 2, MR_OK);
-    assert_forgotten(of, NULL, 0);
+    pair_forgot(of, NULL, 0);
     fleet_check(fleet);
     pair_arrived(of, HALF + 1, 120, 3);             /* what had not gone, and nothing else */
     assert_null(mr__exchange_take(of->job.exchange, HALF));

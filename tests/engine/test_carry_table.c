@@ -9,6 +9,11 @@
 
 enum { KEYS = 6000, BITS = 4, PAIR = 16 };
 
+/* Rank 0 has the first half, and the second one is of rank 0, 1 or 2. */
+static const mr__group all_own[] = {{.last = HALF}, {.first = HALF, .last = FLEET_PARTITIONS, .owner = 0}},
+                       before[] = {{.last = HALF}, {.first = HALF, .last = FLEET_PARTITIONS, .owner = 1}},
+                       after[] = {{.last = HALF}, {.first = HALF, .last = FLEET_PARTITIONS, .owner = 2}};
+
 /* An engine's lane with a buffer of KEYS keys; key k was counted k + 1 times. The first partitions of 2^BITS are the
  * fleet's. */
 struct table {
@@ -109,25 +114,18 @@ static void assert_arrived(struct node *at, uint32_t partition)
     assert_int_equal(count, expected);
 }
 
+static void assert_all_arrived(struct node *at)
+{
+    for (uint32_t p = HALF; p < FLEET_PARTITIONS; p++)
+        assert_arrived(at, p);
+}
+
 static void assert_nothing_waits(struct node *at)
 {
     for (uint32_t p = 0; p < FLEET_PARTITIONS; p++) {
         assert_null(mr__exchange_take(at->job.exchange, p));
         assert_int_equal(at->job.partition[p].extent_count, 0);
     }
-}
-
-static bool is_rank_1(void *context, uint32_t rank)
-{
-    return rank == 1;
-}
-
-static void assert_nothing_forgotten(struct node *of)
-{
-    mr__error error = {.text = ""};
-    mr__works forgotten = {.count = 0};
-    assert_int_equal(mr__outbox_forgotten(of->outbox, is_rank_1, NULL, &forgotten, &error), MR_OK);
-    assert_int_equal(forgotten.count, 0);
 }
 
 static void test_what_was_sent_takes_no_memory(void **state)
@@ -143,8 +141,7 @@ static void test_what_was_sent_takes_no_memory(void **state)
     pair_close(from, epoch, 0, 100);
     pair_settle(fleet);
     assert_true(mr__outbox_is_clear(from->outbox));
-    for (uint32_t p = HALF; p < FLEET_PARTITIONS; p++)
-        assert_arrived(&fleet->nodes[1], p);
+    assert_all_arrived(&fleet->nodes[1]);
     table_destroy(table);
     fleet_destroy(fleet, false);
 }
@@ -163,8 +160,7 @@ static void test_room_is_made_without_writing(void **state)
     fleet_check(fleet);
     pair_close(from, epoch, 0, 100);
     pair_settle(fleet);
-    for (uint32_t p = HALF; p < FLEET_PARTITIONS; p++)
-        assert_arrived(&fleet->nodes[1], p);
+    assert_all_arrived(&fleet->nodes[1]);
     table_destroy(table);
     fleet_destroy(fleet, false);
 }
@@ -172,8 +168,6 @@ static void test_room_is_made_without_writing(void **state)
 /* Rank 1 is lost when it has it all, or some, or nothing: rank 2 gets it all. It was cheap to map, and is kept. */
 static void test_a_new_owner_gets_it_again(void **state)
 {
-    static const mr__group before[] = {{.last = HALF}, {.first = HALF, .last = FLEET_PARTITIONS, .owner = 1}},
-                           after[] = {{.last = HALF}, {.first = HALF, .last = FLEET_PARTITIONS, .owner = 2}};
     for (uint32_t turns = 0; turns <= 60; turns += 20) {
         struct fleet *fleet = fleet_create(3, 100, UINT64_MAX / 2, FLEET_CHUNK, false);
         struct table *table = table_create();
@@ -189,7 +183,7 @@ static void test_a_new_owner_gets_it_again(void **state)
             pair_settle(fleet);
         }
         fleet_kill(fleet, 1);
-        assert_nothing_forgotten(from);
+        pair_forgot(from, NULL, 0);
         pair_assign(from, after, 2, MR_OK);
         pair_assign(&fleet->nodes[2], after, 2, MR_OK);
         fleet_check(fleet);
@@ -197,8 +191,7 @@ static void test_a_new_owner_gets_it_again(void **state)
             pair_close_after(from, epoch, 0, 100, CHEAP);
         pair_settle(fleet);
         assert_int_equal(mr__outbox_kept(from->outbox), 0);
-        for (uint32_t p = HALF; p < FLEET_PARTITIONS; p++)
-            assert_arrived(&fleet->nodes[2], p);
+        assert_all_arrived(&fleet->nodes[2]);
         table_destroy(table);
         fleet_destroy(fleet, false);
     }
@@ -206,7 +199,6 @@ static void test_a_new_owner_gets_it_again(void **state)
 
 static void test_what_becomes_own_stays_where_it_is(void **state)
 {
-    static const mr__group groups[] = {{.last = HALF}, {.first = HALF, .last = FLEET_PARTITIONS, .owner = 0}};
     struct fleet *fleet = pair_create(UNLIMITED, FLEET_CHUNK, false);
     struct table *table = table_create();
     struct node *of = &fleet->nodes[0];
@@ -215,7 +207,7 @@ static void test_what_becomes_own_stays_where_it_is(void **state)
         put_copy(of, table, epoch, p, 10);
     pair_turn(of);
     fleet_kill(fleet, 1);
-    pair_assign(of, groups, 2, MR_OK);
+    pair_assign(of, all_own, 2, MR_OK);
     put_copy(of, table, epoch, FLEET_PARTITIONS - 1, 10);
     pair_close(of, epoch, 0, 100);
     assert_true(mr__outbox_is_clear(of->outbox));
@@ -230,7 +222,6 @@ static void test_what_becomes_own_stays_where_it_is(void **state)
 /* The lane maps again: what it had comes from chunks from then on, and the buffer may change. */
 static void test_what_is_taken_out_is_kept(void **state)
 {
-    static const mr__group groups[] = {{.last = HALF}, {.first = HALF, .last = FLEET_PARTITIONS, .owner = 0}};
     struct fleet *fleet = pair_create(UNLIMITED, FLEET_CHUNK, false);
     struct table *table = table_create(), *other = table_create();
     struct node *of = &fleet->nodes[0];
@@ -239,8 +230,7 @@ static void test_what_is_taken_out_is_kept(void **state)
     put_all(of, table, epoch);
     pair_close(of, epoch, 0, 100);
     pair_settle(fleet);
-    for (uint32_t p = HALF; p < FLEET_PARTITIONS; p++)
-        assert_arrived(&fleet->nodes[1], p);
+    assert_all_arrived(&fleet->nodes[1]);
     for (uint32_t p = 0; p < FLEET_PARTITIONS; p++)
         assert_int_equal(mr__outbox_take_out(of->outbox, &other->lane, p, &error), MR_OK);
     assert_int_equal(mr__outbox_kept(of->outbox), 0);
@@ -250,12 +240,11 @@ static void test_what_is_taken_out_is_kept(void **state)
     fleet_check(fleet);
     mr__combine_buffer_clear(&table->lane.combine, false);
     fleet_kill(fleet, 1);
-    pair_assign(of, groups, 2, MR_OK);
+    pair_assign(of, all_own, 2, MR_OK);
     fleet_check(fleet);
     for (uint32_t p = 0; p < FLEET_PARTITIONS; p++)
         assert_false(atomic_load(&table->lane.epoch.in_place[p]));
-    for (uint32_t p = HALF; p < FLEET_PARTITIONS; p++)
-        assert_arrived(of, p);
+    assert_all_arrived(of);
     table_destroy(table);
     table_destroy(other);
     fleet_destroy(fleet, false);
@@ -264,8 +253,6 @@ static void test_what_is_taken_out_is_kept(void **state)
 /* What O1 says of an origin is true only if nobody changes the buffer before it is taken out. */
 static void test_a_buffer_that_changed_is_noticed(void **state)
 {
-    static const mr__group before[] = {{.last = HALF}, {.first = HALF, .last = FLEET_PARTITIONS, .owner = 1}},
-                           after[] = {{.last = HALF}, {.first = HALF, .last = FLEET_PARTITIONS, .owner = 2}};
     struct fleet *fleet = fleet_create(3, 100, UINT64_MAX / 2, FLEET_CHUNK, false);
     struct table *table = table_create();
     struct node *from = &fleet->nodes[0];
