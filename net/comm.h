@@ -41,7 +41,7 @@ typedef struct mr__parcel {
     uint8_t bytes[];
 } mr__parcel;
 
-typedef struct mr__comm_ops {               /* every call but give is required */
+typedef struct mr__comm_ops {               /* every call but give and descriptor is required */
     const char *name;
     uint32_t (*rank)(const mr__comm *comm);
     uint32_t (*size)(const mr__comm *comm);
@@ -56,6 +56,9 @@ typedef struct mr__comm_ops {               /* every call but give is required *
     size_t (*unsent)(const mr__comm *comm, mr__path path, uint32_t to);
     /* Moves what is under way and tells what arrived: at most a few dozen events. false: nothing happened. */
     bool (*progress)(mr__comm *comm, const mr__comm_events *events);
+    /* For poll(): readable when progress() has something to do. At times it is for nothing, and once in a while a
+     * message is there and it is not. -1, or no such call: this backend can only be polled. It is the comm's. */
+    int (*descriptor)(const mr__comm *comm);
     /* The rank is lost, or is taken for lost: what is under way to it is dropped, and whatever it still sends is never
      * received. */
     void (*forget)(mr__comm *comm, uint32_t rank);

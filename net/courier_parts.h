@@ -65,7 +65,8 @@ struct mr__courier {
     mr__peer *peers;
 
     pthread_mutex_t mutex;                  /* for what follows, and for peers' accused and why */
-    pthread_cond_t wake;                    /* the courier sleeps on it; start() waits on it, too */
+    pthread_cond_t wake;                    /* for the hand-shakes of start() and stop() */
+    int alarm;                              /* an eventfd: wakes the courier from its nap */
     mr__post_list inbox;                    /* what was posted since the last round, in order */
     bool asleep;
     bool accusations;                       /* some peer is accused */
@@ -82,6 +83,9 @@ struct mr__courier {
     uint32_t leaving_rounds;
     uint32_t *busy;                         /* ranks with posts in a queue or bytes under way */
     uint32_t busy_count;
+    int descriptor;                         /* the comm's; -1 */
+    uint32_t false_wakes;                   /* times that it woke the courier for nothing, one after the other */
+    bool woken;                             /* by the descriptor, before this round */
     bool lively;                            /* this round had something to do */
     uint64_t lively_ns;                     /* when a round had, last */
     uint64_t tick_due;
@@ -102,6 +106,8 @@ struct mr__courier {
 /* ---- courier.c --------------------------------------------------------------------------------------------------- */
 
 uint64_t mr__courier_clock(const mr__courier *courier);     /* by which silence is measured */
+/* Ends its nap. From any thread. */
+void mr__courier_wake(mr__courier *courier);
 /* This rank was taken for lost. */
 void mr__courier_expel(mr__courier *courier, const char *why);
 

@@ -230,7 +230,7 @@ mr_status mr__courier_post(mr__courier *courier, mr__path path, uint32_t to, uin
         post = NULL;
         courier->asleep = false;            /* one call is enough to wake it */
         if (wake)
-            pthread_cond_signal(&courier->wake);
+            mr__courier_wake(courier);
     }
     pthread_mutex_unlock(&courier->mutex);
     status = closed ? MR_NETWORK_FAILED : MR_OK;

@@ -49,6 +49,7 @@ typedef struct mr__mpi_peer {
 extern struct mr__mpi {
     mr__comm comm;                  /* first: what callers hold */
     bool begun, threads, open;
+    int descriptor;                 /* see mpi_wake.h */
     uint32_t rank, size;
     uint32_t generation, generations;
     mr__mpi_peer *peers;

@@ -15,16 +15,17 @@
 #include <unistd.h>
 
 #include "fault.h"
+#include "mpi_wake.h"
 #include "parse.h"
 
 enum { LAUNCHER_PATIENCE_MS = 1000 };
 
 static int listener = -1;           /* the connection to a launcher that waits for words, until they are said */
 
-static mr_status check_mpi(mr__error *error)
+/* version: of MPI_MAX_LIBRARY_VERSION_STRING bytes */
+static mr_status check_mpi(char *version, mr__error *error)
 {
     mr_status status = MR_OK;
-    char version[MPI_MAX_LIBRARY_VERSION_STRING] = "";
     int size = 0, begun = 0;
     MR_CHECK(!mr__fault(MR__FAULT_MPI_INIT) && MPI_Get_library_version(version, &size) == MPI_SUCCESS,
              MR_NETWORK_FAILED, "could not start MPI");
@@ -47,8 +48,11 @@ static int launcher_connection(void)
 mr_status mr__mpi_start(const mr__launch *launch, mr__mpi_world *world, mr__error *error)
 {
     mr_status status = MR_OK;
+    char version[MPI_MAX_LIBRARY_VERSION_STRING] = "";
     int level = 0, rank = 0, size = 0, known = 0, *tag_most = NULL;
-    MR_TRY(check_mpi(error));
+    mr__epolls before;
+    MR_TRY(check_mpi(version, error));
+    mr__epolls_of_process(&before);
     /* MPICH ends the process when it cannot start: an error handler can only be set afterwards. Serialized and not
      * funneled: the next comm may be another thread's. It costs no lock. */
     MR_CHECK(MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, &level) == MPI_SUCCESS, MR_NETWORK_FAILED,
@@ -61,7 +65,10 @@ mr_status mr__mpi_start(const mr__launch *launch, mr__mpi_world *world, mr__erro
         fcntl(launcher, F_SETFD, FD_CLOEXEC);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &size);
-    *world = (mr__mpi_world){.rank = (uint32_t)rank, .size = (uint32_t)size, .threads = level >= MPI_THREAD_SERIALIZED};
+    *world = (mr__mpi_world){.rank = (uint32_t)rank,
+                             .size = (uint32_t)size,
+                             .threads = level >= MPI_THREAD_SERIALIZED,
+                             .descriptor = mr__mpi_wake_open(&before, version)};
     if (MPI_Comm_get_attr(MPI_COMM_WORLD, MPI_TAG_UB, &tag_most, &known) == MPI_SUCCESS && known)
         world->tag_most = (uint32_t)*tag_most;
 done:

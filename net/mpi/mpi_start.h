@@ -17,6 +17,7 @@ typedef struct mr__mpi_world {
     uint32_t rank, size;
     uint32_t tag_most;          /* 0: MPI does not say */
     bool threads;               /* calls may come from one thread after another */
+    int descriptor;             /* readable when a message may have come; -1: MPI must be polled */
 } mr__mpi_world;
 
 /* Once in a process. */

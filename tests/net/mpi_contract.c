@@ -1,5 +1,6 @@
 /* mpi_contract.c: the contract of comm.h, between all pairs of ranks at once, oneself among them: every size at which a
  * message is cut differently, both paths, messages of 64 MiB, and control messages that overtake bulk. */
+#include <poll.h>
 #include <string.h>
 
 #include "clock.h"
@@ -8,6 +9,7 @@
 enum {
     EACH = 60,                  /* messages of a path to a rank */
     UNSENT_MOST = 4 << 20,
+    CALLS = 20, CALL_EACH_MS = 5, CALL_PATIENCE_MS = 200,
     OVERTAKEN = 32,             /* bulk messages of a MiB before a control message */
     PIECE = 256 << 10, HEAD = 32        /* how comm_mpi.c cuts: sizes around it */
 };
@@ -23,6 +25,7 @@ typedef struct contract {
     uint32_t bulk_seen, seen_before_late, done;
     bool late;
     uint32_t giants;
+    uint32_t calls;
 } contract;
 
 static contract the;
@@ -61,6 +64,9 @@ static void received(void *context, mr__path path, uint32_t from, uint32_t tag, 
     case GIANT:
         NEED(bytes_size == MR__MESSAGE_MOST, "%zu bytes of a message of 64 MiB came", bytes_size);
         the.giants++;
+        break;
+    case CALL:
+        the.calls++;
         break;
     case DONE:
         the.done++;
@@ -135,6 +141,25 @@ static void exchange_giants(void)
         progress();
 }
 
+/* Who sleeps by the descriptor is woken by a message. Now and then one was taken from its socket a moment before, and
+ * no descriptor tells of it. */
+static void be_woken(void)
+{
+    struct pollfd called = {.fd = comm->ops->descriptor(comm), .events = POLLIN};
+    uint32_t overslept = 0;
+    NEED(called.fd >= 0, "a rank that talks over tcp has no descriptor that wakes it");
+    for (uint32_t number = 0; number < CALLS && size > 1; number++) {
+        nap_us(CALL_EACH_MS * 1000);
+        send_bare((rank + 1) % size, CALL, number);
+        while (the.calls <= number || !all_left()) {
+            bool quiet = !comm->ops->progress(comm, &events);
+            quiet &= !comm->ops->progress(comm, &events);       /* again: it may have been taken in by the first */
+            overslept += quiet && the.calls <= number && poll(&called, 1, CALL_PATIENCE_MS) == 0;
+        }
+    }
+    NEED(overslept <= CALLS / 4, "%u of %u messages woke nobody", overslept, CALLS);
+}
+
 static void refuse(void)
 {
     mr__error error = {.code = MR_OK};
@@ -155,6 +180,7 @@ int play_contract(void)
     exchange_all_sizes();
     overtake();
     exchange_giants();
+    be_woken();
     for (uint32_t to = 0; to < size; to++)
         send_bare(to, DONE, 0);
     while (the.done < size || !all_left())

@@ -12,7 +12,7 @@
 enum { RANKS_MOST = 64 };
 
 /* A tag says what a message is: kind and number. */
-enum kind { DATA = 1, ACK, PID, DEATH, DONE, EXIT, BEAT, LATE, GIANT };
+enum kind { DATA = 1, ACK, PID, DEATH, CALL, DONE, EXIT, BEAT, LATE, GIANT };
 
 static inline uint32_t tag_of(enum kind kind, uint32_t number)
 {
