@@ -308,7 +308,7 @@ class Claims:
         start = {count: statistics.median(make("terms=1000", ranks=count).run().cpu_seconds for _ in range(3))
                  for count in (4, 1)}
         outcome = self.must.pair("pi", f"{terms:,} terms, 4 ranks against 1, a worker each", four, one,
-                                 "millrace, 1 rank", functools.partial(apps.close, 1e-13))
+                                 "millrace, 1 rank", functools.partial(apps.close, 1e-13), pairs=2 * self.context.pairs)
         if outcome.skipped:
             raise process.Failed(outcome.skipped)
         pairs = [(four.cpu_seconds, one.cpu_seconds) for four, one in zip(outcome.ours_runs, outcome.peer_runs)]
