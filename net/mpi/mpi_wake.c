@@ -7,7 +7,8 @@
  * for it. UCX has its sockets in an epoll, level-triggered, and progress is to ask it: while there is something
  * to receive, or room for what waits to be sent, the epoll is readable. MPI has no call that gives it, but it is among
  * the process's descriptors, and it came with MPI_Init.
- * Only where MPICH talks through UCX, and UCX through TCP alone: shared memory and InfiniBand do not show there. */
+ * Only where MPICH talks through UCX alone, and UCX through TCP alone: shared memory, MPICH's or UCX's, and InfiniBand
+ * do not show there. */
 #include "mpi_wake.h"
 
 #include <dirent.h>
@@ -38,11 +39,12 @@ void mr__epolls_of_process(mr__epolls *found)
         closedir(folder);
 }
 
-/* UCX_TLS is a list of names; one that is not known to be only TCP is taken for something else. */
+/* UCX_TLS is a list of names; one that is not known to be only TCP is taken for something else. MPICH's own shared
+ * memory is off by comm_module.c's choice, and the user may have chosen otherwise. */
 static bool is_tcp_only(const char *version)
 {
-    const char *at = getenv("UCX_TLS");
-    if (at == NULL || strstr(version, "ch4:ucx") == NULL)
+    const char *at = getenv("UCX_TLS"), *no_local = getenv("MPIR_CVAR_NOLOCAL");
+    if (at == NULL || no_local == NULL || strcmp(no_local, "1") != 0 || strstr(version, "ch4:ucx") == NULL)
         return false;
     while (*at != '\0') {
         const size_t size = strcspn(at, ",");

@@ -14,7 +14,7 @@ typedef struct mr__epolls {
 
 /* The epoll descriptors that this process has; those beyond MR__EPOLLS_MOST are left out. */
 void mr__epolls_of_process(mr__epolls *found);
-/* Those that came since `before`, as one descriptor, for poll(): the caller's to close. -1: messages come on ways that
+/* Those that came since `before`, as one descriptor for poll(), which stays as MPI does. -1: messages come on ways that
  * these do not tell of, or there are none.
  *   version    what MPI_Get_library_version() says */
 int mr__mpi_wake_open(const mr__epolls *before, const char *version);
