@@ -88,11 +88,19 @@ class MpiTest(unittest.TestCase):
 
 
 class Contract(MpiTest):
+    def contract(self, ranks, says, environment=()):
+        for text in self.run_all(ranks, "contract", environment=environment).values():
+            self.assertIn(says, text)
+
     def test_the_contract_between_two_ranks(self):
-        self.run_all(2, "contract")
+        self.contract(2, "woken")
 
     def test_the_contract_between_four_ranks(self):
-        self.run_all(4, "contract")
+        self.contract(4, "woken")
+
+    def test_who_talks_through_shared_memory_too_polls(self):
+        for name, value in (("MPIR_CVAR_NOLOCAL", "0"), ("UCX_TLS", "tcp,self,posix")):
+            self.contract(2, "polling", {name: value})
 
     def test_one_rank_of_a_launcher_speaks_to_itself(self):
         self.run_all(1, "contract")
