@@ -15,9 +15,10 @@
  *
  * Sleep. Each round of a rank that waits is taken from its workers. Where the comm has a descriptor, it wakes the
  * courier. Not always: a message may have been taken from its socket in the course of the last round. So after t of
- * nothing the courier sleeps for 4t, at most a fifth of the time between two beats, and that is how long such a message
- * waits. While something of its own is under way it sleeps for IDLE_MOST at most. FALSE_WAKES_MOST wakes in a row for
- * nothing, and the descriptor is ignored until something comes.
+ * nothing the courier sleeps for 4t, at most half of the time between two beats, and that is how long such a message
+ * waits. A wake for nothing begins t anew: something has come in part. While something of its own is under way it
+ * sleeps for IDLE_MOST at most. FALSE_WAKES_MOST wakes in a row for nothing, and the descriptor is ignored until
+ * something comes.
  * Without a descriptor it sleeps for t/2, at most IDLE_MOST: what arrives waits for at most half of the time that has
  * passed anyway. Below NAP_LEAST it polls on. Beats are no reason to stay awake. With nobody to hear from it sleeps
  * until the next tick.
@@ -59,7 +60,7 @@
 enum {
     PROGRESS_MOST = 8,              /* in one round */
     FALSE_WAKES_MOST = 16,
-    LISTENING_PART = 5,             /* of the time between two beats */
+    LISTENING_PART = 2,             /* of the time between two beats */
     NAP_LEAST = 20000,              /* ns; shorter ones cost more than they save */
     IDLE_MOST = 2000000,
     TIMER_SLACK = 1000,             /* the kernel's default would make each nap 50 us longer */
@@ -181,7 +182,7 @@ static uint64_t nap_length(const mr__courier *courier, uint64_t now)
 static void rest(mr__courier *courier, bool moved)
 {
     const uint64_t now = mr__now_ns();
-    if (courier->lively || courier->woken || (moved && courier->busy_count > 0))
+    if (courier->lively || (courier->woken && !moved) || (moved && courier->busy_count > 0))
         courier->lively_ns = now;
     courier->false_wakes = moved ? 0 : courier->false_wakes + courier->woken;
     courier->woken = false;

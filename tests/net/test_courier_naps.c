@@ -158,7 +158,7 @@ static void test_who_is_woken_sleeps_long_and_hears_at_once(void **state)
     end(courier);
 }
 
-static void test_who_is_not_told_hears_at_a_fifth_of_a_beat(void **state)
+static void test_who_is_not_told_hears_at_half_a_beat(void **state)
 {
     mr__courier *courier = start(&listening, 100 * ms);
     assert_in_range(calls_while_quiet(), 20, 400);
@@ -207,7 +207,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_who_is_woken_sleeps_long_and_hears_at_once),
-        cmocka_unit_test(test_who_is_not_told_hears_at_a_fifth_of_a_beat),
+        cmocka_unit_test(test_who_is_not_told_hears_at_half_a_beat),
         cmocka_unit_test(test_a_descriptor_that_is_always_ready_is_ignored),
         cmocka_unit_test(test_without_a_descriptor_it_polls),
         cmocka_unit_test(test_without_a_descriptor_for_its_alarm_nothing_is_started),
