@@ -57,6 +57,14 @@ class Processes(unittest.TestCase):
         done = process.run(HOLD_100_MIB)
         self.assertEqual(done.largest_rss_bytes, done.peak_rss_bytes)
 
+    def test_what_is_touched_is_all_of_it(self):
+        done = process.run([BUILD / "bench/limit_memory", "touch", str(100 * MIB), "2"])
+        found = side.last_object(done.stdout)
+        self.assertGreaterEqual(found["bytes"], 100 * MIB)
+        self.assertGreaterEqual(done.peak_rss_bytes, found["bytes"])
+        words = found["bytes"] // 8
+        self.assertEqual(int(found["check"], 16), words * 0x0101010101010101 % (1 << 64))      # each is 1
+
     def test_a_failure_says_what_and_why(self):
         with self.assertRaisesRegex(process.Failed, "status 1: .*no-such-file"):
             process.run(["cat", "no-such-file"])
@@ -109,6 +117,17 @@ class Contests(unittest.TestCase):
 
     def test_a_spent_budget_leaves_one_pair(self):
         self.assertEqual(len(self.hold([1, 1, 1], [1, 1, 1], budget=0).ours_runs), 1)
+
+    def test_what_comes_before_a_run_does_not_count(self):
+        with tempfile.TemporaryDirectory() as folder:
+            mark = pathlib.Path(folder, "mark")
+            first = ["sh", "-c", f"sleep 0.5; echo >> {mark}"]
+            command = side.Command("", ["sh", "-c", f"printf '{{\"lines\": %d}}' $(wc -l < {mark})"], before=first,
+                                   answer=lambda report, _: report["lines"])
+            for lines in (1, 2):
+                sample = command.run()
+                self.assertEqual(sample.answer, lines)
+                self.assertLess(sample.process_seconds, 0.5)
 
 
 class Digests(unittest.TestCase):
@@ -190,7 +209,7 @@ class Ranks(unittest.TestCase):
 
     @unittest.skipUnless((BUILD / "bench/limit_alltoall").exists() and shutil.which("mpiexec.mpich"), "no MPICH")
     def test_raw_mpi_sends_what_it_says(self):
-        context = types.SimpleNamespace(build=BUILD, missing=lambda *_: "")
+        context = types.SimpleNamespace(build=BUILD, quick=True, workers=2, missing=lambda *_: "")
         for way in ("nap", "keep"):
             found = ranks.all_to_all(context, 3, way, 1 << 20, 1 << 16)
             self.assertEqual((found["ranks"], found["bytes"]), (3, 6 << 20))

@@ -1,5 +1,7 @@
 """The claims about ranks: the same job on several processes that talk through MPI, all on this machine.
 
+Before each run on either side memory is touched: see docs/scaling.md.
+
 A side on N ranks has N workers, one for each rank, and N times the memory of one: `--workers` and `--memory` are what
 the machine gives to all. Its time is that of `millrace run --ranks N`, launcher and start of MPI included, unless a
 claim says otherwise. A run counts only if the job says that it ran on so many ranks and lost as many as were killed.
@@ -22,6 +24,7 @@ MIB = 1 << 20
 MARK = "MILLRACE_BENCH_JOB"             # in the environment of a job's processes: how they are found
 MRMPI_MEMORY = "7G"                     # what MR-MPI's two ranks may take: 7 pages of 512 MB each
 RAW_CHUNKS = (256 << 10, 1 << 20, 4 << 20)
+TOUCHED = 6 << 30                       # bytes, before each run
 TIMEOUT, RAW_TIMEOUT = 600, 120         # ranks that wait for each other for ever are a failure, too
 TRANSPORT = {"UCX_TLS": "tcp,self", "UCX_MEM_EVENTS": "n"}
 
@@ -44,6 +47,12 @@ class Ranked(side.Command):
         return sample
 
 
+def touch(context):
+    """What runs just before each side: it takes memory from the machine, and leaves it to whoever comes next."""
+    return [context.build / "bench/limit_memory", "touch", str(64 * MIB if context.quick else TOUCHED),
+            str(context.workers)]
+
+
 def job(context, app, inputs, *params, ranks, workers=None, memory=None, kind=Ranked, env=None, **more):
     """A side on so many ranks, with a worker each unless told otherwise."""
     fields = {name: more.pop(name) for name in ("lost", "stage", "seconds_in") if name in more}
@@ -52,6 +61,7 @@ def job(context, app, inputs, *params, ranks, workers=None, memory=None, kind=Ra
     at = made.command.index("--json")
     made.command[at:at] = ["--ranks", str(ranks)]
     made.timeout = TIMEOUT
+    made.before = touch(context)
     made.name = f"millrace, {ranks} rank{'s' if ranks > 1 else ''}"
     return made
 
@@ -123,6 +133,7 @@ def all_to_all(context, ranks, way, bytes_each, chunk, **env):
     command = ["mpiexec.mpich", "-disable-auto-cleanup", "-n", str(ranks), str(context.build / "bench/limit_alltoall"),
                way, str(bytes_each), str(chunk)]
     env = TRANSPORT | env
+    process.run(touch(context))
     found = side.last_object(process.run(f"{shlex.join(command)} || true", env, timeout=RAW_TIMEOUT).stdout)
     if not found:
         raise process.Failed(f"{process.shown(command, env)}: it printed no result")
@@ -181,7 +192,7 @@ class Claims:
             raise data.Missing(reason)
         launcher = ["mpiexec.openmpi", *(["--allow-run-as-root"] if os.geteuid() == 0 else []), "-n", "2"]
         theirs = context.peer("mrmpi", [*launcher, context.build / "bench/wordcount_mrmpi", *self.text,
-                                        context.scratch / "peer"])
+                                        context.scratch / "peer"], before=touch(context))
         ours = self.job("wordcount", self.text, ranks=2, memory=MRMPI_MEMORY)
         outcome = self.must.hold(Contest("wordcount", f"Zipf text, {context.sizes['text']}, 2 ranks",
                                          self.text[0].stat().st_size, ours, theirs))

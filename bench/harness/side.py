@@ -56,6 +56,7 @@ class Command:
     inputs: list = dataclasses.field(default_factory=list)      # files and folders that it reads; a peer's: ours
     only: str = ""                              # why this peer does less or more work than the app, if so
     timeout: float = 3600                       # seconds
+    before: list = dataclasses.field(default_factory=list)      # a command that runs just before; it does not count
 
     def shown(self):
         return process.shown(self.command, self.env)
@@ -69,6 +70,8 @@ class Command:
         for path in self.inputs:
             warm(path)
         os.sync()  # nobody writes back the bytes of the run before
+        if self.before:
+            process.run(self.before)
         done = process.run(self.command, self.env, self.timeout)
         report = last_object(done.stdout)
         seconds = report.get("seconds", done.seconds) if self.inner else done.seconds

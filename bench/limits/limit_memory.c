@@ -1,8 +1,10 @@
 /* limit_memory.c: what memory and cores give without any file.
  *
- *     limit_memory copy|sum|compute BYTES THREADS
+ *     limit_memory copy|sum|touch|compute BYTES THREADS
  *
  * copy and sum walk arrays far larger than a cache (the limit of a shuffle by pointer, and of a pinned dataset).
+ * touch writes to memory that this process has not used before. Who runs right after it finds memory that was used a
+ * moment ago: a virtual machine may give free memory back to its host, and get it back at a fifteenth of the speed.
  * compute multiplies and adds in registers, BYTES / 64 times by all threads together: with 1 and 2 threads it tells
  * what 1 -> 2 workers can gain on this machine at best. Virtual cores that share a physical one gain little. */
 #include "limit.h"
@@ -73,20 +75,24 @@ static void compute(void *state, uint32_t thread)
 int main(int argc, char **argv)
 {
     if (argc != 4)
-        limit_fail("usage: limit_memory copy|sum|compute BYTES THREADS");
+        limit_fail("usage: limit_memory copy|sum|touch|compute BYTES THREADS");
     const int copies = strcmp(argv[1], "copy") == 0, computes = strcmp(argv[1], "compute") == 0;
-    if (!copies && !computes && strcmp(argv[1], "sum") != 0)
-        limit_fail("%s is none of copy, sum, compute", argv[1]);
+    const int touches = strcmp(argv[1], "touch") == 0;
+    if (!copies && !computes && !touches && strcmp(argv[1], "sum") != 0)
+        limit_fail("%s is none of copy, sum, touch, compute", argv[1]);
     const uint32_t threads = (uint32_t)limit_number(argv[3]);
     struct array array = {.size = (limit_number(argv[2]) / PIECE + 1) * PIECE};
     array.work = ROUNDS * array.size;
+    double seconds = 0;
     if (!computes) {
         array.from = limit_memory(array.size);
         array.to = copies ? limit_memory(array.size) : NULL;
-        limit_time(threads, touch, &array);
+        seconds = limit_time(threads, touch, &array);
         array.next = 0;
     }
-    const double seconds = limit_time(threads, computes ? compute : copies ? copy : sum, &array);
-    limit_report(argv[1], array.work, seconds, array.check);
+    if (touches)
+        array.work = array.size;
+    const double others = limit_time(threads, computes ? compute : copies ? copy : sum, &array);
+    limit_report(argv[1], array.work, touches ? seconds : others, array.check);
     return 0;
 }
