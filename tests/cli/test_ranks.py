@@ -271,14 +271,20 @@ class Devices(RanksTest):
         return [(part["devices"], part["device_tasks"] > 0) for part in parts]
 
     def test_a_rank_without_a_device_does_without(self):
-        """A device that is alone on its rank does what this rank is given."""
+        """A device that is alone on its rank does what this rank is given. On a busy machine the others may have done
+        all before it is ready."""
         for workers, without, expected in [
                 (["cpu=0,device=all", "1"], {1}, [(1, True), (0, False)]),
                 (["cpu=1,device=all"] * 3, {0, 1, 2}, [(0, False)] * 3),
                 (["cpu=1,device=cpu", "cpu=0,device=cpu", "cpu=1,device=cpu"], {0, 2},
                  [(0, False), (1, True), (0, False)])]:
             with self.subTest(workers=workers, without=without):
-                self.assertEqual(self.devices_of_ranks("kmeans", workers, without), expected)
+                for _ in range(5):
+                    found = self.devices_of_ranks("kmeans", workers, without)
+                    self.assertEqual([devices for devices, _ in found], [devices for devices, _ in expected])
+                    if found == expected:
+                        break
+                self.assertEqual(found, expected)
 
     def test_a_device_that_no_rank_has_is_a_mistake(self):
         for workers, without, says in [
