@@ -23,8 +23,8 @@
  * passed anyway. Below NAP_LEAST it polls on. Beats are no reason to stay awake. With nobody to hear from it sleeps
  * until the next tick.
  *
- * No post is overslept: post() appends to the inbox, and the courier looks into it and goes to sleep, under one mutex.
- * Either it sees the post, or post() sees that it sleeps and wakes it.
+ * No post is overslept: post() appends to the inbox, and the courier looks into it and says that it sleeps, under one
+ * mutex. Either it sees the post, or post() sees that it sleeps and sets the alarm, which stays set until it wakes.
  *
  * Measured on the 2-core reference machine (Intel), CPU of an idle rank over 10 s by getrusage: one rank with the local
  * backend 0.03 % of a core, 10 rounds (ticks) a second; 2 ranks on the mesh of tests/net, which has no descriptor,
@@ -169,10 +169,10 @@ static void sleep_for(mr__courier *courier, uint64_t ns)
 static uint64_t nap_length(const mr__courier *courier, uint64_t now)
 {
     const uint64_t quiet = now - courier->lively_ns, until_tick = courier->tick_due > now ? courier->tick_due - now : 0;
-    const bool settled = courier->busy_count == 0 && courier->partings == 0 && courier->phase == MR__RUNNING;
-    const bool nobody = courier->loss_count == courier->size - 1 && settled;
+    const bool idle = courier->busy_count == 0 && courier->partings == 0 && courier->phase == MR__RUNNING;
+    const bool nobody = courier->loss_count == courier->size - 1 && idle;
     uint64_t nap = listens(courier) ? 4 * quiet : quiet / 2, most = IDLE_MOST;
-    if (listens(courier) && settled && !courier->unsettled)
+    if (listens(courier) && idle && !courier->unsettled)
         most = courier->options.heartbeat_ns / LISTENING_PART;
     if (nap > most)
         nap = most;

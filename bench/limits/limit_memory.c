@@ -82,17 +82,15 @@ int main(int argc, char **argv)
         limit_fail("%s is none of copy, sum, touch, compute", argv[1]);
     const uint32_t threads = (uint32_t)limit_number(argv[3]);
     struct array array = {.size = (limit_number(argv[2]) / PIECE + 1) * PIECE};
-    array.work = ROUNDS * array.size;
-    double seconds = 0;
+    array.work = touches ? array.size : ROUNDS * array.size;
+    double touched = 0;
     if (!computes) {
         array.from = limit_memory(array.size);
         array.to = copies ? limit_memory(array.size) : NULL;
-        seconds = limit_time(threads, touch, &array);
+        touched = limit_time(threads, touch, &array);
         array.next = 0;
     }
-    if (touches)
-        array.work = array.size;
-    const double others = limit_time(threads, computes ? compute : copies ? copy : sum, &array);
-    limit_report(argv[1], array.work, touches ? seconds : others, array.check);
+    const double seconds = limit_time(threads, computes ? compute : copies ? copy : sum, &array);
+    limit_report(argv[1], array.work, touches ? touched : seconds, array.check);
     return 0;
 }
