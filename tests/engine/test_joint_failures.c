@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "convoy_apps.h"
+#include "convoy_cargo.h"
 #include "fault.h"
 #include "job_fixture.h"
 

@@ -3,7 +3,7 @@
 #ifndef MR__VOYAGES_H
 #define MR__VOYAGES_H
 
-#include "convoy_apps.h"
+#include "convoy_cargo.h"
 
 /* Ranks and strikes are the caller's. Everybody who lives arrives, the output is what is wanted, and nothing is beside
  * it; it is removed. */
