@@ -182,9 +182,6 @@ static mr_status hear(mr__joint *joint, uint32_t from, uint32_t kind, const void
         joint->mapped[from] = view;         /* a number of units, here */
         pthread_mutex_unlock(&joint->mutex);
         return MR_OK;
-    case MR__SAY_TOLD:
-        mr__joint_told(joint, from, bytes, size);
-        return MR_OK;
     case MR__OWN_ENTER:
         mr__members_propose(joint->members);
         return MR_OK;
@@ -231,6 +228,11 @@ void mr__joint_message(mr__joint *joint, uint32_t from, uint32_t kind, const voi
     if (kind == MR__SAY_FAILED) {
         if (mr__members_has(joint->members, from))
             mr__joint_hear_failure(joint, bytes, size);
+        return;
+    }
+    if (kind == MR__SAY_TOLD) {         /* when the job is over, too: the record waits for it */
+        if (mr__members_has(joint->members, from))
+            mr__joint_told(joint, from, bytes, size);
         return;
     }
     if (mr__joint_answers_over(joint, from, kind) ||

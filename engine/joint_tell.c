@@ -4,8 +4,9 @@
  *   coordinator   commits; waits a moment for those that are still on their way; keeps the record
  *
  * A TOLD (record_rank.c) goes by the bulk path, where it delays nothing: whatever pairs there were have been confirmed
- * by then. So it may be heard after its DONE, which took the other path. A coordinator that is lost before it committed
- * has a successor, which gets DONE from all, and TOLD with it. What a rank told before it was lost is kept.
+ * by then. So it may be heard after its DONE, which took the other path, and after the commit. A coordinator that is
+ * lost before it committed has a successor, which gets DONE from all, and TOLD with it. What a rank told before it was
+ * lost is kept.
  *
  * Traces are cut so that those of all ranks stay within TRACES_MOST and a share of the memory limit, however many ranks
  * there are: each knows its own share, so nothing is sent to be thrown away.

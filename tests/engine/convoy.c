@@ -62,6 +62,8 @@ static void note(struct tap *tap, uint32_t kind)
         ship->log[ship->sent] = (uint8_t)kind;
     ship->sent++;
     ship->sent_of[kind]++;
+    if (ship->convoy->on_message != NULL)
+        ship->convoy->on_message(ship, kind);
     for (uint32_t s = 0; s < CONVOY_DEATHS; s++) {
         const struct convoy_strike *due = &ship->convoy->strikes[s];
         if (due->rank != ship->rank || due->nth == 0 || atomic_load(&ship->struck))
@@ -248,7 +250,8 @@ static void *sail(void *argument)
     struct ship *ship = argument;
     struct convoy *convoy = ship->convoy;
     const mr_session_options options = {.workers = convoy->workers != 0 ? convoy->workers : 1, .burst = fixture_folder,
-                                        .records = "", .worker_spec = "device=none"};
+                                        .records = convoy->records != NULL ? convoy->records : "",
+                                        .worker_spec = "device=none"};
     self = ship;
     ship->status = mr_session_open(&options, &ship->session);
     if (ship->status != MR_OK)

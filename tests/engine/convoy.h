@@ -67,6 +67,8 @@ struct convoy {
     /* called by the maps and reduces of convoy_apps.c: the rank that runs them; or NULL */
     mr_status (*on_map)(struct ship *ship, const mr_block *block);
     mr_status (*on_reduce)(struct ship *ship, mr_slice key);
+    void (*on_message)(struct ship *ship, uint32_t kind);   /* before one of a job leaves; its courier's; or NULL */
+    const char *records;        /* where they are kept; NULL: nowhere */
     bool unchecked;             /* the rules are not looked at */
     struct mesh *mesh;
     pthread_mutex_t mutex;
