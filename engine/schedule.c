@@ -25,7 +25,9 @@
  * S3  A partition is in the ring of merges at most once.
  * S4  Map tasks in flight are tasks in flight.
  * S5  There is room for every task that devices have, should they give it back: with none left, a device takes no new
- *     one until a CPU worker has taken what does not fit devices. */
+ *     one until a CPU worker has taken what does not fit devices.
+ * S6  While another worker flushes a device's buffers, that device maps nothing into them: a range may come then, from
+ *     a rank that is lost. */
 #include "schedule_parts.h"
 
 #include "clock.h"
@@ -55,13 +57,15 @@ mr_status mr__schedule_init(mr__schedule *schedule, struct mr__job *job, uint32_
     pthread_cond_init(&schedule->changed, &attributes);
     pthread_condattr_destroy(&attributes);
     schedule->dirty = mr__alloc_zero(workers, sizeof *schedule->dirty);
+    schedule->lent = mr__alloc_zero(workers, sizeof *schedule->lent);
     schedule->merges = mr__alloc_zero(job->partitions, sizeof *schedule->merges);
     schedule->rate = mr__alloc_zero(workers, sizeof *schedule->rate);
     schedule->pace = mr__alloc_zero(workers, sizeof *schedule->pace);
     schedule->last_done_ns = mr__alloc_zero(workers, sizeof *schedule->last_done_ns);
     schedule->away = mr__alloc_zero(workers, sizeof *schedule->away);
-    MR_CHECK(schedule->dirty != NULL && schedule->merges != NULL && schedule->rate != NULL && schedule->pace != NULL &&
-             schedule->away != NULL && schedule->last_done_ns != NULL, MR_NO_MEMORY, "no memory for the schedule");
+    MR_CHECK(schedule->dirty != NULL && schedule->lent != NULL && schedule->merges != NULL && schedule->rate != NULL &&
+             schedule->pace != NULL && schedule->away != NULL && schedule->last_done_ns != NULL, MR_NO_MEMORY,
+             "no memory for the schedule");
     if (schedule->returned_room > 0) {
         schedule->returned = mr__alloc_zero(schedule->returned_room, sizeof *schedule->returned);
         MR_CHECK(schedule->returned != NULL, MR_NO_MEMORY, "no memory for the schedule");
@@ -75,6 +79,7 @@ void mr__schedule_fini(mr__schedule *schedule)
     if (schedule->job == NULL)
         return;
     mr__free(schedule->dirty);
+    mr__free(schedule->lent);
     mr__free(schedule->merges);
     mr__free(schedule->rate);
     mr__free(schedule->pace);
@@ -277,6 +282,7 @@ static bool pull_flush(mr__schedule *schedule, const mr__worker *worker, mr__tas
     if (!schedule->dirty[whose])
         return false;
     schedule->dirty[whose] = false;
+    schedule->lent[whose] = whose != worker->index;
     schedule->flushing++;
     task->kind = MR__TASK_FLUSH;
     task->run = mr__flush_task;
@@ -299,6 +305,8 @@ static uint64_t merges_begin_ns(const mr__schedule *schedule)
 /* A worker maps while there is something to map, then empties its buffers, and then merges while others still map. */
 static bool pull_map(mr__schedule *schedule, const mr__worker *worker, uint32_t in_flight, mr__task *task)
 {
+    if (schedule->lent[worker->index])      /* S6 */
+        return false;
     bool maps = pull_returned(schedule, worker, task);
     const bool left = !maps && schedule->left.count > 0;
     if (left && !(mr__is_device(worker) && mr__schedule_holds_off(schedule, worker, in_flight))) {
@@ -429,6 +437,15 @@ enum mr__pull mr__schedule_pull(void *context, mr__worker *worker, uint32_t in_f
     return result;
 }
 
+/* With the lock held. */
+static void end_flush(mr__schedule *schedule, uint32_t whose)
+{
+    schedule->flushing--;
+    if (schedule->lent[whose])
+        wake_all(schedule);
+    schedule->lent[whose] = false;
+}
+
 void mr__schedule_done(void *context, mr__worker *worker, const mr__done *done)
 {
     mr__schedule *schedule = context;
@@ -444,7 +461,8 @@ void mr__schedule_done(void *context, mr__worker *worker, const mr__done *done)
     pthread_mutex_lock(&schedule->mutex);
     schedule->in_flight--;
     schedule->mapping -= map;
-    schedule->flushing -= done->task.kind == MR__TASK_FLUSH;
+    if (done->task.kind == MR__TASK_FLUSH)
+        end_flush(schedule, done->task.partition);
     schedule->on_devices -= map && mr__is_device(worker);
     if (map && done->status == MR_OK) {
         mr__schedule_note_rate(schedule, worker, done);

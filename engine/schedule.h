@@ -37,6 +37,7 @@ typedef struct mr__schedule {
     uint64_t smallest, largest;     /* bounds of a task */
     uint64_t in_flight, mapping;    /* tasks that are out; map tasks among them */
     bool *dirty;                    /* [workers]: has mapped since its last flush */
+    bool *lent;                     /* [workers]: another one flushes its buffers */
     mr__task *returned;             /* [returned_room]: map tasks that devices gave back; they go first */
     uint32_t returned_count, returned_room;
     uint32_t on_devices;            /* map tasks that devices have, and may give back */

@@ -73,6 +73,30 @@ static void test_a_slow_device_takes_nothing_that_others_would_wait_for(void **s
     mr__schedule_fini(&job.schedule);
 }
 
+/* One of many ranks: nothing is left for now, and what the device mapped is flushed for it while it is away. */
+static void test_a_device_maps_nothing_while_its_buffers_are_flushed(void **state)
+{
+    mr__error error = {.text = ""};
+    mr__task mapped, flush, more;
+    assert_int_equal(mr__schedule_init(&job.schedule, &job, WORKERS, CPU_WORKERS, DEPTH, &error), MR_OK);
+    job.schedule.device_largest = 1000;
+    mr__schedule_begin(&job.schedule, 10, 1000);
+    assert_int_equal(mr__schedule_add(&job.schedule, 0, 10, 0, 1, &added, &error), MR_OK);
+    assert_int_equal(mr__schedule_pull(&job.schedule, &accelerator, 0, &mapped), MR__PULLED);
+    mr__schedule_done(&job.schedule, &accelerator, &(mr__done){.task = mapped, .started_ns = 1, .finished_ns = 2});
+    mr__schedule_run_dry(&job.schedule);
+    assert_false(mr__schedule_over(&job.schedule, &accelerator));
+    assert_int_equal(mr__schedule_pull(&job.schedule, &cpu, 0, &flush), MR__PULLED);
+    assert_int_equal(flush.kind, MR__TASK_FLUSH);
+    assert_int_equal(flush.partition, DEVICE);
+    assert_int_equal(mr__schedule_add(&job.schedule, 10, 20, 0, 1, &added, &error), MR_OK);    /* of a lost rank */
+    assert_int_equal(mr__schedule_pull(&job.schedule, &accelerator, 0, &more), MR__WAIT);
+    mr__schedule_done(&job.schedule, &cpu, &(mr__done){.task = flush, .started_ns = 2, .finished_ns = 3});
+    assert_int_equal(mr__schedule_pull(&job.schedule, &accelerator, 0, &more), MR__PULLED);
+    assert_int_equal(more.kind, MR__TASK_MAP);
+    mr__schedule_fini(&job.schedule);
+}
+
 static uint64_t units_left(void)
 {
     return mr__cover_units(&job.schedule.left);
@@ -223,6 +247,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_device_whose_results_cost_more_than_mapping_gets_nothing),
         cmocka_unit_test(test_a_slow_device_takes_nothing_that_others_would_wait_for),
+        cmocka_unit_test(test_a_device_maps_nothing_while_its_buffers_are_flushed),
         cmocka_unit_test(test_ranges_may_come_while_others_are_mapped),
         cmocka_unit_test(test_a_short_wait_for_other_ranks_is_no_time_to_merge),
         cmocka_unit_test(test_devices_take_the_last_rows_and_cpu_workers_the_first),
