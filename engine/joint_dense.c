@@ -220,8 +220,9 @@ done:
     return status;
 }
 
-/* The tables, which the courier's thread may drop at any time, become the caller's. */
-static mr_status steal_tables(mr__joint *joint, mr__tables **tables, mr__error *error)
+/* The tables, which the courier's thread may drop at any time, become the caller's. *view: the one in which they came,
+ * if they are whole: who says AGAIN in the next one has dropped them before. */
+static mr_status steal_tables(mr__joint *joint, mr__tables **tables, uint64_t *view, mr__error *error)
 {
     mr_status status = MR_OK;
     mr__tables *fresh = mr__alloc_zero(joint->size, sizeof *fresh);
@@ -229,6 +230,7 @@ static mr_status steal_tables(mr__joint *joint, mr__tables **tables, mr__error *
     pthread_mutex_lock(&joint->mutex);
     *tables = joint->tables;
     joint->tables = fresh;
+    *view = joint->view;
     pthread_mutex_unlock(&joint->mutex);
 done:
     return status;
@@ -239,14 +241,14 @@ mr_status mr__joint_fold(mr__joint *joint, mr__error *error)
     mr_status status = MR_OK;
     const mr__job *job = joint->job;
     const size_t count = table_values(job), size = FOLDED_HEAD + count * 8;
-    uint64_t units = 0, rows = 0;
+    uint64_t units = 0, rows = 0, view;
     mr__tables *tables = NULL;
     const double **blocks = NULL;
     uint8_t *fold = NULL;
     bool whole = true;
     MR_CHECK(size <= MR__MESSAGE_MOST, MR_BAD_USAGE,
              "%zu dense values are too many for many ranks: %d MiB are possible", count, MR__MESSAGE_MOST >> 20);
-    MR_TRY(steal_tables(joint, &tables, error));
+    MR_TRY(steal_tables(joint, &tables, &view, error));
     fold = mr__alloc_zero(1, size);
     if (job->dense_results != NULL)
         blocks = mr__alloc_zero(job->blocks + 1, sizeof *blocks);
@@ -268,7 +270,6 @@ mr_status mr__joint_fold(mr__joint *joint, mr__error *error)
     mr__free(joint->fold);
     joint->fold = fold;
     joint->fold_size = size;
-    const uint64_t view = joint->view;
     pthread_mutex_unlock(&joint->mutex);
     fold = NULL;
     mr__joint_post(joint, MR__CONTROL, joint->rank, MR__OWN_FOLDED, &view, sizeof view);
