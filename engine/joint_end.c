@@ -17,7 +17,10 @@
  * E3  A rank that was in a view and took its leave had ended the job: if it did not say FAILED before, well. It is no
  *     loss, so no event tells it, and each tick looks.
  * E4  What was heard first holds: a job that is committed does not fail any more, nor does it while the coordinator
- *     shows its output. A rank that fails just then says so, although there is a result. */
+ *     shows its output, unless it is expelled meanwhile: nobody hears from it that it did. A rank that fails just then
+ *     says so, although there is a result.
+ * E5  A rank that fails looks at the output first. A coordinator that was stopped while it showed it, and was taken for
+ *     lost, may have gone on: what the others wrote once more is gone then, and there is a result. */
 #include "joint_parts.h"
 
 #include <stdio.h>
@@ -79,6 +82,21 @@ void mr__joint_end(mr__joint *joint, mr_status status, const mr__error *error, m
     find_words(joint, status, error->text, words);
     if (words->kind == MR__SAY_FAILED && !joint->heard)
         tell_all(joint, words);
+}
+
+bool mr__joint_was_shown(mr__joint *joint)
+{
+    mr__last_words words;
+    if (joint->job->output == NULL || !mr__courier_alive(joint->courier, joint->rank) ||
+        !mr__output_is_committed(joint->job->output))
+        return false;
+    pthread_mutex_lock(&joint->mutex);
+    joint->status = MR_OK;
+    joint->next = MR__NEXT_COMMITTED;
+    pthread_mutex_unlock(&joint->mutex);
+    find_words(joint, MR_OK, "", &words);
+    tell_all(joint, &words);
+    return true;
 }
 
 void mr__joint_commit(mr__joint *joint, const uint8_t *total, size_t size)
@@ -167,6 +185,9 @@ void mr__joint_expelled(mr__joint *joint, const char *why)
     mr__error error = {.text = ""};
     const mr_status status = mr__fail(&error, MR_NETWORK_FAILED, "rank %u was taken for lost by the others: %s",
                                       joint->rank, why);
+    pthread_mutex_lock(&joint->mutex);
+    joint->decides = false;                         /* E4 */
+    pthread_mutex_unlock(&joint->mutex);
     mr__joint_fail(joint, status, &error, true);
 }
 

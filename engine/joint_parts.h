@@ -226,6 +226,8 @@ uint32_t mr__joint_places_taken(const mr__joint *joint);
 /* joint_end.c */
 /* It is committed: for all to hear. */
 void mr__joint_commit(mr__joint *joint, const uint8_t *total, size_t size);
+/* On the job's own thread, when it fails: was the output shown all the same? Then it is committed, and all hear it. */
+bool mr__joint_was_shown(mr__joint *joint);
 void mr__joint_hear_committed(mr__joint *joint, const uint8_t *bytes, size_t size);
 void mr__joint_hear_failure(mr__joint *joint, const uint8_t *bytes, size_t size);
 /* Is the job over on this rank? Then the message is not for it, and a question is answered. */
