@@ -110,7 +110,7 @@ mr_status mr__joint_check(mr__joint *joint, mr__error *error)
         MR_TRY(mr__outbox_check(joint->outbox, error));
         MR_TRY(mr__inbox_check(joint->inbox, error));
     }
-    if (joint->ledger != NULL && mr__joint_is_coordinator(joint) && mr__joint_is_steady(joint, view))
+    if (mr__joint_decided(joint) && mr__joint_is_steady(joint, view))
         MR_TRY(check_coordinator(joint, view, error));
 done:
     return status;

@@ -156,7 +156,7 @@ mr_status mr__joint_table(mr__joint *joint, uint32_t from, const uint8_t *bytes,
     mr__read_u32(&in);
     MR_CHECK(!in.broken && joint->job->dense, MR_NETWORK_FAILED, "rank %u sent sums of %zu bytes", from, size);
     mr__joint_count_received(joint, from, size);
-    if (!mr__joint_is_steady(joint, view) || !mr__joint_is_coordinator(joint))
+    if (!mr__joint_is_steady(joint, view) || !mr__joint_decided(joint))
         return MR_OK;
     pthread_mutex_lock(&joint->mutex);
     status = append(&joint->tables[from], in.at, (size_t)(in.end - in.at), last, error);

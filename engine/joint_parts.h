@@ -144,6 +144,14 @@ static inline bool mr__joint_is_coordinator(const mr__joint *joint)
     return mr__courier_lowest(joint->courier) == joint->rank;
 }
 
+/* Did this rank decide on the view that was applied last? One that became the lowest because others took their leave
+ * did not: it has no ledger. */
+static inline bool mr__joint_decided(const mr__joint *joint)
+{
+    const uint64_t view = mr__members_view(joint->members);
+    return view != 0 && mr__view_coordinator(view) == joint->rank;
+}
+
 /* Does a rank say at this tick how far it is? Of many ranks not each does at every one: the coordinator hears up to 64
  * in a tick, however many they are. */
 static inline bool mr__joint_says_mapped(uint64_t tick, uint32_t rank, uint32_t size)

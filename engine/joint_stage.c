@@ -49,7 +49,7 @@ static bool all_said(const mr__joint *joint, const uint64_t *said, uint64_t view
 mr_status mr__joint_hear_idle(mr__joint *joint, uint32_t from, uint64_t view, mr__error *error)
 {
     mr_status status = MR_OK;
-    if (!mr__joint_is_steady(joint, view) || !mr__joint_is_coordinator(joint))
+    if (!mr__joint_is_steady(joint, view) || !mr__joint_decided(joint))
         return MR_OK;
     joint->idle_in[from] = view;
     if (!all_said(joint, joint->idle_in, view))
@@ -169,7 +169,7 @@ mr_status mr__joint_hear_done(mr__joint *joint, uint32_t from, const uint8_t *by
     mr__reading in = {bytes, bytes + size, false};
     const uint64_t view = mr__read_u64(&in);
     const void *sums = mr__read(&in, sizeof joint->sums[from]);
-    if (!mr__joint_is_steady(joint, view) || !mr__joint_is_coordinator(joint))
+    if (!mr__joint_is_steady(joint, view) || !mr__joint_decided(joint))
         return MR_OK;
     MR_CHECK(sums != NULL, MR_NETWORK_FAILED, "rank %u sent a report of %zu bytes", from, size);
     memcpy(&joint->sums[from], sums, sizeof joint->sums[from]);

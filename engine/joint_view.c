@@ -514,7 +514,7 @@ mr_status mr__joint_new_round(mr__joint *joint, mr__error *error)
     joint->own.work_count = 0;
     joint->waiting.count = 0;
     joint->asked = joint->dry = joint->idle = joint->reduces = joint->behind = false;
-    if (!mr__joint_is_coordinator(joint) || joint->ledger_round == joint->round)    /* others may be in it already */
+    if (!mr__joint_decided(joint) || joint->ledger_round == joint->round)    /* others may be in it already */
         return MR_OK;
     nothing = mr__alloc_zero(joint->size, sizeof *nothing);
     MR_CHECK(nothing != NULL, MR_NO_MEMORY, "no memory for a round");

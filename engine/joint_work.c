@@ -23,7 +23,7 @@ mr_status mr__joint_give(mr__joint *joint, uint32_t to, uint64_t view, mr__error
     mr_status status = MR_OK;
     mr__gift answer = {.view = view};
     bool found;
-    if (!mr__joint_is_steady(joint, view) || !mr__joint_is_coordinator(joint))
+    if (!mr__joint_is_steady(joint, view) || !mr__joint_decided(joint))
         return MR_OK;
     MR_TRY(mr__ledger_give(joint->ledger, to, &answer.work, &found, error));
     answer.found = found;

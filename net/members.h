@@ -44,6 +44,11 @@ bool mr__members_message(mr__members *members, uint32_t from, uint32_t tag, cons
 /* Is the rank in the last view that was asked for? Whatever else a rank that is not says after that, although the
  * courier may still deliver some of it, is not to be heard: the account of this rank was given without it. */
 bool mr__members_has(const mr__members *members, uint32_t rank);
+/* Who decided on it. */
+static inline uint32_t mr__view_coordinator(uint64_t view)
+{
+    return (uint32_t)(view >> 32);
+}
 /* The last view that was applied; 0: none yet. changing: a newer one was asked for. */
 uint64_t mr__members_view(const mr__members *members);
 bool mr__members_changing(const mr__members *members);
