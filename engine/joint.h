@@ -83,6 +83,10 @@ void mr__joint_message(mr__joint *joint, uint32_t from, uint32_t kind, const voi
 void mr__joint_lost(mr__joint *joint, uint32_t rank, const char *why);
 void mr__joint_expelled(mr__joint *joint, const char *why);
 void mr__joint_tick(mr__joint *joint);
+/* heard: from another rank, so all know; or nobody can be told. */
+void mr__joint_fail(mr__joint *joint, mr_status status, const mr__error *error, bool heard);
+/* tag: of the job. A rank that cannot be told would wait for ever: without memory for it, it is taken for lost. */
+void mr__say_last_words(mr__courier *courier, uint32_t to, uint32_t tag, const mr__last_words *words);
 /* The words of a rank that failed, with its rank and host. */
 void mr__joint_name_failure(uint32_t rank, mr_status status, const char *sentence, mr__last_words *words);
 /* Does whoever sent this wait for what only those in the job can tell? */

@@ -63,18 +63,22 @@ static void find_words(mr__joint *joint, mr_status status, const char *sentence,
         mr__joint_name_failure(joint->rank, status, sentence, words);
 }
 
-/* Everybody must hear this: a rank that cannot be told would wait for ever, and is taken for lost. */
+void mr__say_last_words(mr__courier *courier, uint32_t to, uint32_t tag, const mr__last_words *words)
+{
+    mr__error ignored = {.text = ""};
+    mr_status status = MR_NO_MEMORY;
+    for (int attempt = 0; attempt < ATTEMPTS && status == MR_NO_MEMORY; attempt++)
+        status = mr__courier_post(courier, MR__CONTROL, to, tag + words->kind, words->bytes, words->size, NULL, 0,
+                                  &ignored);
+    if (status == MR_NO_MEMORY)
+        mr__courier_declare_lost(courier, to, "there was no memory to tell it how a job ended");
+}
+
 static void tell_all(mr__joint *joint, const mr__last_words *words)
 {
-    for (uint32_t r = 0; r < joint->size; r++) {
-        mr__error ignored = {.text = ""};
-        mr_status status = MR_NO_MEMORY;
-        for (int attempt = 0; attempt < ATTEMPTS && status == MR_NO_MEMORY && r != joint->rank; attempt++)
-            status = mr__courier_post(joint->courier, MR__CONTROL, r, joint->tag + words->kind, words->bytes,
-                                      words->size, NULL, 0, &ignored);
-        if (status == MR_NO_MEMORY && r != joint->rank)
-            mr__courier_declare_lost(joint->courier, r, "there was no memory to tell it how a job ended");
-    }
+    for (uint32_t r = 0; r < joint->size; r++)
+        if (r != joint->rank)
+            mr__say_last_words(joint->courier, r, joint->tag, words);
 }
 
 void mr__joint_end(mr__joint *joint, mr_status status, const mr__error *error, mr__last_words *words)
@@ -151,7 +155,6 @@ static bool is_over(mr__joint *joint, mr_status *status)
 bool mr__joint_answers_over(mr__joint *joint, uint32_t from, uint32_t kind)
 {
     const mr__error over = {.code = MR_CANCELLED, .text = "the job is committed"};
-    mr__error ignored = {.text = ""};
     mr__last_words words;
     mr_status status;
     if (!is_over(joint, &status))
@@ -161,8 +164,7 @@ bool mr__joint_answers_over(mr__joint *joint, uint32_t from, uint32_t kind)
     if (from == joint->rank || !mr__joint_is_question(kind))
         return true;
     find_words(joint, status, joint->error.text, &words);
-    mr__courier_post(joint->courier, MR__CONTROL, from, joint->tag + words.kind, words.bytes, words.size, NULL, 0,
-                     &ignored);
+    mr__say_last_words(joint->courier, from, joint->tag, &words);
     return true;
 }
 

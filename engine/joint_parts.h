@@ -188,8 +188,6 @@ static inline bool mr__joint_is_steady(const mr__joint *joint, uint64_t view)
 void mr__joint_post(mr__joint *joint, mr__path path, uint32_t to, enum mr__joint_kind kind, const void *bytes,
                     size_t size);
 void mr__joint_post_all(mr__joint *joint, enum mr__joint_kind kind, const void *bytes, size_t size);
-/* heard: from another rank, so all know; or nobody can be told. */
-void mr__joint_fail(mr__joint *joint, mr_status status, const mr__error *error, bool heard);
 void mr__joint_say(mr__joint *joint, mr__next next);
 /* With the mutex held: until something changes, or for a moment. */
 void mr__joint_wait_a_little(mr__joint *joint);

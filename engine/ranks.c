@@ -77,12 +77,30 @@ static void unstash(mr__ranks *ranks)
     }
 }
 
-/* A rank that cannot be told asks in vain, and is lost. */
 static void say_words(mr__ranks *ranks, uint32_t to, uint32_t job, const mr__last_words *words)
 {
-    mr__error ignored = {.text = ""};
-    mr__courier_post(ranks->courier, MR__CONTROL, to, MR__TAG_FIRST + job * MR__KINDS + words->kind, words->bytes,
-                     words->size, NULL, 0, &ignored);
+    mr__say_last_words(ranks->courier, to, MR__TAG_FIRST + job * MR__KINDS, words);
+}
+
+/* What was not stashed was said to this job: it cannot go on without. */
+static mr_status check_stash(mr__ranks *ranks, mr__error *error)
+{
+    mr_status status = ranks->status;
+    ranks->status = MR_OK;
+    MR_CHECK(status == MR_OK, status, "no memory for what other ranks said");
+done:
+    return status;
+}
+
+static void enter(mr__ranks *ranks, uint32_t rank)
+{
+    mr__error error = {.text = ""};
+    ranks->entered = true;
+    const mr_status status = check_stash(ranks, &error);
+    if (status != MR_OK)
+        mr__joint_fail(ranks->joint, status, &error, false);
+    mr__joint_message(ranks->joint, rank, MR__OWN_ENTER, NULL, 0);
+    unstash(ranks);
 }
 
 static void message(void *context, uint32_t from, uint32_t tag, const void *bytes, size_t size)
@@ -94,9 +112,7 @@ static void message(void *context, uint32_t from, uint32_t tag, const void *byte
     if (kind >= MR__KIND_OWN && (!own || job != ranks->job || ranks->joint == NULL)) {
         /* not for other ranks to send; or its job is over */
     } else if (kind == MR__OWN_ENTER) {
-        ranks->entered = true;
-        mr__joint_message(ranks->joint, from, kind, bytes, size);
-        unstash(ranks);
+        enter(ranks, from);
     } else if (job == ranks->job && ranks->entered) {
         mr__joint_message(ranks->joint, from, kind, bytes, size);
     } else if (job >= ranks->job) {
@@ -234,7 +250,7 @@ mr_status mr__ranks_enter(mr__ranks *ranks, mr__joint *joint, mr__error *error)
     pthread_mutex_lock(&ranks->mutex);
     const uint32_t tag = MR__TAG_FIRST + ranks->job * MR__KINDS;
     MR_CHECK(!ranks->expelled, MR_NETWORK_FAILED, "this rank was taken for lost by the others: %s", ranks->why);
-    MR_CHECK(ranks->status == MR_OK, ranks->status, "no memory for what other ranks said");
+    MR_TRY(check_stash(ranks, error));
     MR_TRY(mr__courier_post(ranks->courier, MR__CONTROL, rank, tag + MR__OWN_ENTER, NULL, 0, NULL, 0, error));
     ranks->joint = joint;
 done:
