@@ -11,8 +11,9 @@
  * O2  With force the old result and the new one change places in one step (RENAME_EXCHANGE): at every moment one of
  *     them has the name. On a file system that cannot do that the old one steps aside first; if the second rename
  *     fails, it steps back.
- * O3  Force replaces results only: a directory whose names are all part-*, or begin with _ or '.'. A mistyped -o never
- *     removes a home directory.
+ * O3  Force replaces results only: an empty directory, or one that holds _SUCCESS and else only part-*, _* and the
+ *     hidden files that go with these (Hadoop and Spark write .part-00000.crc). A mistyped -o never removes a home
+ *     directory, in which every name may begin with a dot.
  *
  * Why `result` is a directory of its own: the claim is private (0700), the result has the permissions that the user's
  * umask gives.
@@ -21,6 +22,7 @@
 #include "output_parts.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,11 +48,20 @@ struct mr__part {
 
 /* ---- open -------------------------------------------------------------------------------------------------------- */
 
-static bool looks_like_a_result(const mr__entry *entry, void *context)
+struct inside {
+    bool any, success;
+    char foreign[NAME_MAX + 1];         /* a name that no result has */
+};
+
+static bool look_inside(const mr__entry *entry, void *context)
 {
-    bool *result = context;
-    *result = entry->name[0] == '_' || entry->name[0] == '.' || strncmp(entry->name, "part-", 5) == 0;
-    return *result;
+    struct inside *inside = context;
+    const char *name = entry->name[0] == '.' ? entry->name + 1 : entry->name;
+    inside->any = true;
+    inside->success |= strcmp(entry->name, "_SUCCESS") == 0;
+    if (name[0] != '_' && strncmp(name, "part-", 5) != 0)
+        snprintf(inside->foreign, sizeof inside->foreign, "%s", entry->name);
+    return inside->foreign[0] == '\0';
 }
 
 mr_status mr__output_check_target(const mr__output *output, mr__error *error)
@@ -58,6 +69,7 @@ mr_status mr__output_check_target(const mr__output *output, mr__error *error)
     mr_status status = MR_OK;
     mr__tier *tier = output->tier;
     mr__entry entry;
+    struct inside inside = {0};
     const int found = tier->ops->stat(tier, output->target, &entry);
     if (found == -ENOENT)
         return MR_OK;
@@ -65,17 +77,17 @@ mr_status mr__output_check_target(const mr__output *output, mr__error *error)
              strerror(-found), mr__errno_hint(found));
     MR_CHECK(output->force, MR_EXISTS, "output %s exists\n  hint: choose another name, or replace it with --force",
              output->name);
-    bool replaceable = entry.kind == MR__DIRECTORY;
-    const int listed = replaceable ? tier->ops->list(tier, output->target, looks_like_a_result, &replaceable) : 0;
+    const bool directory = entry.kind == MR__DIRECTORY;
+    const int listed = directory ? tier->ops->list(tier, output->target, look_inside, &inside) : 0;
     if (listed == -ENOENT)
         return MR_OK;                           /* since it was looked at, another rank has put it aside */
     MR_CHECK(listed == 0, mr__status_of_errno(-listed, MR_IO_FAILED), "could not list output %s: %s%s", output->name,
              strerror(-listed), mr__errno_hint(listed));
-    MR_CHECK(
-        replaceable, MR_EXISTS,
-        "output %s exists and is no result of a job, so it is not replaced\n  hint: choose another name, or remove it "
-        "yourself",
-        output->name);
+    const bool foreign = inside.foreign[0] != '\0';
+    MR_CHECK(directory && !foreign && (inside.success || !inside.any), MR_EXISTS,
+             "output %s exists and is no result of a job, so it is not replaced: it %s%s\n  hint: choose another name, "
+             "or remove it yourself",
+             output->name, !directory ? "is no directory" : foreign ? "holds " : "holds no _SUCCESS", inside.foreign);
 done:
     return status;
 }

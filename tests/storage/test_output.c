@@ -173,16 +173,43 @@ static void force_replaces_a_result_when_the_new_one_is_whole(void **state)
 
 static void force_does_not_replace_what_is_no_result(void **state)
 {
-    static const char *const makes[] = {"mkdir '%s' && echo x > '%s/thesis.tex'", "mkdir -p '%s/home' && test -d '%s'",
-                                        "echo x > '%s' && test -f '%s'"};
-    for (size_t i = 0; i < MR__COUNT(makes); i++) {
+    static const struct { const char *make, *says; } cases[] = {
+        {"mkdir '%s' && cd '%s' && echo x > thesis.tex && : > _SUCCESS", "it holds thesis.tex"},
+        {"mkdir '%s' && cd '%s' && mkdir home && : > _SUCCESS", "it holds home"},
+        {"mkdir '%s' && cd '%s' && mkdir .cache .local .ssh && echo x > .bashrc && echo x > .profile", "it holds ."},
+        {"mkdir '%s' && cd '%s' && echo x > .profile && : > _SUCCESS", "it holds .profile"},
+        {"mkdir '%s' && cd '%s' && echo x > part-00000", "no _SUCCESS"},
+        {"mkdir '%s' && cd '%s' && mkdir _temporary", "no _SUCCESS"},
+        {"echo x > '%s' && test -f '%s'", "is no directory"},
+    };
+    for (size_t i = 0; i < MR__COUNT(cases); i++) {
         mr__output *output = NULL;
         mr__error error = {.code = MR_OK};
         const char *target = scratch_file("out");
-        assert_int_equal(scratch_run(makes[i], target, target), 0);
+        assert_int_equal(scratch_run(cases[i].make, target, target), 0);
+        const unsigned names = scratch_count();
         assert_int_equal(mr__output_open(mr__namespace_plain(), target, true, &output, &error), MR_EXISTS);
         assert_non_null(strstr(error.text, "no result"));
-        assert_int_equal(scratch_run("test -e '%s' && rm -r '%s'", target, target), 0);
+        assert_non_null(strstr(error.text, cases[i].says));
+        assert_int_equal(scratch_count(), names);
+        assert_int_equal(scratch_run("rm -r '%s'", target), 0);
+    }
+}
+
+static void force_replaces_an_empty_directory_and_what_spark_leaves(void **state)
+{
+    static const char *const inside[] = {
+        "true",
+        ": > _SUCCESS",
+        "mkdir _temporary && echo x | tee part-00000-c000.snappy.parquet .part-00000.crc ._SUCCESS.crc _SUCCESS",
+    };
+    for (size_t i = 0; i < MR__COUNT(inside); i++) {
+        const char *target = scratch_file("out");
+        assert_int_equal(scratch_run("mkdir '%s' && cd '%s' && %s > /dev/null", target, target, inside[i]), 0);
+        assert_int_equal(write_output(target, true, NULL), MR_OK);
+        assert_complete(target);
+        assert_int_equal(scratch_count(), 6);
+        assert_int_equal(scratch_run("rm -r '%s'", target), 0);
     }
 }
 
@@ -339,7 +366,9 @@ static mr_status attempt(mr__error *error)
     setenv("MILLRACE_IO_URING", swept_ring, 1);
     setenv("MILLRACE_SYNC", "1", 1);
     if (swept_force)
-        assert_int_equal(scratch_run("mkdir '%s'; echo old > '%s/part-00000'", target, target), 0);
+        assert_int_equal(scratch_run("mkdir '%s' && cd '%s' && echo old | tee part-00000 _SUCCESS > /dev/null", target,
+                                     target),
+                         0);
     const mr_status status = write_output(target, swept_force, error);
     mr__fault_disarm();
     unsetenv("MILLRACE_SYNC");
@@ -348,7 +377,7 @@ static mr_status attempt(mr__error *error)
         assert_complete(target);
     else if (swept_force)
         assert_int_equal(
-            scratch_run("test \"$(cat '%s/part-00000')\" = old && test ! -e '%s/_SUCCESS'", target, target), 0);
+            scratch_run("test \"$(cat '%s/part-00000')\" = old && test -s '%s/_SUCCESS'", target, target), 0);
     else
         assert_int_equal(stat(target, &found), -1);
     assert_int_equal(scratch_run("rm -rf '%s'", target), 0);
@@ -382,6 +411,7 @@ int main(void)
         cmocka_unit_test(an_output_that_exists_is_refused_at_open_and_at_commit),
         cmocka_unit_test(force_replaces_a_result_when_the_new_one_is_whole),
         cmocka_unit_test(force_does_not_replace_what_is_no_result),
+        cmocka_unit_test(force_replaces_an_empty_directory_and_what_spark_leaves),
         cmocka_unit_test(a_name_that_cannot_be_an_output_gets_a_sentence),
         cmocka_unit_test(what_a_killed_job_left_goes_and_what_a_live_one_has_stays),
         cmocka_unit_test(many_threads_write_parts_of_one_output),
