@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # setup.sh SECTION...: installs what is missing of the named sections of tools/packages.txt: build test demo bench
-# tools. Works on a bare Debian 12, as root or through sudo, and asks nothing. Where nothing is missing it does nothing
-# and needs no network.
+# tools. Works on a bare Debian 12, as root or through sudo, and asks nothing; on a terminal sudo may ask for the
+# password. Where nothing is missing it does nothing and needs no network.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . tools/lib.sh
@@ -26,20 +26,19 @@ packages_of() {
         }' tools/packages.txt
 }
 
-as_root() {
-    if [ "$(id -u)" -eq 0 ]; then
-        "$@"
-    elif ! command -v sudo >/dev/null; then
+# Sets `root`, the words before a command that needs root. Called before anything is redirected: standard input tells
+# whether there is somebody to ask, and the sentence is for the user, not for a log.
+become_root() {
+    root=()
+    [ "$(id -u)" -ne 0 ] || return 0
+    command -v sudo >/dev/null ||
         fail "installing needs root. As root run: apt-get install -y --no-install-recommends ${missing[*]}"
-    elif [ -t 0 ]; then
-        sudo "$@"
-    else
-        sudo -n "$@"
-    fi
+    root=(sudo)
+    [ -t 0 ] || root+=(-n)
 }
 
 apt_get() {
-    as_root env DEBIAN_FRONTEND=noninteractive \
+    "${root[@]}" env DEBIAN_FRONTEND=noninteractive \
         apt-get -y -q -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 "$@" </dev/null
 }
 
@@ -62,6 +61,7 @@ mapfile -t missing < <(
 if [ ${#missing[@]} -eq 0 ]; then
     say set-up "all ${#wanted[@]} packages are here"
 else
+    become_root
     say set-up "installing ${missing[*]}"
     log=$(mktemp)
     trap 'rm -f "$log"' EXIT
