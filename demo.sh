@@ -19,9 +19,9 @@ output=build/demo
 cache=${MILLRACE_CACHE:-${XDG_CACHE_HOME:-${HOME:-/var/tmp}/.cache}/millrace}
 
 # Unpacks the newest source tree that Debian's package linux-source brought, and sets `corpus`. The folder gets its name
-# only when it is whole.
+# only when it is whole. `part` is not local: after a failure the trap runs when the function has ended.
 unpack_corpus() {
-    local archives=(/usr/src/linux-source-*.tar.xz) archive part
+    local archives=(/usr/src/linux-source-*.tar.xz) archive
     archive=$(printf '%s\n' "${archives[@]}" | sort -V | tail -n 1)
     [ -f "$archive" ] || fail "the package linux-source left no /usr/src/linux-source-*.tar.xz; reinstall it"
     corpus=$cache/$(basename "$archive" .tar.xz)

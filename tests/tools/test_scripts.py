@@ -1,9 +1,10 @@
-"""tools/setup.sh, as root, with sudo and without. A copy of it runs in a tree of the test's own, where PATH leads to
-nothing but stand-ins and a few tools of the system: nothing is installed. Oracle: which commands the stand-ins wrote
-down, and the exit status."""
+"""tools/setup.sh, as root, with sudo and without; demo.sh, whose corpus unpacks or does not. A copy runs in a tree of
+the test's own, where PATH leads to nothing but stand-ins and a few tools of the system: nothing is installed or built.
+Oracle: which commands the stand-ins wrote down, what lies in the cache, and the exit status."""
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -110,6 +111,54 @@ class SetupTest(ScriptTest):
 
     def tearDown(self):
         self.assertEqual(list(self.root.glob("tmp.*")), [])
+
+
+class DemoTest(ScriptTest):
+    def setUp(self):
+        super().setUp()
+        text = (SOURCE / "demo.sh").read_text()
+        self.assertIn("(/usr/src/linux-source-*", text)
+        demo = self.root / "demo.sh"
+        demo.write_text(text.replace("/usr/src/", f"{self.root}/src/"))
+        demo.chmod(0o755)
+        (self.root / "src").mkdir()
+        (self.root / "src/linux-source-6.1.tar.xz").touch()
+        self.put_program("tools/setup.sh")
+        self.put_program("bin/cmake", "mkdir -p build/release; : >build/release/build.ninja")
+        self.put_program("bin/ninja")
+        self.put_program("bin/touch")
+        self.put_program("bin/grep")
+        self.put_program("build/release/bin/millrace", "mkdir -p build/demo; echo 'the	7' >build/demo/part-00000")
+
+    def demo(self):
+        """The result, and what is in the cache then."""
+        result = self.run_script("./demo.sh")
+        cache = self.root / "home/.cache/millrace"
+        return result, sorted(str(path.relative_to(cache)) for path in cache.rglob("*"))
+
+    def test_the_corpus_gets_its_name_when_it_is_whole(self):
+        self.put_program("bin/tar", 'echo x >"$4/Makefile"')
+        for _ in range(2):
+            result, cache = self.demo()
+            self.assertEqual((result.returncode, result.stderr), (0, ""))
+            self.assertIn("7  the", result.stdout)
+            self.assertEqual(cache, ["linux-source-6.1", "linux-source-6.1/Makefile"])
+        self.assertEqual(len(self.called("tar")), 1)
+
+    def test_what_does_not_unpack_leaves_nothing(self):
+        cases = [("mv", 'echo "mv: not permitted" >&2; exit 1', "mv: not permitted", 1),
+                 ("tar", 'echo x >"$4/Makefile"; echo "tar: no space" >&2; exit 2', "tar: no space", 2),
+                 ("tar", 'echo x >"$4/Makefile"; kill -TERM $PPID', "", -signal.SIGTERM)]
+        self.put_program("bin/tar", 'echo x >"$4/Makefile"')
+        (self.root / "bin/mv").unlink()             # not to write through the link
+        for name, text, says, status in cases:
+            with self.subTest(program=name, text=text):
+                self.put_program(f"bin/{name}", text)
+                result, cache = self.demo()
+                self.assertEqual(result.returncode, status)
+                self.assertEqual(result.stderr.strip(), says)
+                self.assertEqual(cache, [])
+                self.assertEqual(self.called("millrace"), [])
 
 
 if __name__ == "__main__":
