@@ -1,11 +1,17 @@
 /* newfile.c: written under PATH.PID.tmp, renamed at the end. For small files (records, traces) through a buffer, and
- * for generated data in large pieces around it. No fsync: what a crash of the machine loses can be made again. */
+ * for generated data in large pieces around it. No fsync: what a crash of the machine loses can be made again.
+ * A rename replaces whatever has the name, be it /dev/null. So only a regular file is replaced, and of a link that
+ * leads to one the file. Rejected: writing to a device or a pipe at once; it would not appear whole, and opening a pipe
+ * waits for a reader. */
 #include "newfile.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -41,18 +47,38 @@ static void flush(mr__newfile *file)
     file->used = 0;
 }
 
+/* *place: memory of its own. */
+static mr_status find_place(const char *path, char **place, mr__error *error)
+{
+    mr_status status = MR_OK;
+    char resolved[PATH_MAX];
+    struct stat old;
+    const bool exists = lstat(path, &old) == 0, link = exists && S_ISLNK(old.st_mode);
+    MR_CHECK(!link || stat(path, &old) == 0, MR_BAD_USAGE,
+             "could not write %s: it is a link that cannot be followed: %s\n  hint: name the file itself", path,
+             strerror(errno));
+    MR_CHECK(!exists || !S_ISDIR(old.st_mode), MR_BAD_USAGE,
+             "could not write %s: it is a directory\n  hint: name a file", path);
+    MR_CHECK(!exists || S_ISREG(old.st_mode), MR_BAD_USAGE,
+             "could not write %s: it is no regular file\n  hint: name a file", path);
+    MR_CHECK(!link || realpath(path, resolved) != NULL, MR_IO_FAILED, "could not write %s: %s", path, strerror(errno));
+    *place = mr__strdup(link ? resolved : path);
+    MR_CHECK(*place != NULL, MR_NO_MEMORY, "no memory to write %s", path);
+done:
+    return status;
+}
+
 mr_status mr__newfile_create(const char *path, uint32_t mode, mr__newfile **out, mr__error *error)
 {
     mr_status status = MR_OK;
-    const size_t size = strlen(path) + 32;
     mr__newfile *file = mr__alloc(sizeof *file);
     MR_CHECK(file != NULL, MR_NO_MEMORY, "no memory to write %s", path);
-    *file = (mr__newfile){.fd = -1, .path = mr__strdup(path), .temporary = mr__alloc(size)};
-    MR_CHECK(file->path != NULL && file->temporary != NULL, MR_NO_MEMORY, "no memory to write %s", path);
-    snprintf(file->temporary, size, "%s.%ld.tmp", path, (long)getpid());
-    struct stat old;
-    MR_CHECK(stat(path, &old) != 0 || !S_ISDIR(old.st_mode), MR_BAD_USAGE,
-             "could not write %s: it is a directory\n  hint: name a file", path);
+    *file = (mr__newfile){.fd = -1};
+    MR_TRY(find_place(path, &file->path, error));
+    const size_t size = strlen(file->path) + 32;
+    file->temporary = mr__alloc(size);
+    MR_CHECK(file->temporary != NULL, MR_NO_MEMORY, "no memory to write %s", path);
+    snprintf(file->temporary, size, "%s.%ld.tmp", file->path, (long)getpid());
     file->fd = mr__fault(MR__FAULT_OPEN)
                    ? (errno = EIO, -1)
                    : open(file->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, (mode_t)mode);

@@ -1,5 +1,6 @@
 /* newfile.h: a file that appears whole or not at all.
- * Promise   Until commit() nothing exists under the path; a file that was there before stays until then.
+ * Promise   Until commit() nothing exists under the path; a file that was there before stays until then. Of a link to a
+ *           file, what it leads to is replaced. A directory, a device or a pipe is refused (MR_BAD_USAGE).
  * Owner     create/commit or create/drop; both take NULL and end the handle. A process that dies leaves `path.PID.tmp`.
  * Threads   One at a time.
  * Cost      One buffer of MR__NEWFILE_BUFFER bytes.

@@ -11,6 +11,7 @@
 #include "generator.h"
 #include "memory.h"
 #include "newfile.h"
+#include "stop_signals.h"
 
 enum { PIECE = 1 << 20 };
 
@@ -21,6 +22,14 @@ static volatile sig_atomic_t cancelled;
 static void on_signal(int number)
 {
     cancelled = 1;
+}
+
+static void catch_signals(void)
+{
+    int numbers[CLI_STOP_SIGNALS];
+    const size_t count = cli_stop_signals(numbers);
+    for (size_t i = 0; i < count; i++)
+        signal(numbers[i], on_signal);
 }
 
 static mr_status write_out(const uint8_t *bytes, size_t size, mr__error *error)
@@ -110,8 +119,7 @@ static mr_status run(const void *given, const cli_operands *operands, mr__error 
     MR_TRY(find_generator(operands, &generator, error));
     MR_TRY(check_fits(chosen, generator, error));
     if (chosen->output != NULL) {
-        signal(SIGINT, on_signal);      /* before there is something to leave behind */
-        signal(SIGTERM, on_signal);
+        catch_signals();                /* before there is something to leave behind */
         MR_TRY(mr__newfile_create(chosen->output, 0666, &file, error));
     }
     MR_TRY(generator->open(chosen, &state, error));

@@ -20,6 +20,7 @@
 #include "rank.h"
 #include "share.h"
 #include "show.h"
+#include "stop_signals.h"
 
 enum { CANCELLED_EXIT = 130, ECHO_NS = 1000000000 };
 
@@ -48,14 +49,12 @@ static void on_signal(int number)
 
 static void catch_signals(void)
 {
-    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+    int numbers[CLI_STOP_SIGNALS];
+    const size_t count = cli_stop_signals(numbers);
     struct sigaction action = {.sa_handler = on_signal};
     sigemptyset(&action.sa_mask);
-    for (size_t i = 0; i < MR__COUNT(numbers); i++) {
-        struct sigaction old;
-        if (sigaction(numbers[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)    /* nohup stays in force */
-            sigaction(numbers[i], &action, NULL);
-    }
+    for (size_t i = 0; i < count; i++)
+        sigaction(numbers[i], &action, NULL);
     signal(SIGPIPE, SIG_IGN);           /* a reader of the progress that goes away must not kill the job */
 }
 

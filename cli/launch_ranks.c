@@ -42,6 +42,7 @@
 #include "launch.h"
 #include "places.h"
 #include "rank.h"
+#include "stop_signals.h"
 
 enum { LOOK_MS = 100, KEPT = 256, FIRST_FREE = 10, GUARD_OUT = 3, GUARD_ERR = 4, NOT_RUN = 127, STARTS = 3 };
 static const uint64_t GRACE_NS = 8000000000, ORPHANED_NS = 2000000000, GIVEN_UP_NS = 10000000000,
@@ -166,14 +167,12 @@ __attribute__((noreturn)) static void become_launcher(const cli_launch *launch, 
 
 static void block_signals(sigset_t *awaited, sigset_t *before)
 {
-    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+    int numbers[CLI_STOP_SIGNALS];
+    const size_t count = cli_stop_signals(numbers);
     sigemptyset(awaited);
     sigaddset(awaited, SIGCHLD);
-    for (size_t i = 0; i < MR__COUNT(numbers); i++) {
-        struct sigaction old;
-        if (sigaction(numbers[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)    /* nohup stays in force */
-            sigaddset(awaited, numbers[i]);
-    }
+    for (size_t i = 0; i < count; i++)
+        sigaddset(awaited, numbers[i]);
     signal(SIGCHLD, SIG_DFL);           /* were it ignored, there would be no children to wait for */
     signal(SIGPIPE, SIG_IGN);
     sigprocmask(SIG_BLOCK, awaited, before);

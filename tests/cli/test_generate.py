@@ -135,15 +135,32 @@ class Generate(CliTest):
             self.assertEqual(file.read(), self.generate("zipf", 1000))
         self.assertEqual(sorted(os.listdir(self.folder)), ["burst", "text"])
 
-    def test_a_cancelled_one_leaves_nothing(self):
-        run = subprocess.Popen([MILLRACE, "generate", "records", "--size", "500G", "-o", self.path("data")],
-                               stderr=subprocess.PIPE, env=self.environment)
+    def begin(self, *before):
+        """A command that writes a file for a long time, once it has begun to. before: what it is started by."""
+        run = subprocess.Popen([*before, MILLRACE, "generate", "records", "--size", "500G", "-o", self.path("data")],
+                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                               env=self.environment)
         while len(os.listdir(self.folder)) < 2 and run.poll() is None:
             time.sleep(0.01)
-        run.send_signal(signal.SIGTERM)
+        return run
+
+    def assert_cancelled(self, run, number):
+        run.send_signal(number)
         _, text = run.communicate(timeout=60)
         self.assertEqual(run.returncode, 130, text)
         self.assertEqual(os.listdir(self.folder), ["burst"])
+
+    def test_a_cancelled_one_leaves_nothing(self):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            with self.subTest(signal=number):
+                self.assert_cancelled(self.begin(), number)
+
+    def test_nohup_stays_in_force(self):
+        run = self.begin("nohup")
+        run.send_signal(signal.SIGHUP)
+        with self.assertRaises(subprocess.TimeoutExpired):
+            run.wait(timeout=0.2)
+        self.assert_cancelled(run, signal.SIGTERM)
 
     def test_a_failed_one_leaves_nothing(self):
         for fault in ("101:1", "101:3", "102:1", "102:2", "201:1", "203:1", "203:2", "205:1"):
@@ -169,6 +186,7 @@ class Generate(CliTest):
         self.assertEqual(run.wait(timeout=60), -signal.SIGPIPE)
 
     def test_mistakes_get_a_sentence(self):
+        os.mkfifo(self.path("pipe"))
         cases = [
             (["generate"], "name one kind of data"),
             (["generate", "words", "--size", "1M"],
@@ -181,6 +199,7 @@ class Generate(CliTest):
             (["generate", "edges", "--size", "1K", "--scale", "33"], "--scale is out of range"),
             (["generate", "zipf", "--size", "1K", "-o", "none/such"], "could not write none/such: No such file"),
             (["generate", "zipf", "--size", "1K", "-o", "burst"], "could not write burst: it is a directory"),
+            (["generate", "zipf", "--size", "1K", "-o", "pipe"], "could not write pipe: it is no regular file"),
         ]
         for arguments, sentence in cases:
             with self.subTest(arguments=arguments):
