@@ -150,11 +150,12 @@ static mr_status check_ranks(const cli_job_settings *settings, const cli_operand
              "--ranks is %" PRIu64 ", but a launcher started %" PRIu64 "\n  hint: leave --ranks out where mpiexec or "
              "srun starts the ranks",
              settings->ranks, ranks);
-    for (size_t i = 1; i < operands->count && ranks + settings->spares > 1; i++)
-        MR_CHECK(strcmp(operands->text[i], "-") != 0, MR_BAD_USAGE,
-                 "%" PRIu64 " ranks cannot read the same standard input\n  hint: put it into a file, which each of "
-                 "them can read",
-                 ranks + settings->spares);
+    for (size_t i = 1; i < operands->count && ranks + settings->spares > 1; i++) {
+        const bool standard = strcmp(operands->text[i], "-") == 0;
+        MR_CHECK(!standard && !cli_job_is_pipe(operands->text[i]), MR_BAD_USAGE,
+                 "%" PRIu64 " ranks cannot read the same %s%s\n  hint: put it into a file, which each of them can read",
+                 ranks + settings->spares, standard ? "standard input" : "pipe ", standard ? "" : operands->text[i]);
+    }
 done:
     return status;
 }
@@ -239,7 +240,7 @@ const cli_command cli_run = {
     .name = "run", .summary = "Run an app over inputs",
     .usage = "APP [INPUT...] -o DIR [OPTION...] [NAME=VALUE...]",
     .details = "APP is a name that `millrace apps` lists, or the path of a shared object, with a '/'.\n"
-               "INPUT is a file, a directory, a quoted pattern, or - for standard input.\n"
+               "INPUT is a file, a directory, a quoted pattern, a named pipe, or - for standard input.\n"
                "NAME=VALUE sets a parameter of the app; a file that is called so is written ./NAME=VALUE.\n"
                "SIZE and VALUE understand K, M, G, T (1024, ...) and forms such as 1e9.\n"
                "\n"

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "parse.h"
@@ -16,6 +17,12 @@ static bool is_param(const char *text)
 {
     const char *equals = strchr(text, '=');
     return equals != NULL && mr__parse_is_name(text, (size_t)(equals - text)) && access(text, F_OK) != 0;
+}
+
+bool cli_job_is_pipe(const char *input)
+{
+    struct stat found;
+    return stat(input, &found) == 0 && S_ISFIFO(found.st_mode);
 }
 
 mr_status cli_job_fail(const cli_job *job, mr_status status, mr__error *error)

@@ -3,18 +3,19 @@
 
 #include "memory.h"
 
+static mr_status burst_of(void *session, mr__burst **burst, mr__error *error)
+{
+    return mr__session_burst(session, burst, error);
+}
+
 mr_status mr_dataset_open(mr_session *session, const char *const *paths, size_t count, mr_dataset **out)
 {
     mr_status status = MR_OK;
     mr__error *error = &session->error;
     mr_dataset *dataset = NULL;
-    mr__burst *burst = NULL;
+    const mr__spool spool = {.burst = burst_of, .context = session};
     mr__error_clear(error);
     MR_CHECK(count > 0 && count < UINT32_MAX, MR_BAD_USAGE, "no input is named");
-    for (size_t i = 0; i < count; i++) {
-        if (strcmp(paths[i], "-") == 0)
-            MR_TRY(mr__session_burst(session, &burst, error));
-    }
     dataset = mr__alloc_zero(1, sizeof *dataset);
     MR_CHECK(dataset != NULL, MR_NO_MEMORY, "no memory for a dataset");
     dataset->session = session;
@@ -25,7 +26,7 @@ mr_status mr_dataset_open(mr_session *session, const char *const *paths, size_t 
         MR_CHECK(dataset->inputs[i] != NULL, MR_NO_MEMORY, "no memory for a dataset");
         dataset->input_count++;
     }
-    MR_TRY(mr__sources_open(session->names, paths, count, burst, &dataset->sources, error));
+    MR_TRY(mr__sources_open(session->names, paths, count, &spool, &dataset->sources, error));
     *out = dataset;
     dataset = NULL;
 done:

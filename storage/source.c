@@ -35,7 +35,7 @@ typedef struct found {
 
 typedef struct walk {
     const mr__namespace *names;
-    mr__burst *burst;
+    const mr__spool *spool;
     mr__sources *sources;
     uint32_t capacity;          /* of sources->items */
     found *stack;
@@ -147,23 +147,25 @@ done:
 
 /* ---- standard input and pipes ------------------------------------------------------------------------------------ */
 
-static mr_status spool(walk *w, int fd, const char *path, mr__error *error)
+static mr_status read_pipe(walk *w, int fd, const char *path, mr__error *error)
 {
     enum { PIECE = 1 << 20 };
     mr_status status = MR_OK;
+    mr__burst *burst;
     mr__file file = {.fd = -1};
     uint8_t *buffer = NULL;
     uint64_t size = 0;
     char name[32];
-    MR_CHECK(w->burst != NULL, MR_BAD_INPUT, "could not read %s: it is a pipe, and there is no burst directory for it",
+    MR_CHECK(w->spool != NULL, MR_BAD_INPUT, "could not read %s: it is a pipe, and there is no burst directory for it",
              path);
-    mr__tier *tier = mr__burst_tier(w->burst);
-    snprintf(name, sizeof name, "pipe-%u", mr__burst_number(w->burst));
+    MR_TRY(w->spool->burst(w->spool->context, &burst, error));
+    mr__tier *tier = mr__burst_tier(burst);
+    snprintf(name, sizeof name, "pipe-%u", mr__burst_number(burst));
     buffer = mr__pages_alloc(PIECE);
-    const size_t front = strlen(mr__burst_path(w->burst));
+    const size_t front = strlen(mr__burst_path(burst));
     char *full = mr__arena_alloc(&w->sources->names, front + strlen(name) + 2, 1);
     MR_CHECK(buffer != NULL && full != NULL, MR_NO_MEMORY, "no memory to read %s", path);
-    snprintf(full, front + strlen(name) + 2, "%s/%s", mr__burst_path(w->burst), name);
+    snprintf(full, front + strlen(name) + 2, "%s/%s", mr__burst_path(burst), name);
     const int created = tier->ops->create(tier, name, &file);
     MR_CHECK(created == 0, mr__status_of_errno(-created, MR_IO_FAILED), "could not create %s for %s: %s%s", full, path,
              strerror(-created), mr__errno_hint(created));
@@ -200,7 +202,7 @@ static mr_status add_standard_input(walk *w, mr__error *error)
                        lseek(STDIN_FILENO, 0, SEEK_CUR) == 0 && access(name, R_OK) == 0;
     if (whole)
         return append(w, name, (uint64_t)input.st_size, mr__tier_global(), name, error);
-    return spool(w, STDIN_FILENO, "standard input", error);
+    return read_pipe(w, STDIN_FILENO, "standard input", error);
 }
 
 static mr_status add_pipe(walk *w, const char *path, mr__error *error)
@@ -208,7 +210,7 @@ static mr_status add_pipe(walk *w, const char *path, mr__error *error)
     mr_status status = MR_OK;
     const int fd = mr__fault(MR__FAULT_OPEN) ? (errno = EIO, -1) : open(path, O_RDONLY | O_CLOEXEC);
     MR_CHECK(fd >= 0, MR_BAD_INPUT, "could not open %s: %s%s", path, strerror(errno), mr__errno_hint(errno));
-    status = spool(w, fd, path, error);
+    status = read_pipe(w, fd, path, error);
 done:
     if (fd >= 0)
         close(fd);
@@ -330,11 +332,11 @@ void mr__source_will_need(const mr__source *source)
     source->tier->ops->close(&file);
 }
 
-mr_status mr__sources_open(const mr__namespace *names, const char *const *paths, size_t count, mr__burst *burst,
+mr_status mr__sources_open(const mr__namespace *names, const char *const *paths, size_t count, const mr__spool *spool,
                            mr__sources **sources, mr__error *error)
 {
     mr_status status = MR_OK;
-    walk w = {.names = names, .burst = burst};
+    walk w = {.names = names, .spool = spool};
     w.sources = mr__alloc_zero(1, sizeof *w.sources);
     MR_CHECK(w.sources != NULL, MR_NO_MEMORY, "no memory to list the input");
     MR_CHECK(count > 0, MR_BAD_USAGE, "no input is named");

@@ -22,6 +22,12 @@ typedef struct mr__source {
     const char *inside;     /* and its path there */
 } mr__source;
 
+/* Where pipes are spooled. */
+typedef struct mr__spool {
+    mr_status (*burst)(void *context, mr__burst **burst, mr__error *error);     /* asked when there is a pipe */
+    void *context;
+} mr__spool;
+
 typedef struct mr__sources {
     mr__source *items;
     uint32_t count;
@@ -29,8 +35,8 @@ typedef struct mr__sources {
     mr__arena names;
 } mr__sources;
 
-/* burst: where a piped standard input is spooled; may be NULL when no path is a pipe. */
-mr_status mr__sources_open(const mr__namespace *names, const char *const *paths, size_t count, mr__burst *burst,
+/* spool: may be NULL when no path is a pipe. */
+mr_status mr__sources_open(const mr__namespace *names, const char *const *paths, size_t count, const mr__spool *spool,
                            mr__sources **sources, mr__error *error);
 void mr__sources_close(mr__sources *sources);
 /* The source that the byte at `offset` of all sources lies in (there is one): never an empty one. */

@@ -135,7 +135,10 @@ class Words(Fake):
         self.assertEqual([name for name in environment if name.startswith(("PMI_", "HYDRA_"))], [])
 
     def test_mistakes(self):
-        cases = [(["-", "--ranks", "2"], "2 ranks cannot read the same standard input"),
+        os.mkfifo(self.path("pipe"))
+        cases = [(["pipe", "--ranks", "2"], "2 ranks cannot read the same pipe pipe\n  hint: put it into a file"),
+                 (["/dev/stdin", "--ranks", "2"], "2 ranks cannot read the same pipe /dev/stdin"),
+                 (["-", "--ranks", "2"], "2 ranks cannot read the same standard input"),
                  (["--ranks", "0"], "--ranks is out of range: '0'"),
                  (["--ranks", "1025"], "--ranks is out of range: '1025'\n  hint: the range is 1 .. 1024"),
                  (["--ranks", "some"], "--ranks cannot be 'some'"),

@@ -61,6 +61,15 @@ class Run(CliTest):
         self.succeed("run", "wordcount", "-", "-o", "out", "-q", stdin=b"a b a")
         self.assertEqual(self.result(), {b"a": 2, b"b": 1})
 
+    def test_pipes_by_name(self):
+        self.succeed("run", "wordcount", "/dev/stdin", "-o", "out", "-q", stdin=b"a b a")
+        self.assertEqual(self.result(), {b"a": 2, b"b": 1})
+        os.mkfifo(self.path("pipe"))
+        with subprocess.Popen(["sh", "-c", "cat text >pipe"], cwd=self.folder):
+            self.succeed("run", "wordcount", "text", "pipe", "-o", "twice", "-q")
+        self.assertEqual(self.result("twice"), dict(collections.Counter(2 * TEXT.split())))
+        self.assertEqual(os.listdir(self.path("burst")), [])
+
     @unittest.skipIf(os.path.exists("/burst"), "this machine has a /burst of its own")
     def test_burst_is_a_place_for_inputs_and_outputs(self):
         os.rename(self.path("text"), self.path("burst", "text"))

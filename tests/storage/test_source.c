@@ -9,6 +9,12 @@ static mr_status open_one(const char *path, mr__sources **sources, mr__error *er
     return mr__sources_open(mr__namespace_plain(), &path, 1, NULL, sources, error);
 }
 
+static mr_status burst_is(void *burst, mr__burst **out, mr__error *error)
+{
+    *out = burst;
+    return MR_OK;
+}
+
 /* The list that `command` prints (one "size path" a line) is the list of sources. */
 static void assert_same_list(const mr__sources *sources, const char *command)
 {
@@ -188,7 +194,8 @@ static void check_standard_input(int input, const char *text)
     assert_int_equal(mr__burst_open(scratch_path, &burst, NULL), MR_OK);
     assert_int_equal(dup2(input, STDIN_FILENO), STDIN_FILENO);
     const char *dash = "-";
-    assert_int_equal(mr__sources_open(mr__namespace_plain(), &dash, 1, burst, &sources, &error), MR_OK);
+    const mr__spool spool = {.burst = burst_is, .context = burst};
+    assert_int_equal(mr__sources_open(mr__namespace_plain(), &dash, 1, &spool, &sources, &error), MR_OK);
     assert_int_equal(sources->count, 1);
     assert_int_equal(sources->bytes, strlen(text));
     mr__tier *tier = sources->items[0].tier;
@@ -225,8 +232,9 @@ static void a_named_pipe_is_spooled(void **state)
     mr__sources *sources = NULL;
     const char *path = scratch_file("t/pipe");
     assert_int_equal(mr__burst_open(scratch_path, &burst, NULL), MR_OK);
+    const mr__spool spool = {.burst = burst_is, .context = burst};
     assert_int_equal(scratch_run("( seq 1 1000 > '%s' ) &", path), 0);
-    assert_int_equal(mr__sources_open(mr__namespace_plain(), &path, 1, burst, &sources, NULL), MR_OK);
+    assert_int_equal(mr__sources_open(mr__namespace_plain(), &path, 1, &spool, &sources, NULL), MR_OK);
     assert_int_equal(sources->bytes, 3893);          /* seq 1 1000 | wc -c */
     mr__sources_close(sources);
     mr__burst_close(burst);
@@ -276,8 +284,9 @@ static mr_status attempt(mr__error *error)
     assert_int_equal(dup2(ends[0], STDIN_FILENO), STDIN_FILENO);
     close(ends[0]);
     mr_status status = mr__burst_open(scratch_path, &burst, error);
+    const mr__spool spool = {.burst = burst_is, .context = burst};
     if (status == MR_OK)
-        status = mr__sources_open(mr__namespace_plain(), paths, MR__COUNT(paths), burst, &sources, error);
+        status = mr__sources_open(mr__namespace_plain(), paths, MR__COUNT(paths), &spool, &sources, error);
     assert_true((status == MR_OK) == (sources != NULL));
     mr__sources_close(sources);
     mr__fault_disarm();
