@@ -42,6 +42,7 @@ static mr_status run(const void *given, const cli_operands *operands, mr__error 
     if (settings.ranks > 1)
         MR_TRY(take_share(&settings, &share, error));
     MR_TRY(cli_job_open(&job, &settings, operands, error));
+    MR_TRY(cli_job_open_input(&job, error));
     if ((status = mr_explain(job.session, &job.job, &text)) != MR_OK)
         cli_job_fail(&job, status, error);
     else

@@ -214,6 +214,7 @@ static mr_status run(const void *given, const cli_operands *operands, mr__error 
     MR_TRY(cli_job_open(&job, settings, operands, error));
     atomic_store(&running, job.session);
     MR_CHECK(atomic_load(&signals) == 0, MR_CANCELLED, "cancelled before the job began");
+    MR_TRY(cli_job_open_input(&job, error));
     cli_progress_begin(&bar, settings->quiet, job.dataset == NULL ? "rows" : "B");
     job.job.progress = show_progress;
     job.job.progress_context = &bar;

@@ -75,12 +75,11 @@ done:
 mr_status cli_job_open(cli_job *job, const cli_job_settings *settings, const cli_operands *operands, mr__error *error)
 {
     mr_status status = MR_OK;
-    const char **inputs = NULL;
     *job = (cli_job){.app_name = ""};
     MR_CHECK(operands->count > 0, MR_BAD_USAGE, "no app is named\n  hint: millrace apps lists them");
-    inputs = calloc(operands->count, sizeof *inputs);
+    job->inputs = calloc(operands->count, sizeof *job->inputs);
     job->params = calloc(operands->count, sizeof *job->params);
-    MR_CHECK(inputs != NULL && job->params != NULL, MR_NO_MEMORY, "no memory for %zu arguments", operands->count);
+    MR_CHECK(job->inputs != NULL && job->params != NULL, MR_NO_MEMORY, "no memory for %zu arguments", operands->count);
     job->app_name = operands->text[0];
     if (settings->output != NULL)
         MR_TRY(check_place(settings->output, "output", error));
@@ -92,7 +91,7 @@ mr_status cli_job_open(cli_job *job, const cli_job_settings *settings, const cli
             continue;
         }
         MR_TRY(check_place(text, "input", error));
-        inputs[job->input_count++] = text;
+        job->inputs[job->input_count++] = text;
     }
     const mr_session_options options = {.memory = settings->memory, .worker_spec = settings->workers,
                                         .burst = settings->burst};
@@ -107,20 +106,24 @@ mr_status cli_job_open(cli_job *job, const cli_job_settings *settings, const cli
     }
     cli_rank_met();
     MR_TRY(open_app(job, error));
-    if (job->input_count > 0 &&
-        (status = mr_dataset_open(job->session, inputs, job->input_count, &job->dataset)) != MR_OK) {
-        cli_job_fail(job, status, error);
-        goto done;
-    }
-    job->job.dataset = job->dataset;
     job->job.params = job->params;
     job->job.output = settings->output;
     job->job.sort = (mr_sort)settings->sort;
     job->job.force = settings->force;
     job->job.parts = (uint32_t)settings->parts;
 done:
-    free(inputs);
     return status;
+}
+
+mr_status cli_job_open_input(cli_job *job, mr__error *error)
+{
+    if (job->input_count == 0)
+        return MR_OK;
+    const mr_status status = mr_dataset_open(job->session, job->inputs, job->input_count, &job->dataset);
+    if (status != MR_OK)
+        return cli_job_fail(job, status, error);
+    job->job.dataset = job->dataset;
+    return MR_OK;
 }
 
 void cli_job_close(cli_job *job)
@@ -128,6 +131,7 @@ void cli_job_close(cli_job *job)
     if (job->dataset != NULL)
         mr_dataset_close(job->dataset);
     mr_session_close(job->session);
+    free(job->inputs);
     free(job->params);
     *job = (cli_job){.app_name = ""};
 }

@@ -1,5 +1,7 @@
 /* job_options.h: what `run` and `explain` have in common: their options, their operands, and the job made of them.
- * Owner     cli_job_open() fills `job`; cli_job_close() takes it back, also after a failure. Texts are argv's. */
+ * Owner     cli_job_open() fills `job`; cli_job_close() takes it back, also after a failure. Texts are argv's.
+ * Order     Between cli_job_open() and cli_job_open_input(), which may wait for who writes a pipe, the caller can make
+ *           the session known to those who cancel it. */
 #ifndef MR__JOB_OPTIONS_H
 #define MR__JOB_OPTIONS_H
 
@@ -48,7 +50,7 @@ typedef struct cli_job_settings {
 typedef struct cli_job {
     mr_session *session;
     mr_dataset *dataset;
-    const char **params;        /* the operands that are name=value */
+    const char **inputs, **params;      /* the operands: files and such, and those that are name=value */
     mr_job job;
     const char *app_name;
     size_t input_count;
@@ -59,6 +61,7 @@ bool cli_job_is_pipe(const char *input);
 /* --ranks and --spares, where this process is to start them. */
 mr_status cli_job_check_spares(const cli_job_settings *settings, mr__error *error);
 mr_status cli_job_open(cli_job *job, const cli_job_settings *settings, const cli_operands *operands, mr__error *error);
+mr_status cli_job_open_input(cli_job *job, mr__error *error);
 void cli_job_close(cli_job *job);
 /* The session's sentence becomes the command's. */
 mr_status cli_job_fail(const cli_job *job, mr_status status, mr__error *error);

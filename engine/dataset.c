@@ -13,7 +13,7 @@ mr_status mr_dataset_open(mr_session *session, const char *const *paths, size_t 
     mr_status status = MR_OK;
     mr__error *error = &session->error;
     mr_dataset *dataset = NULL;
-    const mr__spool spool = {.burst = burst_of, .context = session};
+    const mr__spool spool = {.burst = burst_of, .context = session, .cancelled = &session->cancelled};
     mr__error_clear(error);
     MR_CHECK(count > 0 && count < UINT32_MAX, MR_BAD_USAGE, "no input is named");
     dataset = mr__alloc_zero(1, sizeof *dataset);
@@ -30,6 +30,8 @@ mr_status mr_dataset_open(mr_session *session, const char *const *paths, size_t 
     *out = dataset;
     dataset = NULL;
 done:
+    if (status == MR_CANCELLED)
+        atomic_store(&session->cancelled, false);       /* who asked was heard */
     mr_dataset_close(dataset);
     return status;
 }

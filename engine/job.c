@@ -342,5 +342,6 @@ done:
     }
     mr_result_close(made);
     mr__job_fini(&job);
+    atomic_store(&session->cancelled, false);       /* the dataset that is opened next was not meant */
     return status;
 }

@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <fnmatch.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -147,13 +148,59 @@ done:
 
 /* ---- standard input and pipes ------------------------------------------------------------------------------------ */
 
-static mr_status read_pipe(walk *w, int fd, const char *path, mr__error *error)
+static bool is_cancelled(const walk *w)
+{
+    return w->spool->cancelled != NULL && atomic_load_explicit(w->spool->cancelled, memory_order_relaxed);
+}
+
+/* Until a read returns at once. It never waits in read() itself: a signal that comes just before would be lost. */
+static mr_status wait_for_input(const walk *w, int fd, const char *path, mr__error *error)
+{
+    enum { CANCEL_MS = 50 };    /* a signal that another thread handles wakes nobody here */
+    mr_status status = MR_OK;
+    struct pollfd input = {.fd = fd, .events = POLLIN};
+    int ready = 0;
+    while (ready == 0 && !is_cancelled(w)) {
+        ready = poll(&input, 1, CANCEL_MS);
+        if (ready < 0 && errno == EINTR)
+            ready = 0;
+    }
+    MR_CHECK(!is_cancelled(w), MR_CANCELLED, "cancelled while %s was read; nothing was written", path);
+done:
+    return status;
+}
+
+static mr_status copy_pipe(const walk *w, int fd, const char *path, const mr__file *file, const char *full,
+                           uint64_t *size, mr__error *error)
 {
     enum { PIECE = 1 << 20 };
     mr_status status = MR_OK;
+    uint8_t *buffer = mr__pages_alloc(PIECE);
+    MR_CHECK(buffer != NULL, MR_NO_MEMORY, "no memory to read %s", path);
+    for (;;) {
+        MR_TRY(wait_for_input(w, fd, path, error));
+        const ssize_t got = mr__fault(MR__FAULT_READ) ? (errno = EIO, -1) : read(fd, buffer, PIECE);
+        if (got < 0 && (errno == EINTR || errno == EAGAIN))
+            continue;
+        MR_CHECK(got >= 0, MR_BAD_INPUT, "could not read %s: %s", path, strerror(errno));
+        if (got == 0)
+            break;
+        const int put = file->tier->ops->write_at(file, buffer, (size_t)got, *size);
+        MR_CHECK(put == 0, mr__status_of_errno(-put, MR_IO_FAILED), "could not keep %s in %s: %s%s", path, full,
+                 strerror(-put), mr__errno_hint(put));
+        *size += (uint64_t)got;
+    }
+done:
+    mr__pages_free(buffer, PIECE);
+    return status;
+}
+
+static mr_status read_pipe(walk *w, int fd, const char *path, mr__error *error)
+{
+    mr_status status = MR_OK;
     mr__burst *burst;
+    mr__tier *made = NULL;      /* the file is there */
     mr__file file = {.fd = -1};
-    uint8_t *buffer = NULL;
     uint64_t size = 0;
     char name[32];
     MR_CHECK(w->spool != NULL, MR_BAD_INPUT, "could not read %s: it is a pipe, and there is no burst directory for it",
@@ -161,26 +208,15 @@ static mr_status read_pipe(walk *w, int fd, const char *path, mr__error *error)
     MR_TRY(w->spool->burst(w->spool->context, &burst, error));
     mr__tier *tier = mr__burst_tier(burst);
     snprintf(name, sizeof name, "pipe-%u", mr__burst_number(burst));
-    buffer = mr__pages_alloc(PIECE);
     const size_t front = strlen(mr__burst_path(burst));
     char *full = mr__arena_alloc(&w->sources->names, front + strlen(name) + 2, 1);
-    MR_CHECK(buffer != NULL && full != NULL, MR_NO_MEMORY, "no memory to read %s", path);
+    MR_CHECK(full != NULL, MR_NO_MEMORY, "no memory to read %s", path);
     snprintf(full, front + strlen(name) + 2, "%s/%s", mr__burst_path(burst), name);
     const int created = tier->ops->create(tier, name, &file);
     MR_CHECK(created == 0, mr__status_of_errno(-created, MR_IO_FAILED), "could not create %s for %s: %s%s", full, path,
              strerror(-created), mr__errno_hint(created));
-    for (;;) {
-        const ssize_t got = mr__fault(MR__FAULT_READ) ? (errno = EIO, -1) : read(fd, buffer, PIECE);
-        if (got < 0 && errno == EINTR)
-            continue;
-        MR_CHECK(got >= 0, MR_BAD_INPUT, "could not read %s: %s", path, strerror(errno));
-        if (got == 0)
-            break;
-        const int put = tier->ops->write_at(&file, buffer, (size_t)got, size);
-        MR_CHECK(put == 0, mr__status_of_errno(-put, MR_IO_FAILED), "could not keep %s in %s: %s%s", path, full,
-                 strerror(-put), mr__errno_hint(put));
-        size += (uint64_t)got;
-    }
+    made = tier;
+    MR_TRY(copy_pipe(w, fd, path, &file, full, &size, error));
     const int finished = mr__file_finish(&file);
     MR_CHECK(finished == 0, mr__status_of_errno(-finished, MR_IO_FAILED), "could not keep %s in %s: %s%s", path, full,
              strerror(-finished), mr__errno_hint(finished));
@@ -188,7 +224,8 @@ static mr_status read_pipe(walk *w, int fd, const char *path, mr__error *error)
 done:
     if (file.tier != NULL)
         file.tier->ops->close(&file);
-    mr__pages_free(buffer, PIECE);
+    if (status != MR_OK && made != NULL)
+        made->ops->remove(made, name);
     return status;
 }
 
@@ -208,7 +245,8 @@ static mr_status add_standard_input(walk *w, mr__error *error)
 static mr_status add_pipe(walk *w, const char *path, mr__error *error)
 {
     mr_status status = MR_OK;
-    const int fd = mr__fault(MR__FAULT_OPEN) ? (errno = EIO, -1) : open(path, O_RDONLY | O_CLOEXEC);
+    /* without O_NONBLOCK it would wait here for a writer */
+    const int fd = mr__fault(MR__FAULT_OPEN) ? (errno = EIO, -1) : open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     MR_CHECK(fd >= 0, MR_BAD_INPUT, "could not open %s: %s%s", path, strerror(errno), mr__errno_hint(errno));
     status = read_pipe(w, fd, path, error);
 done:

@@ -5,7 +5,8 @@
  *           links to files are followed, links to directories are not; pipes, sockets and links that lead nowhere are
  *           passed over.
  * Cost      One stat per file; names lie in one arena. 80,000 files in 5,000 directories: about 0.15 s.
- * Failure   MR_BAD_INPUT with the path, the reason, and what to do; *sources is untouched. */
+ * Failure   MR_BAD_INPUT with the path, the reason, and what to do; MR_CANCELLED. *sources is untouched, and nothing is
+ *           left of a pipe whose reading failed. */
 #ifndef MR__SOURCE_H
 #define MR__SOURCE_H
 
@@ -22,10 +23,11 @@ typedef struct mr__source {
     const char *inside;     /* and its path there */
 } mr__source;
 
-/* Where pipes are spooled. */
+/* Where pipes are spooled, and who may end that: their writers may take for ever. */
 typedef struct mr__spool {
     mr_status (*burst)(void *context, mr__burst **burst, mr__error *error);     /* asked when there is a pipe */
     void *context;
+    const _Atomic bool *cancelled;      /* a signal handler may set it; NULL: nobody does */
 } mr__spool;
 
 typedef struct mr__sources {

@@ -46,7 +46,8 @@ MR_API void mr_session_close(mr_session *session);
 /* The sentence of the session's last failed call; "" if none failed. May hold a second line "hint: ...". Valid until
  * the next call on the session. NULL: of this thread's last failed mr_session_open(). */
 MR_API const char *mr_error(const mr_session *session);
-/* Asks the running job to stop; mr_run() then returns MR_CANCELLED and leaves nothing. Async-signal-safe. */
+/* Asks the running job to stop, or mr_dataset_open() to stop reading a pipe; the call then returns MR_CANCELLED and
+ * leaves nothing. Before mr_run() it is forgotten, before mr_dataset_open() it holds. Async-signal-safe. */
 MR_API void mr_session_cancel(mr_session *session);
 /* Which of the job's ranks this process is, and how many there are: 0 of 1, unless a launcher (mpiexec.mpich, srun
  * --mpi=pmi2) started several. Each rank runs the same program: the same jobs in the same order. Spares are ranks, too:
@@ -63,7 +64,7 @@ MR_API const char *mr_version(void);
  * are followed, links to directories are not), glob patterns, named pipes, or "-" for standard input. Pipes are copied
  * into the burst directory. A path below /memory or /burst is one of the session's (docs/storage.md) unless the host
  * has a directory of that name. A file found twice is read twice. Cost: one stat per file. Errors: MR_BAD_INPUT
- * (missing, no permission, empty match), MR_NO_MEMORY; for the copy of a pipe MR_NO_SPACE, MR_IO_FAILED. */
+ * (missing, no permission, empty match), MR_NO_MEMORY; of a pipe MR_NO_SPACE, MR_IO_FAILED, MR_CANCELLED. */
 MR_API mr_status mr_dataset_open(mr_session *session, const char *const *paths, size_t count, mr_dataset **dataset);
 MR_API void mr_dataset_close(mr_dataset *dataset);
 /* From the next job on keep the blocks of this dataset of records in memory (as columns, where the app wants columns),

@@ -247,6 +247,24 @@ class Run(CliTest):
             self.assertEqual(os.listdir(self.path("burst")), [])
             self.assertFalse([name for name in os.listdir(self.folder) if "out" in name])
 
+    def test_ctrl_c_ends_the_reading_of_a_pipe(self):
+        """Whose writer holds back, and which has none."""
+        os.mkfifo(self.path("pipe"))
+        for name in ("-", "/dev/stdin", "pipe"):
+            run = subprocess.Popen([MILLRACE, "run", "wordcount", name, "-o", "out"], env=self.environment,
+                                   cwd=self.folder, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+            self.addCleanup(run.kill)
+            run.stdin.write(b"to be")
+            run.stdin.flush()
+            while run.poll() is None and not glob.glob(self.path("burst", "*", "pipe-0")):
+                time.sleep(0.01)
+            run.send_signal(signal.SIGTERM)
+            self.assertEqual(run.wait(timeout=30 * PATIENCE), 130)
+            self.assertIn(b"millrace: cancelled while ", run.stderr.read())
+            run.stdin.close()
+            run.stderr.close()
+            self.assert_left_nothing("pipe")
+
     def test_a_terminal_gets_a_bar(self):
         ours, theirs = pty.openpty()
         run = self.long_run(stdout=subprocess.DEVNULL, stderr=theirs)

@@ -236,6 +236,36 @@ static void cancel(const mr_progress *progress, void *session)
     mr_session_cancel(session);
 }
 
+/* Of five bytes, through standard input. */
+static mr_status open_pipe(mr_session *session, mr_dataset **dataset)
+{
+    const char *dash = "-";
+    int ends[2];
+    const int keep = dup(STDIN_FILENO);
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(write(ends[1], "a b a", 5), 5);
+    close(ends[1]);
+    assert_int_equal(dup2(ends[0], STDIN_FILENO), STDIN_FILENO);
+    close(ends[0]);
+    const mr_status status = mr_dataset_open(session, &dash, 1, dataset);
+    assert_int_equal(dup2(keep, STDIN_FILENO), STDIN_FILENO);
+    close(keep);
+    return status;
+}
+
+/* A request is heard once: by the job that it ended, or by the dataset. */
+static void expect_pipes_to_be_read(mr_session *session)
+{
+    mr_dataset *dataset = NULL;
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(open_pipe(session, &dataset), MR_OK);
+        assert_int_equal(mr_dataset_bytes(dataset), 5);
+        mr_dataset_close(dataset);
+        mr_session_cancel(session);
+        assert_int_equal(open_pipe(session, &dataset), MR_CANCELLED);
+    }
+}
+
 static void a_cancelled_job_leaves_nothing(void **state)
 {
     char big[4200], output[4200];
@@ -250,6 +280,7 @@ static void a_cancelled_job_leaves_nothing(void **state)
     assert_int_equal(mr_run(session, &(mr_job){.app = &mr_app_fixture_group, .dataset = dataset, .output = output,
                                                .progress = cancel, .progress_context = session}, &result),
                      MR_CANCELLED);
+    expect_pipes_to_be_read(session);
     mr_dataset_close(dataset);
     mr_session_close(session);
     assert_int_equal(fixture_entries(fixture_folder), before);
