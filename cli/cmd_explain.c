@@ -1,4 +1,5 @@
-/* cmd_explain.c: millrace explain: what `run` would do with the same arguments, and why. */
+/* cmd_explain.c: millrace explain: what `run` would do with the same arguments, and why.
+ * Not over a pipe: to know its size it would have to take what is in it from the run. */
 #include <millrace/millrace.h>
 
 #include <stdio.h>
@@ -38,11 +39,16 @@ static mr_status run(const void *given, const cli_operands *operands, mr__error 
     cli_job_settings settings = *(const cli_job_settings *)given;
     cli_share share;
     cli_job job = {.app_name = ""};
+    const char *pipe = cli_job_find_pipe(operands);
     MR_TRY(cli_job_check_spares(&settings, error));
+    MR_CHECK(pipe == NULL, MR_BAD_USAGE,
+             "explain does not read %s: nothing would be left for the run\n  hint: name a file of about the same size",
+             pipe);
     if (settings.ranks > 1)
         MR_TRY(take_share(&settings, &share, error));
     MR_TRY(cli_job_open(&job, &settings, operands, error));
     MR_TRY(cli_job_open_input(&job, error));
+    job.job.ranks = (uint32_t)settings.ranks;
     if ((status = mr_explain(job.session, &job.job, &text)) != MR_OK)
         cli_job_fail(&job, status, error);
     else
@@ -59,7 +65,7 @@ static const cli_option options[] = {
 };
 
 const cli_command cli_explain = {
-    .name = "explain", .summary = "Say what a run would do, and why; read nothing but names and sizes",
+    .name = "explain", .summary = "Say what a run would do, and why, without reading the data",
     .usage = "APP [INPUT...] [OPTION...] [NAME=VALUE...]",
     .details = "APP, INPUT and NAME=VALUE are those of `millrace run`.",
     .options = options, .option_count = MR__COUNT(options), .settings_size = sizeof(cli_job_settings), .run = run,

@@ -150,12 +150,10 @@ static mr_status check_ranks(const cli_job_settings *settings, const cli_operand
              "--ranks is %" PRIu64 ", but a launcher started %" PRIu64 "\n  hint: leave --ranks out where mpiexec or "
              "srun starts the ranks",
              settings->ranks, ranks);
-    for (size_t i = 1; i < operands->count && ranks + settings->spares > 1; i++) {
-        const bool standard = strcmp(operands->text[i], "-") == 0;
-        MR_CHECK(!standard && !cli_job_is_pipe(operands->text[i]), MR_BAD_USAGE,
-                 "%" PRIu64 " ranks cannot read the same %s%s\n  hint: put it into a file, which each of them can read",
-                 ranks + settings->spares, standard ? "standard input" : "pipe ", standard ? "" : operands->text[i]);
-    }
+    const char *pipe = ranks + settings->spares > 1 ? cli_job_find_pipe(operands) : NULL;
+    MR_CHECK(pipe == NULL, MR_BAD_USAGE,
+             "%" PRIu64 " ranks cannot read the same %s\n  hint: put it into a file, which each of them can read",
+             ranks + settings->spares, pipe);
 done:
     return status;
 }

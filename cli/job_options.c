@@ -19,10 +19,16 @@ static bool is_param(const char *text)
     return equals != NULL && mr__parse_is_name(text, (size_t)(equals - text)) && access(text, F_OK) != 0;
 }
 
-bool cli_job_is_pipe(const char *input)
+const char *cli_job_find_pipe(const cli_operands *operands)
 {
     struct stat found;
-    return stat(input, &found) == 0 && S_ISFIFO(found.st_mode);
+    for (size_t i = 1; i < operands->count; i++) {
+        if (strcmp(operands->text[i], "-") == 0)
+            return "standard input";
+        if (stat(operands->text[i], &found) == 0 && S_ISFIFO(found.st_mode))
+            return operands->text[i];
+    }
+    return NULL;
 }
 
 mr_status cli_job_fail(const cli_job *job, mr_status status, mr__error *error)

@@ -56,8 +56,9 @@ typedef struct cli_job {
     size_t input_count;
 } cli_job;
 
-/* Whose bytes only one process can read, and once: a named pipe, also as /dev/stdin or /dev/fd/N. */
-bool cli_job_is_pipe(const char *input);
+/* The first operand that can be read only once: "standard input" (-), or a named pipe, also as /dev/stdin or /dev/fd/N.
+ * NULL: there is none. */
+const char *cli_job_find_pipe(const cli_operands *operands);
 /* --ranks and --spares, where this process is to start them. */
 mr_status cli_job_check_spares(const cli_job_settings *settings, mr__error *error);
 mr_status cli_job_open(cli_job *job, const cli_job_settings *settings, const cli_operands *operands, mr__error *error);

@@ -80,7 +80,8 @@ static void explain_pairs(FILE *to, const mr__job *job)
         return;
     }
     fprintf(to, "pairs      %s, %u partitions, chunks of %u KiB\n",
-            job->combines   ? "combined in place"
+            job->combines   ? job->by_range ? "combined in place, by range from a sample of the input"
+                                            : "combined in place"
             : job->by_range ? "by range, from a sample of the input"
                             : "kept apart, grouped by sorting",
             job->partitions, (job->pool.capacity + 1023) >> 10);
@@ -102,7 +103,8 @@ mr_status mr_explain(mr_session *session, const mr_job *request, char **text)
     FILE *to = NULL;
     locale_t locale = (locale_t)0;
     mr__job job = {.session = session, .request = request, .dataset = request->dataset,
-                   .devices = {.blob = -1}};
+                   .devices = {.blob = -1}, .ranks = mr_session_ranks(session)};
+    job.working = job.ranks - session->spares;
     mr__error_clear(error);
     mr__arena_init(&job.arena);
     pthread_mutex_init(&job.spill_mutex, NULL);
@@ -112,6 +114,8 @@ mr_status mr_explain(mr_session *session, const mr_job *request, char **text)
     job.cpu_workers = session->workers;
     MR_TRY(mr__devices_choose(&job, error));
     job.worker_count = job.cpu_workers + job.devices.count;
+    if (request->ranks != 0)            /* not before: the devices are this machine's, and so the same for all */
+        job.ranks = job.working = request->ranks;
     MR_TRY(mr__job_plan(&job, error));
     MR_TRY(mr__devices_fit(&job, error));
     if (job.dataset != NULL)

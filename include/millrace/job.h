@@ -100,6 +100,7 @@ typedef struct mr_job {
     uint32_t parts;                 /* output parts; 0: the engine chooses */
     void (*progress)(const mr_progress *progress, void *context);  /* NULL, or called about 10 times a second */
     void *progress_context;
+    uint32_t ranks;                 /* only for mr_explain(): the job of so many on this machine; 0: of the session's */
 } mr_job;
 
 typedef struct mr_stage_stats {
@@ -138,7 +139,8 @@ typedef struct mr_stats {
  * Output: job->output/part-NNNNN and _SUCCESS; nothing with that name exists unless the whole job succeeded.
  * Errors: those of MR_STATUS_MAP; a failed call leaves no output, and the old one in place with `force`. */
 MR_API mr_status mr_run(mr_session *session, const mr_job *job, mr_result **result);
-/* What mr_run would do and why, as text for a person; *text: free() it. Reads nothing but names and sizes. */
+/* What mr_run would do and why, as text for a person; *text: free() it. Of the input it reads what the app's plan()
+ * reads; as mr_run does, it looks for devices and measures how fast files are read, and keeps both in the cache. */
 MR_API mr_status mr_explain(mr_session *session, const mr_job *job, char **text);
 
 /* What the run did and how long it took. Valid until the result is closed. */

@@ -107,6 +107,18 @@ class Words(Fake):
         self.assertIn("ranks      4 on this machine", text)
         self.assertIn("limit 1024 MiB", text)
 
+    def test_explain_plans_for_as_many_ranks(self):
+        command = ("explain", "wordcount", "text", "-o", "out", "--sort", "key")
+
+        def explain(*arguments):
+            return self.succeed(*command, "-w", "4", *arguments).decode()
+        self.assertIn("each partition is sorted, then all are merged", explain())
+        text = explain("--ranks", "4")          # each rank writes its own range of the keys
+        self.assertIn("by range", text)
+        self.assertNotIn("merged", text)
+        self.assert_fails(*command, "--parts", "3", "--ranks", "4", exit_status=2,
+                          says="3 parts are too few for 4 ranks")
+
     def test_one_rank_needs_no_launcher(self):
         self.succeed(*RUN, "--ranks", "1", "-q")
         self.assertTrue(os.path.exists(self.path("out", "_SUCCESS")))
@@ -136,8 +148,8 @@ class Words(Fake):
 
     def test_mistakes(self):
         os.mkfifo(self.path("pipe"))
-        cases = [(["pipe", "--ranks", "2"], "2 ranks cannot read the same pipe pipe\n  hint: put it into a file"),
-                 (["/dev/stdin", "--ranks", "2"], "2 ranks cannot read the same pipe /dev/stdin"),
+        cases = [(["pipe", "--ranks", "2"], "2 ranks cannot read the same pipe\n  hint: put it into a file"),
+                 (["/dev/stdin", "--ranks", "2"], "2 ranks cannot read the same /dev/stdin"),
                  (["-", "--ranks", "2"], "2 ranks cannot read the same standard input"),
                  (["--ranks", "0"], "--ranks is out of range: '0'"),
                  (["--ranks", "1025"], "--ranks is out of range: '1025'\n  hint: the range is 1 .. 1024"),

@@ -297,6 +297,13 @@ class Run(CliTest):
         self.assert_left_nothing()
         self.assert_fails("explain", "wordcount", "missing", exit_status=3, says="missing")
 
+    def test_explain_leaves_pipes_to_the_run(self):
+        os.mkfifo(self.path("pipe"))
+        for name, says in (("-", "standard input"), ("/dev/stdin", "/dev/stdin"), ("pipe", "pipe")):
+            self.assert_fails("explain", "wordcount", "text", name, exit_status=2,
+                              says=f"explain does not read {says}:", stdin=b"a b a")
+        self.assert_left_nothing("pipe")
+
     def test_apps_lists_all_with_their_parameters(self):
         listed = self.succeed("apps").decode()
         for app in ("wordcount", "sort", "kmeans", "pi", "histogram"):
