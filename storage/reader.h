@@ -34,7 +34,8 @@ typedef struct mr__read_choice {
 } mr__read_choice;
 
 /* Chooses for these sources: looks whether they are in the page cache (a sample) and at the measurement, which is made
- * at the first call on a machine (about 0.2 s) and kept in $XDG_CACHE_HOME/millrace, else ~/.cache/millrace.
+ * at the first call on a machine (about 0.2 s) and kept in $XDG_CACHE_HOME/millrace, else ~/.cache/millrace. Of files
+ * that the user neither owns nor may write it is not known whether they are there; `why` says so.
  * MILLRACE_READ=pread|mmap|io_uring forces one. */
 mr_status mr__read_choose(const mr__sources *sources, mr__read_choice *choice, mr__error *error);
 const char *mr__read_path_name(mr__read_path path);

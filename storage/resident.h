@@ -1,10 +1,10 @@
 /* resident.h: does a page of the input lie in this machine's memory?
  * Promise   Nothing is read, and what lies in memory stays as it is. A place that cannot be told (the system hides it
- *           from who may not write the file, or does not map it) counts as in memory, on every machine; a tier without
- *           descriptors has nothing there.
+ *           from who neither owns nor may write the file, or does not map it) counts as in memory, on every machine,
+ *           and `hidden` says so; a tier without descriptors has nothing there.
  * Owner     The sources outlive it. A file stays mapped until another one is asked about.
  * Threads   One at a time.
- * Cost      About a microsecond, and some 20 for each change of the file.
+ * Cost      About a microsecond, and some 25 for each change of the file.
  * Failure   None. */
 #ifndef MR__RESIDENT_H
 #define MR__RESIDENT_H
@@ -16,7 +16,7 @@
 typedef struct mr__resident {
     const mr__sources *sources;
     uint32_t index;             /* of the file that is mapped */
-    bool hidden;                /* it could not be mapped, and may be in memory */
+    bool hidden;                /* of the file asked about last nothing can be told */
     uint8_t *map;
     size_t size;
 } mr__resident;

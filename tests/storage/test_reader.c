@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "memory.h"
@@ -407,16 +408,16 @@ static int resident_pages(const char *path, bool drop)
 static void small_files_are_asked_for_ahead_when_they_are_cold(void **state)
 {
     enum { SIZE = 100000, PAGES = (SIZE + 4095) / 4096, PATIENCE = 1000 };
-    mr__read_choice choice = {0};
+    mr__read_choice choice = {0}, warm = {0};
     scratch_write("cold", content, SIZE);
     mr__sources *sources = open_sources("cold");
-    assert_int_equal(mr__read_choose(sources, &choice, NULL), MR_OK);
-    assert_false(choice.ahead);
+    assert_int_equal(mr__read_choose(sources, &warm, NULL), MR_OK);
     if (resident_pages(scratch_file("cold"), true) != 0 || resident_pages(scratch_file("cold"), false) != 0) {
         mr__sources_close(sources);
         print_message("skipped: this file system keeps its pages\n");
         skip();
     }
+    assert_false(warm.ahead);
     assert_int_equal(mr__read_choose(sources, &choice, NULL), MR_OK);
     assert_true(choice.ahead);
     assert_non_null(strstr(choice.why, "ahead"));
@@ -465,6 +466,39 @@ static void every_call_that_fails_gives_a_sentence(void **state)
     mr__sources_close(swept);
 }
 
+/* Chooses as a user who neither owns the files nor may write them. */
+static void expect_hidden_choice(const mr__sources *sources, bool ring, const char *why)
+{
+    mr__read_choice choice = {0};
+    assert_int_equal(seteuid(65534), 0);
+    const mr_status status = mr__read_choose(sources, &choice, NULL);
+    assert_int_equal(seteuid(0), 0);
+    assert_int_equal(status, MR_OK);
+    assert_int_equal(choice.path == MR__READ_URING, ring);
+    assert_non_null(strstr(choice.why, "hides from this user"));
+    assert_non_null(strstr(choice.why, why));
+}
+
+/* A hole larger than any page cache, a file that fits into it, and a small one. */
+static void what_is_hidden_is_read_by_its_size(void **state)
+{
+    struct utsname machine;
+    assert_int_equal(uname(&machine), 0);
+    if (geteuid() != 0 || strverscmp(machine.release, "5.2") < 0)
+        skip();
+    assert_int_equal(scratch_run("cd '%s' && mkdir -p cache && truncate -s 1T huge && chmod 755 . cache && "
+                                 "chmod 644 huge big exact", scratch_path), 0);
+    mr__sources *huge = open_sources("huge"), *big = open_sources("big"), *small = open_sources("exact");
+    setenv("XDG_CACHE_HOME", scratch_file("cache"), 1);
+    expect_hidden_choice(huge, true, "smaller than the input");
+    expect_hidden_choice(big, false, "mmap");
+    expect_hidden_choice(small, false, "asked for ahead");
+    unsetenv("XDG_CACHE_HOME");
+    mr__sources_close(huge);
+    mr__sources_close(big);
+    mr__sources_close(small);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -480,6 +514,7 @@ int main(void)
         cmocka_unit_test(without_io_uring_pread_goes_on),
         cmocka_unit_test(small_files_are_asked_for_ahead_when_they_are_cold),
         cmocka_unit_test(the_choice_is_measured_once_and_can_be_forced),
+        cmocka_unit_test(what_is_hidden_is_read_by_its_size),
         cmocka_unit_test(every_call_that_fails_gives_a_sentence),
     };
     cmocka_set_test_filter(getenv("MR_TEST"));

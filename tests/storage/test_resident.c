@@ -88,11 +88,54 @@ static void what_cannot_be_looked_at(void **state)
         munmap(memory, LOCKED * PAGE);
 }
 
+/* A file of root's, for another user: not told, unless that user may write it. */
+static void what_the_system_hides_is_not_told(void **state)
+{
+    if (geteuid() != 0)
+        skip();
+    unsigned char hole = 0;
+    void *memory = lock_pages();
+    mr__sources *sources = sources_of("files/1");
+    mr__resident pages;
+    assert_int_equal(scratch_run("chmod 755 '%s' '%s/files'; chmod 644 '%s/files/1'", scratch_path, scratch_path,
+                                 scratch_path),
+                     0);
+    const int fd = open(scratch_file("files/1"), O_RDONLY | O_CLOEXEC);
+    void *map = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, 0);
+    close(fd);
+    assert_ptr_not_equal(map, MAP_FAILED);
+    mr__resident_begin(&pages, sources);
+    assert_false(mr__resident_at(&pages, 0));
+    assert_false(pages.hidden);
+    mr__resident_end(&pages);
+
+    assert_int_equal(seteuid(65534), 0);
+    assert_int_equal(mincore(map, PAGE, &hole), 0);
+    const bool there = mr__resident_at(&pages, 0), hidden = pages.hidden;
+    mr__resident_end(&pages);
+    assert_int_equal(seteuid(0), 0);
+    assert_int_equal(chmod(scratch_file("files/1"), 0666), 0);
+    assert_int_equal(seteuid(65534), 0);
+    const bool there_if_writable = mr__resident_at(&pages, 0), hidden_if_writable = pages.hidden;
+    mr__resident_end(&pages);
+    assert_int_equal(seteuid(0), 0);
+
+    assert_int_equal(hidden, hole & 1);         /* Linux before 5.2 hides nothing */
+    assert_int_equal(there, hole & 1);
+    assert_false(there_if_writable);
+    assert_false(hidden_if_writable);
+    munmap(map, PAGE);
+    mr__sources_close(sources);
+    if (memory != NULL)
+        munmap(memory, LOCKED * PAGE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pages_in_memory_are_told_from_others),
         cmocka_unit_test(what_cannot_be_looked_at),
+        cmocka_unit_test(what_the_system_hides_is_not_told),
     };
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }
