@@ -1,8 +1,8 @@
 /* main.c: finds the sub-command, and says what went wrong in one form:
  *     millrace: SENTENCE
  *       hint: WHAT TO DO
- * With --json among the arguments a failure is one JSON object on standard output as well, even if it is the arguments
- * that are wrong. */
+ * With --json or -j among the arguments a failure is one JSON object on standard output as well, even if it is the
+ * arguments that are wrong. */
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -101,7 +101,7 @@ static mr_status dispatch(int argc, char **argv, mr__error *error)
 static bool wants_json(int argc, char **argv)
 {
     for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
-        if (strcmp(argv[i], "--json") == 0)
+        if (strcmp(argv[i], "--json") == 0 || strcmp(argv[i], "-j") == 0)
             return true;
     }
     return false;

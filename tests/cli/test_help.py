@@ -84,10 +84,11 @@ class Help(CliTest):
                 self.assert_fails(*arguments, exit_status=2, says="millrace: " + sentence)
 
     def test_json_is_one_object_even_for_wrong_arguments(self):
-        run = self.assert_fails("run", "--json", "--parts", "no", exit_status=2, says="--parts cannot be 'no'")
-        self.assertEqual(json.loads(run.stdout), {
-            "error": "--parts cannot be 'no'", "hint": "give a whole number, such as 2 or 1e6",
-            "status": "MR_BAD_USAGE", "exit": 2})
+        for switch in ("--json", "-j"):
+            run = self.assert_fails("run", switch, "--parts", "no", exit_status=2, says="--parts cannot be 'no'")
+            self.assertEqual(json.loads(run.stdout), {
+                "error": "--parts cannot be 'no'", "hint": "give a whole number, such as 2 or 1e6",
+                "status": "MR_BAD_USAGE", "exit": 2}, switch)
 
     def test_a_closed_standard_output_is_an_error(self):
         with open("/dev/full", "wb") as full:
