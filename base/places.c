@@ -60,12 +60,17 @@ done:
     return status;
 }
 
-mr_status mr__places_apps(const void *symbol, char path[MR__PATH_MAX], mr__error *error)
+mr_status mr__places_apps(const void *symbol, char paths[MR__APP_PLACES][MR__PATH_MAX], uint32_t *count,
+                          mr__error *error)
 {
+    mr_status status = MR_OK;
     const char *place = getenv("MILLRACE_APPS");
+    *count = 0;
     if (place != NULL && place[0] != '\0')
-        return compose(path, error, "%s", place);
-    return mr__places_module(symbol, "apps", path, error);
+        MR_TRY(compose(paths[(*count)++], error, "%s", place));
+    MR_TRY(mr__places_module(symbol, "apps", paths[(*count)++], error));
+done:
+    return status;
 }
 
 /* The file that holds `symbol`: a shared object, or the executable. */

@@ -5,16 +5,19 @@
 #define MR__PLACES_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "check.h"
 
-enum { MR__PATH_MAX = 4096 };
+enum { MR__PATH_MAX = 4096, MR__APP_PLACES = 2 };
 
 /* option (mr_session_options.records) if it is not NULL; else $MILLRACE_RECORDS, else $XDG_STATE_HOME/millrace, else
  * $HOME/.local/state/millrace. "" (given as option or in MILLRACE_RECORDS) means: keep none. Makes nothing. */
 mr_status mr__places_records(const char *option, char path[MR__PATH_MAX], mr__error *error);
-/* $MILLRACE_APPS, else millrace/apps beside the shared object that holds `symbol` (pass mr_version's address). */
-mr_status mr__places_apps(const void *symbol, char path[MR__PATH_MAX], mr__error *error);
+/* The folders of apps, of which the first that has an app wins: $MILLRACE_APPS where it is set, then millrace/apps
+ * beside the shared object that holds `symbol` (pass mr_version's address). */
+mr_status mr__places_apps(const void *symbol, char paths[MR__APP_PLACES][MR__PATH_MAX], uint32_t *count,
+                          mr__error *error);
 
 /* millrace/NAME beside the shared object that holds `symbol`: what the library loads when it is needed. */
 mr_status mr__places_module(const void *symbol, const char *name, char path[MR__PATH_MAX], mr__error *error);

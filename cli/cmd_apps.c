@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli.h"
 #include "places.h"
@@ -49,34 +50,63 @@ static mr_status print_app(mr_session *session, const char *name, const char *sh
     return MR_OK;
 }
 
-static mr_status print_folder(mr_session *session, bool verbose, mr__error *error)
+static bool is_in(const char *folder, const char *file)
 {
-    mr_status status = MR_OK, first_failure = MR_OK;
-    char folder[MR__PATH_MAX], path[2 * MR__PATH_MAX];
+    char path[2 * MR__PATH_MAX];
+    snprintf(path, sizeof path, "%s/%s", folder, file);
+    return access(path, F_OK) == 0;
+}
+
+typedef struct listing {
+    mr_session *session;
+    bool verbose;
+    uint32_t count;
+    mr_status first_failure;    /* of an app that could not be loaded */
+} listing;
+
+/* What the folder has and `hiding` has not, which is looked into first; NULL: all. */
+static mr_status print_folder(listing *list, const char *folder, const char *hiding, mr__error *error)
+{
+    mr_status status = MR_OK;
+    char path[2 * MR__PATH_MAX];
     struct dirent **entries = NULL;
-    int count = 0;
-    MR_TRY(mr__places_apps((const void *)(uintptr_t)mr_version, folder, error));
-    count = scandir(folder, &entries, is_shared_object, alphasort);
-    MR_CHECK(count >= 0, MR_BAD_APP, "could not read the apps folder %s: %s\n  hint: set MILLRACE_APPS to it", folder,
-             strerror(errno));
-    MR_CHECK(count > 0, MR_BAD_APP, "no apps are in %s\n  hint: set MILLRACE_APPS to their folder", folder);
-    for (int i = 0; i < count; i++) {
+    const int found = scandir(folder, &entries, is_shared_object, alphasort);
+    MR_CHECK(found >= 0 || (hiding != NULL && errno == ENOENT), MR_BAD_APP,
+             "could not read the apps folder %s: %s\n  hint: set MILLRACE_APPS to it", folder, strerror(errno));
+    for (int i = 0; i < found; i++) {
         char name[sizeof entries[i]->d_name];
+        if (hiding != NULL && is_in(hiding, entries[i]->d_name))
+            continue;
         snprintf(name, sizeof name, "%.*s", (int)(strlen(entries[i]->d_name) - (sizeof suffix - 1)),
                  entries[i]->d_name);
         snprintf(path, sizeof path, "%s%s/%s", strchr(folder, '/') != NULL ? "" : "./", folder, entries[i]->d_name);
         mr__error one = {.code = MR_OK};
-        if (print_app(session, path, name, verbose, &one) == MR_OK)
+        list->count++;
+        if (print_app(list->session, path, name, list->verbose, &one) == MR_OK)
             continue;
         printf("%-20s cannot be loaded: %.*s\n", name, (int)strcspn(one.text, "\n"), one.text);
-        if (first_failure == MR_OK)
-            first_failure = mr__fail(error, one.code, "%s", one.text);
+        if (list->first_failure == MR_OK)
+            list->first_failure = mr__fail(error, one.code, "%s", one.text);
     }
-    status = first_failure;
 done:
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < found; i++)
         free(entries[i]);
     free(entries);
+    return status;
+}
+
+static mr_status print_folders(mr_session *session, bool verbose, mr__error *error)
+{
+    mr_status status = MR_OK;
+    char folders[MR__APP_PLACES][MR__PATH_MAX];
+    listing list = {.session = session, .verbose = verbose, .first_failure = MR_OK};
+    uint32_t count;
+    MR_TRY(mr__places_apps((const void *)(uintptr_t)mr_version, folders, &count, error));
+    for (uint32_t i = 0; i < count; i++)
+        MR_TRY(print_folder(&list, folders[i], i > 0 ? folders[0] : NULL, error));
+    MR_CHECK(list.count > 0, MR_BAD_APP, "no apps are in %s\n  hint: set MILLRACE_APPS to their folder", folders[0]);
+    status = list.first_failure;
+done:
     return status;
 }
 
@@ -90,7 +120,7 @@ static mr_status run(const void *given, const cli_operands *operands, mr__error 
     for (size_t i = 0; i < operands->count; i++)
         MR_TRY(print_app(session, operands->text[i], operands->text[i], true, error));
     if (operands->count == 0)
-        status = print_folder(session, chosen->verbose, error);
+        status = print_folders(session, chosen->verbose, error);
 done:
     mr_session_close(session);
     return status;
@@ -102,6 +132,6 @@ static const cli_option options[] = {
 
 const cli_command cli_apps = {
     .name = "apps", .summary = "List the apps, or the parameters of some", .usage = "[APP...] [--verbose]",
-    .details = "The apps are the shared objects in $MILLRACE_APPS, or else in millrace/apps beside libmillrace.",
+    .details = "The apps are the shared objects in $MILLRACE_APPS, and in millrace/apps beside libmillrace.",
     .options = options, .option_count = MR__COUNT(options), .settings_size = sizeof(settings), .run = run,
 };

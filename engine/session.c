@@ -276,15 +276,18 @@ done:
 static mr_status app_path(const char *name, char path[MR__PATH_MAX], mr__error *error)
 {
     mr_status status = MR_OK;
-    char folder[MR__PATH_MAX];
-    int size;
-    if (strchr(name, '/') != NULL) {
-        size = snprintf(path, MR__PATH_MAX, "%s", name);
-    } else {
-        MR_TRY(mr__places_apps((const void *)mr_version, folder, error));
-        size = snprintf(path, MR__PATH_MAX, "%s/%s.so", folder, name);
+    char folders[MR__APP_PLACES][MR__PATH_MAX];
+    const bool is_path = strchr(name, '/') != NULL;
+    uint32_t count = 1;
+    if (!is_path)
+        MR_TRY(mr__places_apps((const void *)mr_version, folders, &count, error));
+    for (uint32_t i = 0; i < count; i++) {
+        const int size = is_path ? snprintf(path, MR__PATH_MAX, "%s", name)
+                                 : snprintf(path, MR__PATH_MAX, "%s/%s.so", folders[i], name);
+        MR_CHECK(size < MR__PATH_MAX, MR_BAD_USAGE, "the path of app %.64s... is too long", name);
+        if (access(path, F_OK) == 0)
+            break;
     }
-    MR_CHECK(size < MR__PATH_MAX, MR_BAD_USAGE, "the path of app %.64s... is too long", name);
 done:
     return status;
 }

@@ -311,17 +311,40 @@ class Run(CliTest):
         self.assertRegex(self.succeed("apps", "kmeans").decode(), r"(?m)^    k=\d+  .*\(whole number, 1 \.\. ")
         self.assertIn("split=space", self.succeed("apps", "--verbose").decode())
 
-    def test_an_app_that_cannot_be_loaded_hides_no_other(self):
-        apps = os.path.join(os.path.dirname(MILLRACE), "..", "lib", "millrace", "apps")
-        if not os.path.isdir(apps):
+    def own_app(self, name):
+        """An own folder of apps, where `name` is wordcount."""
+        library = os.path.join(os.path.dirname(os.path.abspath(MILLRACE)), "..", "lib")
+        if not os.path.isdir(os.path.join(library, "millrace", "apps")):
             self.skipTest("the apps folder is not beside the command")
         os.mkdir(self.path("apps"))
-        os.symlink(os.path.abspath(os.path.join(apps, "wordcount.so")), self.path("apps", "wordcount.so"))
+        os.symlink(os.path.join(library, "millrace", "apps", "wordcount.so"), self.path("apps", name + ".so"))
+        return library, self.path("apps")
+
+    def test_an_app_that_cannot_be_loaded_hides_no_other(self):
+        _, apps = self.own_app("wordcount")
         self.file("apps/bad.so", b"no shared object")
-        run = self.assert_fails("apps", exit_status=2, says="bad.so", MILLRACE_APPS=self.path("apps"))
+        run = self.assert_fails("apps", exit_status=2, says="bad.so", MILLRACE_APPS=apps)
         self.assertIn(b"bad                  cannot be loaded", run.stdout)
         self.assertIn(b"\nwordcount ", run.stdout)
-        self.assert_fails("apps", exit_status=2, says="no apps are in", MILLRACE_APPS=self.path("burst"))
+
+    def test_own_apps_come_before_those_of_the_installation(self):
+        _, apps = self.own_app("pi")
+        listed = self.succeed("apps", MILLRACE_APPS=apps).decode()
+        names = [line.split()[0] for line in listed.splitlines()]
+        self.assertEqual(names[0], "pi")
+        self.assertEqual(sorted(names), sorted(line.split()[0] for line in self.succeed("apps").decode().splitlines()))
+        self.assertIn("split=space", self.succeed("apps", "pi", MILLRACE_APPS=apps).decode())
+        self.assertRegex(self.succeed("apps", "kmeans", MILLRACE_APPS=apps).decode(), r"(?m)^    k=\d+ ")
+
+    def test_no_apps_at_all_is_an_error(self):
+        library, apps = self.own_app("pi")
+        for name in filter(lambda name: name.startswith("libmillrace.so"), os.listdir(library)):
+            os.symlink(os.path.join(library, name), self.path(name))
+        alone = {"LD_LIBRARY_PATH": self.folder}        # a library without an apps folder beside it
+        self.assertRegex(self.succeed("apps", MILLRACE_APPS=apps, **alone), rb"\Api +[^\n]+\n\Z")
+        self.assert_fails("apps", exit_status=2, says="no apps are in", MILLRACE_APPS=self.path("burst"), **alone)
+        self.assert_fails("apps", exit_status=2, says="could not read the apps folder", **alone)
+        self.assert_fails("apps", exit_status=2, says="missing", MILLRACE_APPS=self.path("missing"))
 
 
 if __name__ == "__main__":
