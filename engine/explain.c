@@ -56,7 +56,7 @@ static void explain_workers(FILE *to, const mr__job *job)
     const mr__topology *topology = &job->session->topology;
     fprintf(to, "workers    %u CPU workers on %u physical cores (%u hardware threads), %u NUMA node%s%s%s\n",
             job->cpu_workers, topology->physical, topology->count, topology->nodes, topology->nodes == 1 ? "" : "s",
-            topology->note[0] != '\0' ? "; " : "", topology->note);
+            job->worker_note[0] != '\0' ? "; " : "", job->worker_note);
     fprintf(to, "simd       %s%s\n", mr__level_name(mr__level_current()),
             job->app->row != NULL ? ", row kernel in a version of its own" : "");
     for (uint32_t d = 0; d < job->devices.count; d++) {
@@ -111,9 +111,7 @@ mr_status mr_explain(mr_session *session, const mr_job *request, char **text)
     MR_CHECK(request->app != NULL && request->app->magic == MR_APP_MAGIC, MR_BAD_APP, "the job names no app");
     job.app = request->app->app;
     job.app_name = request->app->name;
-    job.cpu_workers = session->workers;
-    MR_TRY(mr__devices_choose(&job, error));
-    job.worker_count = job.cpu_workers + job.devices.count;
+    MR_TRY(mr__job_choose_workers(&job, error));
     if (request->ranks != 0)            /* not before: the devices are this machine's, and so the same for all */
         job.ranks = job.working = request->ranks;
     MR_TRY(mr__job_plan(&job, error));

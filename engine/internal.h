@@ -50,6 +50,7 @@ struct mr_session {
     mr__topology topology;
     uint64_t memory_limit;
     uint32_t workers;
+    bool workers_given;         /* the user said how many */
     char *burst_parent;         /* NULL: the default */
     char *records;              /* directory; "": none */
     mr__burst *burst;           /* opened when first needed */
@@ -204,6 +205,7 @@ typedef struct mr__job {
     /* running */
     uint32_t worker_count;          /* CPU workers first, then devices */
     uint32_t cpu_workers;
+    char worker_note[384];          /* what limits CPU workers: the topology's note, and the memory limit */
     mr__devices devices;
     mr__worker *workers;
     mr__lane *lanes;
@@ -239,7 +241,10 @@ static inline bool mr__cancelled(const mr__job *job)
 bool mr__pinned_stays(const mr__job *job);
 /* Drops those that do not stay, and makes room for the job's if it pins. */
 mr_status mr__pinned_prepare(mr__job *job, mr__error *error);
-/* plan.c. Changes nothing but the job: mr_explain() plans too. */
+/* Who works, as far as the session and the devices say. */
+mr_status mr__job_choose_workers(mr__job *job, mr__error *error);
+/* plan.c. Changes nothing but the job: mr_explain() plans too. CPU workers whose number nobody gave yield to the memory
+ * limit. */
 mr_status mr__job_plan(mr__job *job, mr__error *error);
 void mr__job_plan_fini(mr__job *job);
 /* What follows from the job's partitions and parts; before anything is made of them. */

@@ -110,12 +110,21 @@ void mr__job_fini(mr__job *job)
     pthread_mutex_destroy(&job->spill_mutex);
 }
 
-static mr_status prepare(mr__job *job, mr__error *error)
+mr_status mr__job_choose_workers(mr__job *job, mr__error *error)
 {
     mr_status status = MR_OK;
     job->cpu_workers = job->session->workers;
+    snprintf(job->worker_note, sizeof job->worker_note, "%s", job->session->topology.note);
     MR_TRY(mr__devices_choose(job, error));
     job->worker_count = job->cpu_workers + job->devices.count;
+done:
+    return status;
+}
+
+static mr_status prepare(mr__job *job, mr__error *error)
+{
+    mr_status status = MR_OK;
+    MR_TRY(mr__job_choose_workers(job, error));
     MR_TRY(mr__job_plan(job, error));
     if (job->session->ranks != NULL)
         MR_TRY(mr__joint_open(job, error));
@@ -276,7 +285,7 @@ static void keep_record(mr__job *job, mr_status status, int64_t started, const m
         .input_count = job->dataset != NULL ? job->dataset->input_count : 0,
         .sources = job->dataset != NULL ? job->dataset->sources->count : 0, .output = job->request->output,
         .sort = job->sort, .status = status, .error = error->text, .stats = &job->stats,
-        .worker_note = job->session->topology.note, .read_reason = job->read.why,
+        .worker_note = job->worker_note, .read_reason = job->read.why,
         .memory_limit = job->session->memory_limit, .memory_peak = atomic_load(&job->budget.peak),
         .devices = devices, .device_count = job->devices.count, .device_note = job->devices.note};
     if (job->joint != NULL && job->session->records[0] != '\0')

@@ -345,20 +345,37 @@ static uint64_t memory_of_files(const mr__job *job)
     return atomic_load(&memory->used);
 }
 
+/* CPU workers whose number nobody gave are no more than the limit carries, one at least. */
+static void fit_workers(mr__job *job, uint64_t memory)
+{
+    const uint64_t carried = memory / (OVERHEAD_WORKER + LEAST_PER_WORKER);
+    const uint32_t before = job->cpu_workers, devices = job->worker_count - before;
+    if (job->session->workers_given || before <= 1 || carried >= job->worker_count)
+        return;
+    job->cpu_workers = carried > devices + 1 ? (uint32_t)carried - devices : 1;
+    job->worker_count = job->cpu_workers + devices;
+    const size_t used = strlen(job->worker_note);
+    snprintf(job->worker_note + used, sizeof job->worker_note - used,
+             "%sthe memory limit of %llu MiB carries %u of %u", used > 0 ? "; " : "",
+             (unsigned long long)(job->session->memory_limit >> 20), job->cpu_workers, before);
+}
+
 static mr_status share_memory(mr__job *job, mr__error *error)
 {
     mr_status status = MR_OK;
     const uint64_t pinned = job->dataset != NULL ? atomic_load(&job->dataset->pinned.bytes) : 0;
     const bool stays = job->dataset != NULL && mr__pinned_stays(job);
     const uint64_t held = mr__rss_bytes();
-    const uint64_t fixed = (held > pinned ? held - pinned : 0) + memory_of_files(job) + OVERHEAD +
-                           (uint64_t)job->worker_count * OVERHEAD_WORKER;
-    const uint64_t least = fixed + (uint64_t)job->worker_count * LEAST_PER_WORKER;
+    const uint64_t taken = (held > pinned ? held - pinned : 0) + memory_of_files(job) + OVERHEAD;
     const uint64_t limit = job->session->memory_limit;
+    fit_workers(job, limit > taken ? limit - taken : 0);
+    const uint64_t fixed = taken + (uint64_t)job->worker_count * OVERHEAD_WORKER;
+    const uint64_t least = fixed + (uint64_t)job->worker_count * LEAST_PER_WORKER;
     MR_CHECK(limit >= least, MR_BAD_USAGE,
-             "a memory limit of %llu MiB is too small: %u workers need at least %llu MiB\n"
+             "a memory limit of %llu MiB is too small: %u worker%s at least %llu MiB\n"
              "  hint: raise --memory or lower --workers",
-             (unsigned long long)(limit >> 20), job->worker_count, (unsigned long long)(least >> 20) + 1);
+             (unsigned long long)(limit >> 20), job->worker_count, job->worker_count == 1 ? " needs" : "s need",
+             (unsigned long long)(least >> 20) + 1);
     mr__budget_init(&job->budget, limit - fixed);
     mr__budget_force(&job->budget, stays ? pinned : 0);
     const uint64_t share = job->budget.limit;

@@ -68,6 +68,7 @@ static mr_status apply_options(mr_session *session, const mr_session_options *op
     session->memory_limit = options->memory != 0 ? options->memory : most / session->launch.local_size;
     session->workers = options->workers != 0 ? options->workers : session->topology.suggested;
     MR_TRY(apply_worker_spec(session, options->worker_spec, error));
+    session->workers_given = options->workers != 0 || session->spec.cpus_given;
     MR_CHECK(session->workers > 0 || session->spec.device_count > 0, MR_NO_WORKER,
              "this process may use no CPU\n  hint: look at its cpuset");
     MR_CHECK(session->workers <= WORKERS_MOST, MR_BAD_USAGE, "%u workers are too many: up to %d are possible",

@@ -26,7 +26,8 @@ typedef struct mr_result mr_result;
 typedef struct mr_session_options {
     uint64_t memory;        /* bytes that the process may use (its resident set); 0: 70 % of what is free, cgroup
                              * kept */
-    uint32_t workers;       /* CPU workers; 0: one per core that the cpuset and the cgroup quota allow */
+    uint32_t workers;       /* CPU workers; 0: one per core that the cpuset and the cgroup quota allow, fewer where the
+                             * memory limit does not carry so many (10 MiB each) */
     const char *worker_spec;    /* "cpu=2,device=all", "cpu=0,device=pocl-0:2", "device=none"; docs/devices.md. NULL:
                              * $MILLRACE_WORKERS, else `workers` and every GPU and accelerator. What it says of CPU
                              * workers goes before `workers`. */

@@ -304,6 +304,21 @@ class Run(CliTest):
                               says=f"explain does not read {says}:", stdin=b"a b a")
         self.assert_left_nothing("pipe")
 
+    def test_workers_that_nobody_asked_for_yield_to_the_memory_limit(self):
+        self.environment["HWLOC_SYNTHETIC"] = "core:32 pu:2"
+        limited = ("wordcount", "text", "-m", "256M")
+        stats = json.loads(self.succeed("run", *limited, "-o", "out", "--json"))
+        self.assertEqual(self.result(), dict(collections.Counter(TEXT.split())))
+        self.assertIn(stats["workers"], range(1, 256 // 10))
+        said = f"the memory limit of 256 MiB carries {stats['workers']} of 64"
+        with open(stats["record"], encoding="utf-8") as file:
+            self.assertIn(said, json.load(file)["worker_note"])
+        self.assertRegex(self.succeed("explain", *limited).decode(), r"the memory limit of 256 MiB carries \d+ of 64")
+        for command in (["explain"], ["run", "-o", "out2"]):
+            self.assert_fails(*command, *limited, "-w", "64", exit_status=2, says="too small: 64 workers need at least")
+        self.assert_fails("explain", *limited, exit_status=2, says="too small", MILLRACE_WORKERS="64")
+        self.assertIn("64 CPU workers", self.succeed("explain", "wordcount", "text", "-m", "4G").decode())
+
     def test_apps_lists_all_with_their_parameters(self):
         listed = self.succeed("apps").decode()
         for app in ("wordcount", "sort", "kmeans", "pi", "histogram"):
