@@ -35,6 +35,8 @@
  * C4  A count of 32 bits cannot overflow: a table of counts takes in no more than 2^32 - 1 pairs between two clears. */
 #include "combine_buffer.h"
 
+#include <math.h>
+
 #include "bucket.h"
 #include "memory.h"
 
@@ -111,6 +113,30 @@ void mr__combine_buffer_clear(mr__combine_buffer *buffer, bool keep_buckets)
     buffer->offered = 0;
 }
 
+static uint64_t bits_of(double number)
+{
+    uint64_t bits;
+    memcpy(&bits, &number, 8);
+    return bits;
+}
+
+/* Numbers in their order, -0.0 before +0.0. */
+static int64_t place_of(double number)
+{
+    const int64_t bits = (int64_t)bits_of(number);
+    return bits >= 0 ? bits : bits ^ INT64_MAX;
+}
+
+/* The lesser (or greater) of two. Of any number of values the same one is left in any order of combining: a NaN is
+ * taken only where there is nothing else, and of NaNs the one whose bits are the least number. By places, as a branch
+ * that asks for equal numbers is mispredicted where they are common (4.6 ns instead of 2.3). */
+static double extreme(double a, double b, bool least)
+{
+    if (__builtin_expect(isunordered(a, b), 0))
+        return !isnan(b) || (isnan(a) && bits_of(b) < bits_of(a)) ? b : a;
+    return (place_of(b) < place_of(a)) == least ? b : a;
+}
+
 void mr__combine_values(const mr__combine_rule *rule, uint32_t value_size, void *into, const void *value)
 {
     if (rule->combine == MR_COMBINE_USER) {
@@ -122,7 +148,7 @@ void mr__combine_values(const mr__combine_rule *rule, uint32_t value_size, void 
             double a, b;
             memcpy(&a, (uint8_t *)into + at, 8);
             memcpy(&b, (const uint8_t *)value + at, 8);
-            a = rule->combine == MR_SUM ? a + b : rule->combine == MR_MIN ? (b < a ? b : a) : (b > a ? b : a);
+            a = rule->combine == MR_SUM ? a + b : extreme(a, b, rule->combine == MR_MIN);
             memcpy((uint8_t *)into + at, &a, 8);
         }
         return;

@@ -63,7 +63,8 @@ typedef enum mr_type {
 typedef enum mr_combine {
     MR_COMBINE_NONE,    /* every pair is kept; reduce sees all values of a key */
     MR_SUM,             /* u64 and i64 wrap around; f64 see docs/determinism.md */
-    MR_MIN,
+    MR_MIN,             /* here and in MR_MAX over f64: -0.0 is less than +0.0, and a NaN is left only where all values
+                         * of the key are NaN: of those the one whose bits are the least number */
     MR_MAX,
     MR_COUNT,           /* value type MR_U64; the emitted value is ignored, each pair counts 1 */
     MR_COMBINE_USER     /* combine_with(): associative and commutative */

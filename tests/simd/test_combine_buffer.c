@@ -134,6 +134,41 @@ static void every_rule_equals_plain_counters(void **state)
     }
 }
 
+static uint64_t combined(mr_combine combine, uint64_t a, uint64_t b)
+{
+    mr__combine_values(&(mr__combine_rule){combine, MR_F64, NULL, NULL}, sizeof a, &a, &b);
+    return a;
+}
+
+/* Doubles by their bits, in their order; then NaNs. Oracle: places in this list. */
+static void least_and_greatest_double_are_the_same_in_any_order(void **state)
+{
+    static const uint64_t bits[] = {
+        0xfff0000000000000 /* -inf */, 0xbff0000000000000 /* -1 */, 0x8000000000000001 /* subnormal */,
+        0x8000000000000000 /* -0 */, 0, 1 /* subnormal */, 0x3ff0000000000000 /* 1 */, 0x7ff0000000000000 /* inf */,
+        0x7ff8000000000000, 0x7ff8000000000001, 0xfff8000000000000, 0xfff8000000000123};
+    enum { COUNT = MR__COUNT(bits), NANS_FROM = 8, TRIPLES = COUNT * COUNT * COUNT };
+    for (size_t triple = 0; triple < TRIPLES; triple++) {
+        const size_t place[] = {triple % COUNT, triple / COUNT % COUNT, triple / COUNT / COUNT};
+        const uint64_t a = bits[place[0]], b = bits[place[1]], c = bits[place[2]];
+        size_t least = COUNT, greatest = COUNT, least_nan = COUNT;
+        for (size_t i = 0; i < MR__COUNT(place); i++) {
+            if (place[i] < NANS_FROM && (least == COUNT || place[i] < least))
+                least = place[i];
+            if (place[i] < NANS_FROM && (greatest == COUNT || place[i] > greatest))
+                greatest = place[i];
+            if (place[i] >= NANS_FROM && place[i] < least_nan)
+                least_nan = place[i];
+        }
+        if (least == COUNT)
+            least = greatest = least_nan;
+        assert_int_equal(combined(MR_MIN, combined(MR_MIN, a, b), c), bits[least]);
+        assert_int_equal(combined(MR_MIN, a, combined(MR_MIN, b, c)), bits[least]);
+        assert_int_equal(combined(MR_MAX, combined(MR_MAX, a, b), c), bits[greatest]);
+        assert_int_equal(combined(MR_MAX, a, combined(MR_MAX, b, c)), bits[greatest]);
+    }
+}
+
 static void at_its_cap_it_accepts_what_fits_and_keeps_it(void **state)
 {
     mr__budget budget;
@@ -360,6 +395,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_rule_equals_plain_counters),
+        cmocka_unit_test(least_and_greatest_double_are_the_same_in_any_order),
         cmocka_unit_test(at_its_cap_it_accepts_what_fits_and_keeps_it),
         cmocka_unit_test(counts_are_narrow_and_each_partition_has_its_own),
         cmocka_unit_test(a_count_never_overflows_its_32_bits),
