@@ -53,31 +53,28 @@ bool mr__pinned_stays(const mr__job *job)
             pinned->columns_hash == job->columns_hash);
 }
 
-mr_status mr__pinned_prepare(mr__job *job, mr__error *error)
+void mr__pinned_prepare(mr__job *job)
 {
-    mr_status status = MR_OK;
     mr__pinned *pinned = &job->dataset->pinned;
     if (mr__pinned_stays(job))
-        return MR_OK;
+        return;
     pinned_drop(job->dataset);
     if (job->app->round != NULL)
         job->dataset->pin = true;
-    if (!job->dataset->pin)
-        return MR_OK;
+    if (!job->dataset->pin || job->blocks == 0)
+        return;
     pinned->blocks = job->blocks;
     pinned->stride = mr__pinned_stride(job);
     pinned->data = mr__alloc_zero(job->blocks, sizeof *pinned->data);
-    pinned->memory = job->blocks > 0 ? mr__pages_alloc(job->blocks * pinned->stride) : NULL;
-    MR_CHECK(pinned->data != NULL && (pinned->memory != NULL || job->blocks == 0), MR_NO_MEMORY,
-             "no memory to pin %llu blocks", (unsigned long long)job->blocks);
+    pinned->memory = mr__pages_alloc(job->blocks * pinned->stride);
+    if (pinned->data == NULL || pinned->memory == NULL) {
+        pinned_drop(job->dataset);
+        return;
+    }
     pinned->record_size = job->plan.record_size;
     pinned->column_count = job->plan.column_count;
     pinned->columns_hash = job->columns_hash;
     pinned->block_rows = job->block_rows;
-done:
-    if (status != MR_OK)
-        pinned_drop(job->dataset);
-    return status;
 }
 
 void mr_dataset_close(mr_dataset *dataset)

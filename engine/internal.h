@@ -239,8 +239,9 @@ static inline bool mr__cancelled(const mr__job *job)
 
 /* dataset.c: do the blocks that lie in memory stay there? Not if this job wants them in another layout. */
 bool mr__pinned_stays(const mr__job *job);
-/* Drops those that do not stay, and makes room for the job's if it pins. */
-mr_status mr__pinned_prepare(mr__job *job, mr__error *error);
+/* Drops those that do not stay, and makes room for the job's if it pins. Without address space for all of them (ulimit
+ * -v, vm.overcommit_memory=2) none is pinned. */
+void mr__pinned_prepare(mr__job *job);
 /* Who works, as far as the session and the devices say. */
 mr_status mr__job_choose_workers(mr__job *job, mr__error *error);
 /* plan.c. Changes nothing but the job: mr_explain() plans too. CPU workers whose number nobody gave yield to the memory

@@ -131,7 +131,7 @@ static mr_status prepare(mr__job *job, mr__error *error)
     MR_TRY(mr__devices_fit(job, error));
     MR_TRY(mr__devices_prepare(job, error));
     if (job->dataset != NULL) {
-        MR_TRY(mr__pinned_prepare(job, error));
+        mr__pinned_prepare(job);
         MR_TRY(mr__read_choose(job->dataset->sources, &job->read, error));
     }
     if (job->request->output != NULL && job->joint == NULL)

@@ -70,7 +70,8 @@ MR_API mr_status mr_dataset_open(mr_session *session, const char *const *paths, 
 MR_API void mr_dataset_close(mr_dataset *dataset);
 /* From the next job on keep the blocks of this dataset of records in memory (as columns, where the app wants columns),
  * so that later jobs with the same layout do not read it again. Jobs with round() do so by themselves. Blocks for which
- * the memory limit has no room are read again each time. Text and files are left to the page cache. */
+ * the memory limit has no room are read again each time, and so are all where the address space (ulimit -v) does not
+ * hold the dataset. Text and files are left to the page cache. */
 MR_API void mr_dataset_pin(mr_dataset *dataset);
 MR_API uint64_t mr_dataset_bytes(const mr_dataset *dataset);
 MR_API uint32_t mr_dataset_sources(const mr_dataset *dataset);

@@ -316,36 +316,83 @@ static mr_status row_map(const mr_block *block, mr_emitter *out, const void *par
 TWO_SUMS(by_columns, MR_COLUMNS, column_map);
 TWO_SUMS(by_rows, MR_ROWS, row_map);
 
-static void a_pinned_dataset_serves_apps_with_other_layouts(void **state)
+enum { RECORDS = 200001 };
+
+/* A file of RECORDS records; sums: of its two columns. */
+static const char *write_records(uint64_t sums[2])
 {
-    enum { RECORDS = 200001 };
     static uint32_t records[RECORDS][2];
-    uint64_t want[2] = {0, 0};
+    sums[0] = sums[1] = 0;
     for (uint32_t i = 0; i < RECORDS; i++) {
         records[i][0] = i * 2654435761u;
         records[i][1] = i;
-        want[0] += records[i][0];
-        want[1] += i;
+        sums[0] += records[i][0];
+        sums[1] += i;
     }
-    const char *path = write_file("records", records, sizeof records);
+    return write_file("records", records, sizeof records);
+}
+
+static void assert_sums(mr_session *session, const mr_app_handle *app, mr_dataset *dataset, const uint64_t want[2])
+{
+    mr_result *result = fixture_run(session, &(mr_job){.app = app, .dataset = dataset});
+    mr_slice key, value;
+    for (int i = 0; i < 2; i++) {
+        assert_true(mr_result_next(result, &key, &value));
+        assert_int_equal(fixture_u64(value), want[i]);
+    }
+    mr_result_close(result);
+}
+
+static void a_pinned_dataset_serves_apps_with_other_layouts(void **state)
+{
+    uint64_t want[2];
+    const char *path = write_records(want);
     static const mr_app_handle *const apps[] = {&mr_app_by_columns, &mr_app_by_rows, &mr_app_by_rows,
                                                 &mr_app_by_columns};
     mr_session *session = fixture_session(2, 0);
     mr_dataset *dataset;
     assert_int_equal(mr_dataset_open(session, &path, 1, &dataset), MR_OK);
     mr_dataset_pin(dataset);
-    for (size_t a = 0; a < MR__COUNT(apps); a++) {
-        mr_result *result = fixture_run(session, &(mr_job){.app = apps[a], .dataset = dataset});
-        mr_slice key, value;
-        for (int i = 0; i < 2; i++) {
-            assert_true(mr_result_next(result, &key, &value));
-            assert_int_equal(fixture_u64(value), want[i]);
-        }
-        mr_result_close(result);
-    }
+    for (size_t a = 0; a < MR__COUNT(apps); a++)
+        assert_sums(session, apps[a], dataset, want);
     mr_dataset_close(dataset);
     mr_session_close(session);
     unlink(path);
+}
+
+static size_t refused_from = SIZE_MAX;      /* bytes: a process with little address space */
+static uint32_t refused;
+
+void *__real_mr__pages_alloc(size_t size);
+void *__wrap_mr__pages_alloc(size_t size);
+
+void *__wrap_mr__pages_alloc(size_t size)
+{
+    if (size < refused_from)
+        return __real_mr__pages_alloc(size);
+    refused++;
+    return NULL;
+}
+
+static void a_dataset_that_has_no_room_is_read_again(void **state)
+{
+    uint64_t want[2];
+    const char *path = write_records(want);
+    mr_session *session = fixture_session(2, 0);
+    mr_dataset *dataset;
+    assert_int_equal(mr_dataset_open(session, &path, 1, &dataset), MR_OK);
+    mr_dataset_pin(dataset);
+    refused_from = RECORDS * 8;
+    for (uint32_t job = 1; job <= 2; job++) {
+        assert_sums(session, &mr_app_by_columns, dataset, want);
+        assert_int_equal(refused, job);
+    }
+    refused_from = SIZE_MAX;
+    assert_sums(session, &mr_app_by_columns, dataset, want);
+    unlink(path);                   /* from here on the pinned blocks are all there is */
+    assert_sums(session, &mr_app_by_columns, dataset, want);
+    mr_dataset_close(dataset);
+    mr_session_close(session);
 }
 
 /* Each file is one block of numbers. */
@@ -493,10 +540,9 @@ static void pairs_from_a_job_with_dense_keys_are_refused(void **state)
 
 static void an_explanation_moves_nothing_in_memory(void **state)
 {
-    enum { RECORDS = 50000 };
-    static uint32_t records[RECORDS][2];
+    uint64_t sums[2];
     char *text = NULL;
-    const char *path = write_file("records", records, sizeof records);
+    const char *path = write_records(sums);
     mr_session *session = fixture_session(1, 0);
     mr_dataset *dataset;
     assert_int_equal(mr_dataset_open(session, &path, 1, &dataset), MR_OK);
@@ -532,6 +578,7 @@ int main(void)
         cmocka_unit_test(a_result_that_was_spilled_can_be_read_twice_beside_another),
         cmocka_unit_test(files_of_no_byte_and_of_one),
         cmocka_unit_test(a_pinned_dataset_serves_apps_with_other_layouts),
+        cmocka_unit_test(a_dataset_that_has_no_room_is_read_again),
         cmocka_unit_test(a_total_order_over_files_samples_each_file_once),
         cmocka_unit_test(a_comma_in_the_hosts_locale_does_not_reach_results),
         cmocka_unit_test(a_job_can_be_cancelled_in_every_stage),
