@@ -25,7 +25,12 @@
  *
  * Lane types: mr_f32 mr_f64 mr_i8 mr_u8 mr_i16 mr_u16 mr_i32 mr_u32 mr_i64 mr_u64. Operators + - * / & | ^ ~ << >> work
  * on them, with a plain number on the other side too. A mask is all ones or zero in each lane, of the signed integer
- * type as wide as what was compared. For each type T of these:
+ * type as wide as what was compared.
+ * Types of 8 and 16 bits: where a lane is no vector (scalar, and most GPUs) C makes an int of their operands, and what
+ * an operator gives does not wrap around as it does in a vector. So cast it back before the next operator takes it:
+ * (mr_u8)(x + y) >> 1, not (x + y) >> 1. The words below do so by themselves. What may wrap is computed on unsigned
+ * types, and a product of two mr_u16 by way of mr_u32.
+ * For each type T of these:
  *     mr_splat_T(x)                       the same in all lanes
  *     mr_lt_T le gt ge eq ne (a, b)       mask
  *     mr_sel_T(mask, a, b)                a where the mask is set, else b
@@ -36,8 +41,8 @@
  * Floating: mr_sqrt_f32/f64, mr_abs_f32/f64, mr_bits_f32(x) -> mr_i32, mr_f32_bits(i), the same for f64 and mr_i64;
  * mr_exp_f32, mr_log_f32. Rows by number (MR_INPUT_RANGE): mr_row_index_i64(row), mr_row_index_f64(row).
  *
- * Results are the same to the bit at every level: nothing is contracted into fused operations, and exp and log are made
- * of + - * and bit operations only.
+ * Results are the same to the bit at every level: nothing is contracted into fused operations, exp and log are made of
+ * + - * and bit operations only, and types of 8 and 16 bits are cast back as said above.
  *
  * Emission, for jobs with dense keys; a key outside the declared range fails the job (MR_BAD_INPUT):
  *     mr_count(out, mr_i32 key)                   u64 table[key] += 1

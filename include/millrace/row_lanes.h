@@ -73,7 +73,7 @@ MR__LANE_MAP(MR__LINE_TYPE)
 #if MR_LANES == 1
 #define MR__SPLAT(T, x) (x)
 #define MR__MASK(T, condition) ((mr_##T) - (condition))
-#define MR__SELECT(T, mask, m, a, b) ((m) ? (a) : (b))
+#define MR__SELECT(T, mask, m, a, b) ((mr_##T)((m) ? (a) : (b)))
 #define MR__CONVERT(T, x) ((mr_##T)(x))
 #else
 #define MR__SPLAT(T, x) ((x) - (mr_##T){0})         /* minus, because 0 + -0.0 is +0.0 */

@@ -22,6 +22,7 @@ MR_ROW_TABLE(pi_term);
 MR_ROW_TABLE(words_math);
 MR_ROW_TABLE(words_keys);
 MR_ROW_TABLE(words_count);
+MR_ROW_TABLE(rows_narrow);
 
 enum { COLUMNS_MAX = 8, BLOCK_ROWS = 1000, ROWS_MAX = 3 * BLOCK_ROWS + 77, FIRST_ROW = 12345678 };
 enum { TABLE_MAX = 4 * 400, FAULT_WORDS = 8, FAULT_GROUPS = 4, BAD_KEY_FAULT = 1 };
@@ -292,6 +293,17 @@ static void counts_by_key_are_the_same(void **state)
                                  .width = 2, .draw = draw_key});
 }
 
+static void draw_any_byte(uint32_t column, uint64_t *state, void *value)
+{
+    *(uint8_t *)value = (uint8_t)(next_random(state) >> 32);
+}
+
+static void arithmetic_in_8_and_16_bits_gives_the_same(void **state)
+{
+    check_everywhere(&(row_case){.kernel = &rows_narrow_rows, .type = MR_COLUMN_U8, .columns = 2, .keys = 1, .width = 8,
+                                 .draw = draw_any_byte});
+}
+
 static void a_key_out_of_range_is_reported(void **state)
 {
     const row_case c = {.kernel = &words_keys_rows, .type = MR_COLUMN_I32, .columns = 2, .keys = 30, .width = 9,
@@ -327,6 +339,7 @@ int main(void)
         cmocka_unit_test(each_word_of_arithmetic_gives_the_same_bits),
         cmocka_unit_test(each_word_with_keys_gives_the_same_bits),
         cmocka_unit_test(counts_by_key_are_the_same),
+        cmocka_unit_test(arithmetic_in_8_and_16_bits_gives_the_same),
         cmocka_unit_test(a_key_out_of_range_is_reported),
     };
     return lab_ready(&simulated) ? cmocka_run_group_tests(tests, NULL, NULL) : 77;

@@ -16,6 +16,7 @@ ROW_FUNCTIONS(rows_add_row)
 ROW_FUNCTIONS(rows_math)
 ROW_FUNCTIONS(rows_regression)
 ROW_FUNCTIONS(rows_histogram)
+ROW_FUNCTIONS(rows_narrow)
 
 static size_t checks;
 
@@ -127,6 +128,7 @@ int main(void)
     check_row("rows_math", rows_math_scalar, rows_math_neon, NULL, 1, 8);
     check_row("rows_regression", rows_regression_scalar, rows_regression_neon, NULL, 1, 6);
     check_row("rows_histogram", rows_histogram_scalar, rows_histogram_neon, NULL, 256, 1);
+    check_row("rows_narrow", rows_narrow_scalar, rows_narrow_neon, NULL, 1, 8);
     printf("neon equals scalar: %zu checks\n", checks);
     return 0;
 }

@@ -29,7 +29,7 @@ for file in level kernels span_refill key_masks patterns tokenise_scalar tokenis
     compile $file "$source/simd/$file.c"
 done
 compile status "$source/base/status.c"
-for file in rows_row rows64_row rows8_row; do
+for file in rows_row rows64_row rows8_row narrow_row; do
     for level in scalar neon; do
         compile ${file}_$level "$source/tests/simd/$file.c" $rows -DMR_ROW_LEVEL=$level
     done

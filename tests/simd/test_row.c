@@ -24,6 +24,7 @@ MR_ROW_TABLE(rows_widths);
 MR_ROW_TABLE(rows_histogram);
 MR_ROW_TABLE(rows_histogram_column);
 MR_ROW_TABLE(rows_histogram_columns);
+MR_ROW_TABLE(rows_narrow);
 
 enum { ROWS_MAX = 4096, TABLE = 4096 };
 
@@ -174,6 +175,39 @@ static void bytes_are_counted(void **state)
                 for (size_t byte = 0; byte < 256; byte++)
                     assert_int_equal(table[byte], 3 * want[byte]);
             }
+}
+
+/* Oracle: sums and products in 64 bits, cut to 8 or 16 by a mask. */
+static void what_wraps_in_8_and_16_bits_is_cut_alike(void **state)
+{
+    static uint8_t bytes[2][ROWS_MAX] __attribute__((aligned(64)));
+    const void *const columns[] = {bytes[0], bytes[1], bytes[0]};
+    uint64_t random = 11;
+    for (size_t i = 0; i < ROWS_MAX; i++) {
+        bytes[0][i] = (uint8_t)(next_random(&random) >> 32);
+        bytes[1][i] = (uint8_t)(next_random(&random) >> 32);
+    }
+    for (size_t r = 0; r < MR__COUNT(row_counts); r++) {
+        int64_t want[8] = {0};
+        for (size_t row = 0; row < row_counts[r]; row++) {
+            const int64_t x = bytes[0][row], y = bytes[1][row], u = x << 8 | y, v = y << 8 | (255 - x);
+            want[0] += ((x + y) & 255) >> 1;
+            want[1] += (((x - y) & 255) < y ? x * y & 255 : 255 - x) >> 1;
+            want[2] += ((int8_t)x / 2 - (x > 127 && x % 2 != 0) + (int8_t)y / 2 - (y > 127 && y % 2 != 0)) >> 1;
+            want[3] += (int8_t)((x + y) & 255) >> 1;
+            want[4] += ((u + v) & 65535) >> 1;
+            want[5] += (u * v & 65535) >> 1;
+            want[6] += (((int16_t)u >> 1) - ((int16_t)v >> 1)) >> 1;
+            want[7] += (int16_t)((u - v) & 65535) >> 1;
+        }
+        for (int level = 0; level < MR__LEVELS; level++) {
+            int64_t table[8] = {0};
+            if (entry(&rows_narrow_rows, level) == NULL)
+                continue;
+            assert_int_equal(run(&rows_narrow_rows, level, columns, row_counts[r], NULL, 1, 8, table), MR_OK);
+            assert_memory_equal(table, want, sizeof want);
+        }
+    }
 }
 
 static void sums_without_a_key_are_equal_to_the_bit(void **state)
@@ -398,6 +432,7 @@ int main(void)
         cmocka_unit_test(counts_are_exact_and_keys_out_of_range_are_refused),
         cmocka_unit_test(a_slot_out_of_range_is_refused),
         cmocka_unit_test(bytes_are_counted),
+        cmocka_unit_test(what_wraps_in_8_and_16_bits_is_cut_alike),
         cmocka_unit_test(sums_without_a_key_are_equal_to_the_bit),
         cmocka_unit_test(records_of_8_bytes_give_what_their_columns_give),
         cmocka_unit_test(exp_and_log_are_near_libm),
