@@ -3,7 +3,7 @@
  * Mapped pages are made present by the reading thread (MADV_POPULATE_READ), so that the kernel's threads do not stop at
  * page faults, and reading overlaps with the kernel of another slot. The device gets whole pages, and the kernel a part
  * of them: drivers copy memory that begins elsewhere. A file that is cut short meanwhile reads as zeros (guard.h), and
- * the task fails. */
+ * the task fails. The zeros stay where the page was, so such a mapping is never used again. */
 #include "device_transfer.h"
 
 #include <errno.h>
@@ -199,5 +199,7 @@ mr_status mr__device_unmapped(mr__device_input *input, const mr__device_job_view
     }
     MR_CHECK(!hit, MR_BAD_INPUT, "%s was cut short while it was read", mr__device_job_file(view, input->file));
 done:
+    if (hit)
+        input->file = UINT32_MAX;       /* opened and mapped anew; buffers over the old pages may still be there */
     return status;
 }

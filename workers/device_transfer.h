@@ -23,7 +23,7 @@ typedef struct mr__device_input {
     cl_mem pinned;              /* copied: the transfer buffer behind `memory` */
     cl_mem buffer;              /* what kernels read */
     /* the file that was read last */
-    uint32_t file;
+    uint32_t file;              /* UINT32_MAX: one that is not to be used again */
     int fd;                     /* -1: none */
     uint8_t *map;
     size_t map_bytes;

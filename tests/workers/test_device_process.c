@@ -126,6 +126,52 @@ static void bad_data_is_told_from_a_bad_device(void **state)
     }
 }
 
+/* Row i weighs i and has the key i % KEYS: the sums are exact, and zeros would all have key 0. */
+static void write_numbers(const char *path, uint32_t rows)
+{
+    FILE *file = fopen(path, "r+");     /* the same file: who has it open sees it */
+    assert_non_null(file);
+    for (uint32_t i = 0; i < rows; i++) {
+        const struct weigh_record record = {(float)i, 0, (int32_t)(i % KEYS)};
+        assert_int_equal(fwrite(&record, sizeof record, 1, file), 1);
+    }
+    assert_int_equal(fclose(file), 0);
+}
+
+static void check_numbers(const uint8_t *memory, uint32_t rows)
+{
+    const double *table = (const double *)memory;
+    const double count = rows / KEYS;
+    for (uint32_t key = 0; key < KEYS; key++) {
+        assert_true(table[key * WIDTH] == count * key + KEYS * (count * (count - 1) / 2));
+        assert_true(table[key * WIDTH + 1] == count);
+    }
+}
+
+static void a_file_that_is_whole_again_is_read_again(void **state)
+{
+    enum { MANY = 6000 * KEYS };        /* more than 256 KiB: mapped */
+    skip_without_device();
+    const char *const path = device_file("numbers", "", 0), *const files[] = {path};
+    const struct weigh_params params = {1.0f, 0};
+    struct device device;
+    struct device_job job = weigh_job(files, 1, &params);
+    job.job.block_rows = MANY;
+    const mr__device_segment all = weigh_segment(0, 0, MANY);
+    write_numbers(path, MANY);
+    weigh_open(&device, &job, NULL);
+    assert_int_equal(device_do(&device, &all, 1).outcome, MR__DEVICE_OK);
+    check_numbers(device.memory, MANY);
+    assert_int_equal(truncate(path, 0), 0);
+    const mr__device_done done = device_do(&device, &all, 1);
+    assert_int_equal(done.outcome, MR__DEVICE_BAD_DATA);
+    assert_non_null(strstr(done.text, "was cut short while it was read"));
+    write_numbers(path, MANY);
+    assert_int_equal(device_do(&device, &all, 1).outcome, MR__DEVICE_OK);
+    check_numbers(device.memory, MANY);
+    assert_int_equal(device_stop(&device), 0);
+}
+
 static void a_key_out_of_range_is_bad_data(void **state)
 {
     skip_without_device();
@@ -353,6 +399,7 @@ int main(void)
         cmocka_unit_test(a_program_without_its_kernel_is_a_bad_kernel),
         cmocka_unit_test(a_device_that_does_not_exist_is_named),
         cmocka_unit_test(bad_data_is_told_from_a_bad_device),
+        cmocka_unit_test(a_file_that_is_whole_again_is_read_again),
         cmocka_unit_test(a_key_out_of_range_is_bad_data),
         cmocka_unit_test(a_result_larger_than_its_slot_is_left_to_a_cpu),
         cmocka_unit_test(a_kernel_that_crashes_takes_only_its_process),
