@@ -40,6 +40,7 @@ enum state { WAITING, STARTING, WELL, GONE };
 #define MILLISECOND 1000000ull
 static const uint64_t START_NS = 60000 * MILLISECOND, FIRST_NS = 30000 * MILLISECOND, TASK_NS = 2000 * MILLISECOND;
 enum { PATIENCE = 20 };
+static const double PACE_KEPT = 0.75;
 
 struct flight {
     bool used;
@@ -68,7 +69,7 @@ struct mr__device_link {
     uint64_t wake_ns;           /* WAITING: when to ask again; STARTING: when it is too late */
     uint64_t next_id, opened_ns, last_done_ns;
     uint32_t round_sent;
-    double ns_per_unit;         /* measured; 0: not yet */
+    double pace_units, pace_ns; /* measured: of the last few tasks, older ones count less; 0: not yet */
     uint64_t first_ns, task_ns; /* limits */
     mr__device_segment segments[MR__DEVICE_SEGMENTS];
     uint8_t message[sizeof(mr__device_task) + MR__DEVICE_SEGMENTS * sizeof(mr__device_segment)];
@@ -394,6 +395,17 @@ static uint32_t run_here(mr__device_link *link, mr__worker *worker, mr__done *do
     return 1;
 }
 
+/* Flights that end together come one after a long time and one after none: so units and times are added up. */
+static void note_pace(mr__device_link *link, const mr__done *done)
+{
+    const uint64_t begin = link->last_done_ns > done->started_ns ? link->last_done_ns : done->started_ns;
+    const uint64_t units = done->task.end - done->task.begin;
+    if (units == 0)
+        return;
+    link->pace_units = link->pace_units * PACE_KEPT + (double)units;
+    link->pace_ns = link->pace_ns * PACE_KEPT + (double)(done->finished_ns - begin);
+}
+
 /* A task came back: takes its result, or finds who may run it. Returns how many of `done` that makes. */
 static uint32_t take_done(mr__device_link *link, mr__worker *worker, mr__done *done)
 {
@@ -427,13 +439,10 @@ static uint32_t take_done(mr__device_link *link, mr__worker *worker, mr__done *d
     flight->used = false;
     link->in_flight--;
     if (answer->outcome == MR__DEVICE_OK) {
-        const uint64_t begin = link->last_done_ns > done->started_ns ? link->last_done_ns : done->started_ns;
-        const uint64_t units = done->task.end - done->task.begin;
-        if (units > 0)
-            link->ns_per_unit = (double)(done->finished_ns - begin) / (double)units;
+        note_pace(link, done);
         link->last_done_ns = done->finished_ns;
         link->story.tasks++;
-        link->story.units += units;
+        link->story.units += done->task.end - done->task.begin;
         link->config->traced(worker, answer);
         return 1;
     }
@@ -461,8 +470,9 @@ static bool is_late(const mr__device_link *link)
         }
     if (since < link->last_done_ns)
         since = link->last_done_ns;
-    const double limit = link->ns_per_unit > 0 ? (double)link->task_ns + PATIENCE * units * link->ns_per_unit
-                                               : (double)link->first_ns;
+    const double limit = link->pace_units > 0
+                             ? (double)link->task_ns + PATIENCE * units * link->pace_ns / link->pace_units
+                             : (double)link->first_ns;
     return link->in_flight > 0 && now > since && (double)(now - since) > limit;
 }
 

@@ -1,0 +1,140 @@
+/* test_device_watchdog.c: for how long a link waits for its device. Oracle: how long fake_device.c takes, as told. */
+#include "cmocka_all.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "token_fixture.h"
+#include "worker_device.h"
+
+enum { DEPTH = 2, UNITS = 100 };
+static const uint64_t LONG_NS = 20000000000, TICK_NS = 5000000;
+
+static _Atomic uint32_t first_round;
+
+/* ---- one link ---------------------------------------------------------------------------------------------------- */
+
+static enum mr__device_pack pack(const mr__task *task, mr__worker *worker, mr__device_segment *segments,
+                                 uint32_t *count)
+{
+    *count = 0;
+    return MR__PACKED;
+}
+
+static mr_status unpack(const mr__task *task, mr__worker *worker, const mr__device_done *done, const uint8_t *result,
+                        mr__error *error)
+{
+    return MR_OK;
+}
+
+static bool stopping(mr__worker *worker)
+{
+    return false;
+}
+
+static void traced(mr__worker *worker, const mr__device_done *done)
+{
+}
+
+static mr__device_config config = {.device = {.id = "fake-0"}, .depth = DEPTH, .slot_bytes = 4096,
+                                   .round = &first_round, .pack = pack, .unpack = unpack, .stopping = stopping,
+                                   .traced = traced};
+static mr__device_link *watched;
+static mr__worker worker;
+
+static void plan(const char *fault, const char *limit_ms, const char *slow_ms)
+{
+    setenv("FAKE_FAULT", fault, 1);
+    setenv("FAKE_SLOW_MS", slow_ms, 1);
+    setenv("MILLRACE_DEVICE_TIMEOUT_MS", limit_ms, 1);
+}
+
+static uint32_t poll_once(mr__done *done)
+{
+    mr__error error = {.text = ""};
+    const uint32_t count = worker.ops->poll(&worker, TICK_NS, done, 1);
+    assert_int_equal(mr__device_link_check(watched, &error), MR_OK);
+    return count;
+}
+
+/* A link whose device is ready. */
+static void open_link(void)
+{
+    const mr__device_job job = {.version = MR__DEVICE_VERSION, .form = MR__DEVICE_TEXTS, .slots = DEPTH,
+                                .slot_bytes = config.slot_bytes};
+    mr__error error = {.text = ""};
+    mr__done done;
+    setenv("MILLRACE_DEVICE_PROGRAM", FAKE_DEVICE, 1);
+    config.job = memfd_create("job", MFD_CLOEXEC);
+    assert_int_equal(write(config.job, &job, sizeof job), sizeof job);
+    assert_int_equal(mr__device_link_create(&config, &watched, &error), MR_OK);
+    worker = (mr__worker){.ops = &mr__worker_device_ops, .config = watched};
+    assert_int_equal(worker.ops->start(&worker, &error), MR_OK);
+    for (const uint64_t begin = mr__now_ns(); worker.ops->room(&worker) != MR__TAKES;) {
+        assert_true(mr__now_ns() - begin < LONG_NS);
+        assert_int_equal(poll_once(&done), 0);
+    }
+}
+
+static void close_link(void)
+{
+    worker.ops->stop(&worker);
+    mr__device_link_destroy(watched);
+    close(config.job);
+}
+
+static void submit(uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        assert_int_equal(worker.ops->room(&worker), MR__TAKES);
+        worker.ops->submit(&worker, &(mr__task){.begin = 0, .end = UNITS});
+    }
+}
+
+/* Until so many have come back, or `LONG_NS` is over: all with this status. */
+static void take_back(uint32_t count, mr_status status)
+{
+    mr__done done;
+    for (const uint64_t begin = mr__now_ns(); count > 0;) {
+        assert_true(mr__now_ns() - begin < LONG_NS);
+        if (poll_once(&done) == 0)
+            continue;
+        assert_int_equal(done.status, status);
+        count--;
+    }
+}
+
+static uint32_t strikes(void)
+{
+    mr__token_pool *pool = open_pool("fake-0");
+    const uint32_t count = health_of(pool).strikes;
+    mr__token_pool_close(pool);
+    return count;
+}
+
+/* ---- tests ------------------------------------------------------------------------------------------------------- */
+
+/* Two results wait: the time of the second is only its unpacking. It says nothing of how long tasks take. */
+static void test_results_that_waited_do_not_shorten_the_limit(void **state)
+{
+    plan("", "200", "300");
+    open_link();
+    submit(DEPTH);
+    usleep(1000000);
+    take_back(DEPTH, MR_OK);
+    submit(DEPTH);
+    take_back(DEPTH, MR_OK);
+    assert_int_equal(mr__device_link_story(watched)->failures, 0);
+    assert_int_equal(strikes(), 0);
+    close_link();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_results_that_waited_do_not_shorten_the_limit),
+    };
+    return cmocka_run_group_tests(tests, token_fixture_make, token_fixture_remove);
+}
