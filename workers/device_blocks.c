@@ -67,7 +67,8 @@ static mr_status open_buffers(mr__device_slot *slot, uint64_t rows, mr__error *e
     const size_t slack = aligned(slot, 1) * MR__DEVICE_RUNS;
     const size_t room = run->view->job.record_size > 0 ? (size_t)rows * run->view->job.record_size + slack : 0;
     slot->out_room = out_bytes_of(run->view, rows) + slack;
-    MR_TRY(mr__device_input_open(&slot->input, run->cl, slot->queue, room, run->shared, error));
+    MR_TRY(mr__device_input_open(&slot->input, run->cl, slot->queue, room, run->shared,
+                                 mr__device_job_reading(run->view, slot->number), error));
     MR_TRY(mr__device_buffer_open(run, slot->out_room, &slot->out, &slot->out_memory, error));
     slot->block_rows = rows;
 done:

@@ -88,14 +88,17 @@ mr_status mr__device_job_open(int blob, int results, mr__device_job_view **out, 
     memcpy(&view->job, view->blob, sizeof view->job);
     MR_TRY(check_numbers(&view->job, error));
     MR_TRY(check_ranges(view, error));
-    MR_CHECK(fstat(results, &facts) == 0 && (uint64_t)facts.st_size >= view->job.slot_bytes, MR_INTERNAL,
-             "the result memory is smaller than a slot");
-    if (view->job.slots > (uint64_t)facts.st_size / view->job.slot_bytes)   /* another device has more in flight */
-        view->job.slots = (uint32_t)((uint64_t)facts.st_size / view->job.slot_bytes);
-    memory = mmap(NULL, (size_t)(view->job.slots * view->job.slot_bytes), PROT_READ | PROT_WRITE, MAP_SHARED, results,
-                  0);
+    const size_t bytes = fstat(results, &facts) == 0 ? (size_t)facts.st_size : 0;
+    const uint64_t slots = bytes > MR__DEVICE_READING_BYTES
+                               ? (bytes - MR__DEVICE_READING_BYTES) / view->job.slot_bytes : 0;
+    MR_CHECK(slots > 0 && bytes % sizeof(mr__device_reading) == 0, MR_INTERNAL,
+             "the result memory of %zu bytes is smaller than a slot, or odd", bytes);
+    if (view->job.slots > slots)            /* another device has more in flight */
+        view->job.slots = (uint32_t)slots;
+    memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, results, 0);
     MR_CHECK(memory != MAP_FAILED, MR_NO_MEMORY, "could not map the result memory: %s", strerror(errno));
     view->results = memory;
+    view->result_bytes = bytes;
     *out = view;
     view = NULL;
 done:
@@ -110,7 +113,7 @@ void mr__device_job_close(mr__device_job_view *view)
     if (view->blob != NULL)
         munmap((void *)view->blob, view->blob_bytes);
     if (view->results != NULL)
-        munmap(view->results, (size_t)(view->job.slots * view->job.slot_bytes));
+        munmap(view->results, view->result_bytes);
     mr__free(view->kernel);
     mr__free(view);
 }

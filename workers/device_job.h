@@ -20,7 +20,8 @@ typedef struct mr__device_job_view {
     const mr__device_range *files;
     uint32_t file_count;
     const char *cache;              /* NULL: keep nothing */
-    uint8_t *results;               /* slots * slot_bytes */
+    uint8_t *results;               /* the slots, and behind them the readings */
+    size_t result_bytes;
     const uint8_t *blob;
     size_t blob_bytes;
 } mr__device_job_view;
@@ -42,6 +43,11 @@ static inline const char *mr__device_job_file(const mr__device_job_view *view, u
 static inline uint8_t *mr__device_job_slot(const mr__device_job_view *view, uint32_t slot)
 {
     return view->results + slot * view->job.slot_bytes;
+}
+
+static inline mr__device_reading *mr__device_job_reading(const mr__device_job_view *view, uint32_t slot)
+{
+    return mr__device_readings(view->results, view->result_bytes) + slot;
 }
 
 /* Bytes of the dense table of one block (ROWS) or task (TEXTS). */

@@ -15,7 +15,8 @@
  *
  * Job blob: a memfd of mr__device_job and what its offsets name. Result memory: a memfd of `slots` slots of
  * `slot_bytes` each, or of fewer where the user gave this device less to do at once than another one; a slot belongs to
- * the device from TASK to DONE, else to the engine.
+ * the device from TASK to DONE, else to the engine. Behind the slots lie MR__DEVICE_SLOTS readings, which the
+ * device writes.
  *
  * What a slot holds after DONE, by form:
  *   ROWS      `blocks` dense tables, dense_keys * width values of 8 bytes each, in the order of the task's blocks
@@ -25,10 +26,12 @@
 #ifndef MR__DEVICE_PROTOCOL_H
 #define MR__DEVICE_PROTOCOL_H
 
+#include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum {
-    MR__DEVICE_VERSION = 1,
+    MR__DEVICE_VERSION = 2,
     MR__DEVICE_SOCKET = 3,          /* the socket's number in the device process */
     MR__DEVICE_SLOTS = 8,           /* at most */
     MR__DEVICE_SEGMENTS = 1024,     /* of one task, at most */
@@ -131,6 +134,18 @@ typedef struct mr__device_pair {
     uint32_t reserved;
     uint64_t value;                 /* combined already: a count to add, ... */
 } mr__device_pair;
+
+/* When the task of a slot last began to wait for a file (odd) or had waited (even), CLOCK_MONOTONIC; 0: never. That is
+ * not the device's time: the watchdog wants to know. */
+typedef _Atomic uint64_t mr__device_reading;
+
+enum { MR__DEVICE_READING_BYTES = MR__DEVICE_SLOTS * sizeof(mr__device_reading) };
+
+/* results: the whole result memory, of `bytes`. */
+static inline mr__device_reading *mr__device_readings(uint8_t *results, size_t bytes)
+{
+    return (mr__device_reading *)(results + bytes - MR__DEVICE_READING_BYTES);
+}
 
 /* Of a pair with a key of `key` bytes. */
 static inline uint64_t mr__device_pair_bytes(uint64_t key)

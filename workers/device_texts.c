@@ -149,7 +149,8 @@ static mr_status open_input(mr__device_slot *slot, size_t room, mr__error *error
     for (;;) {
         mr__error trouble = {.text = ""};
         const mr_status status =
-            mr__device_input_open(&slot->input, slot->run->cl, slot->queue, room, slot->run->shared, &trouble);
+            mr__device_input_open(&slot->input, slot->run->cl, slot->queue, room, slot->run->shared,
+                                  mr__device_job_reading(slot->run->view, slot->number), &trouble);
         if (status == MR_OK)
             return status;
         if (status != MR_NO_MEMORY || room <= ROOM_MIN)

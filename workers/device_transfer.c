@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "fault.h"
 #include "memory.h"
 
@@ -23,11 +24,11 @@
 enum { LARGEST_CALL = 1 << 30, PAGE = 4096 };
 
 mr_status mr__device_input_open(mr__device_input *input, const mr__cl *cl, cl_command_queue queue, size_t room,
-                                bool shared, mr__error *error)
+                                bool shared, mr__device_reading *reading, mr__error *error)
 {
     mr_status status = MR_OK;
     void *memory;
-    *input = (mr__device_input){.cl = cl, .queue = queue, .shared = shared, .fd = -1};
+    *input = (mr__device_input){.cl = cl, .queue = queue, .shared = shared, .reading = reading, .fd = -1};
     if (shared) {
         input->memory = room > 0 ? mr__pages_alloc(room) : NULL;
         input->room = room;
@@ -100,6 +101,12 @@ mr_status mr__device_input_send(mr__device_input *input, size_t size, cl_event *
 
 /* ---- files ------------------------------------------------------------------------------------------------------- */
 
+static void say_reading(const mr__device_input *input, bool reads)
+{
+    const uint64_t now = mr__now_ns();
+    atomic_store_explicit(input->reading, reads ? now | 1 : now & ~(uint64_t)1, memory_order_relaxed);
+}
+
 static mr_status open_file(mr__device_input *input, const mr__device_job_view *view, uint32_t file, mr__error *error)
 {
     mr_status status = MR_OK;
@@ -107,6 +114,7 @@ static mr_status open_file(mr__device_input *input, const mr__device_job_view *v
     MR_CHECK(file < view->file_count, MR_INTERNAL, "the task names file %u of %u", file, view->file_count);
     if (input->fd >= 0 && input->file == file)
         return MR_OK;
+    say_reading(input, true);
     close_file(input);
     const char *path = mr__device_job_file(view, file);
     input->fd = mr__fault(MR__FAULT_OPEN) ? (errno = EIO, -1) : open(path, O_RDONLY | O_CLOEXEC);
@@ -118,6 +126,7 @@ static mr_status open_file(mr__device_input *input, const mr__device_job_view *v
 done:
     if (status != MR_OK)
         close_file(input);
+    say_reading(input, false);
     return status;
 }
 
@@ -135,6 +144,7 @@ mr_status mr__device_read(mr__device_input *input, const mr__device_job_view *vi
 {
     mr_status status = MR_OK;
     MR_TRY(open_file(input, view, file, error));
+    say_reading(input, true);
     for (size_t done = 0; done < size;) {
         const size_t piece = size - done < LARGEST_CALL ? size - done : LARGEST_CALL;
         const ssize_t got = mr__fault(MR__FAULT_READ)
@@ -149,6 +159,7 @@ mr_status mr__device_read(mr__device_input *input, const mr__device_job_view *vi
         done += (size_t)got;
     }
 done:
+    say_reading(input, false);
     return status;
 }
 
@@ -178,7 +189,9 @@ mr_status mr__device_map(mr__device_input *input, const mr__device_job_view *vie
     if (before % input->cl->device.align != 0)
         return MR_OK;
     mr__guard_watch(input->guard, from, whole);
+    say_reading(input, true);
     madvise(from, whole, MADV_POPULATE_READ);
+    say_reading(input, false);
     MR_TRY(mr__cl_buffer(input->cl, CL_MEM_READ_ONLY | CL_MEM_USE_HOST_PTR, whole, from, &pages, error));
     MR_TRY(mr__cl_part(input->cl, pages, before, size, buffer, error));
 done:

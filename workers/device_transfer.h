@@ -18,6 +18,7 @@ typedef struct mr__device_input {
     const mr__cl *cl;
     cl_command_queue queue;
     bool shared;
+    mr__device_reading *reading;    /* of the slot: the watchdog is told of each wait for a file */
     uint8_t *memory;            /* `room` bytes to fill, between begin and send */
     size_t room;
     cl_mem pinned;              /* copied: the transfer buffer behind `memory` */
@@ -32,7 +33,7 @@ typedef struct mr__device_input {
 } mr__device_input;
 
 mr_status mr__device_input_open(mr__device_input *input, const mr__cl *cl, cl_command_queue queue, size_t room,
-                                bool shared, mr__error *error);
+                                bool shared, mr__device_reading *reading, mr__error *error);
 void mr__device_input_close(mr__device_input *input);   /* takes a zeroed one */
 
 /* From begin on `memory` may be written, until send: then the first `size` bytes are on the device. It waits for them,

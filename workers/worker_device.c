@@ -1,8 +1,8 @@
 /* worker_device.c: one device of one job, from the first start to the last failure.
  *
- *   WAITING --the device may be used--> STARTING --ready, and the probe passed--> WELL --------> WELL
- *     ^  |                                 |                                       |  submit, done
- *     |  +--drained--> GONE                |                                       |
+ *   WAITING --the device may be used--> STARTING --ready, and the probe passed--> WELL --submit, done--> WELL
+ *     ^  |                                 |                                       |
+ *     |  +--drained--> GONE                |                                       +--reading stalls--> GONE
  *     +-------- failed, after a back-off --+---------------------------------------+
  *                                          |     (process died, OpenCL error, wrong result, too late)
  *                                          +--the app's kernel does not compile--> GONE
@@ -14,6 +14,11 @@
  * Nobody waits for a device: while it starts or is away it takes no task and holds none; a task's time is limited by
  * what its size should take, twenty times over, and a fixed time besides, before any was measured a longer one
  * ($MILLRACE_DEVICE_TIMEOUT_MS sets both).
+ *
+ * The process reads the input, and a file system that does not answer is no fault of the device. So the process says
+ * when it waits for a file (mr__device_reading), and the time begins anew when that is over. While any task waits for a
+ * file ten times the longer limit holds, for all: others may wait for that one (device_serve.c). Then the job goes on
+ * without the device, which has not failed.
  *
  * D1  There is a process in STARTING and WELL, and only there.
  * D2  A flight has a token, and its number is its slot.
@@ -39,7 +44,7 @@ enum state { WAITING, STARTING, WELL, GONE };
 
 #define MILLISECOND 1000000ull
 static const uint64_t START_NS = 60000 * MILLISECOND, FIRST_NS = 30000 * MILLISECOND, TASK_NS = 2000 * MILLISECOND;
-enum { PATIENCE = 20 };
+enum { PATIENCE = 20, READ_PATIENCE = 10 };
 static const double PACE_KEPT = 0.75;
 
 struct flight {
@@ -195,7 +200,7 @@ static void open_process(mr__device_link *link)
     mr__error problem = {.text = ""}, *error = &problem;
     link->opened_ns = mr__now_ns();
     MR_TRY(mr__device_channel_open(&link->channel, link->config->device.id,
-                                   link->config->slot_bytes * link->config->depth, error));
+                                   link->config->slot_bytes * link->config->depth + MR__DEVICE_READING_BYTES, error));
     MR_TRY(send_plain(link, MR__DEVICE_JOB, link->config->job, link->channel.memory, error));
     MR_TRY(send_plain(link, MR__DEVICE_PROBE, -1, -1, error));
     link->round_sent = atomic_load(link->config->round);
@@ -457,22 +462,30 @@ static uint32_t take_done(mr__device_link *link, mr__worker *worker, mr__done *d
     return 1;
 }
 
-/* Has a flight taken far longer than its size says? */
-static bool is_late(const mr__device_link *link)
+/* Has a flight taken far longer than its size says? *reads: one of them waits for a file. */
+static bool is_late(const mr__device_link *link, bool *reads)
 {
-    const uint64_t now = mr__now_ns();
+    mr__device_reading *const readings = mr__device_readings(link->channel.slots, link->channel.bytes);
     double units = 0;
-    uint64_t since = UINT64_MAX;
+    uint64_t since = UINT64_MAX, sign = link->last_done_ns;     /* sign: of life */
+    *reads = false;
     for (uint32_t slot = 0; slot < MR__DEVICE_SLOTS; slot++)
         if (link->flight[slot].used) {
+            const uint64_t told = atomic_load_explicit(&readings[slot], memory_order_relaxed);
             units += (double)(link->flight[slot].task.end - link->flight[slot].task.begin);
             since = link->flight[slot].sent_ns < since ? link->flight[slot].sent_ns : since;
+            *reads |= told % 2 == 1;
+            if (told > sign && told <= mr__now_ns())    /* a driver that scribbles gains no time */
+                sign = told;
         }
-    if (since < link->last_done_ns)
-        since = link->last_done_ns;
-    const double limit = link->pace_units > 0
-                             ? (double)link->task_ns + PATIENCE * units * link->pace_ns / link->pace_units
-                             : (double)link->first_ns;
+    if (since < sign)
+        since = sign;
+    const uint64_t now = mr__now_ns();
+    double limit = (double)link->first_ns;
+    if (*reads)
+        limit *= READ_PATIENCE;
+    else if (link->pace_units > 0)
+        limit = (double)link->task_ns + PATIENCE * units * link->pace_ns / link->pace_units;
     return link->in_flight > 0 && now > since && (double)(now - since) > limit;
 }
 
@@ -505,7 +518,7 @@ static void rest_until(mr__device_link *link, uint64_t wake_ns, uint64_t timeout
 static uint32_t poll_well(mr__device_link *link, mr__worker *worker, uint64_t timeout_ns, mr__done *done)
 {
     mr__error why = {.text = ""};
-    bool got;
+    bool got, reads;
     if (link->in_flight == 0 && link->wants_token) {
         if (mr__token_acquire(link->pool, timeout_ns, &link->token, &why) == MR_OK)
             link->has_token = true;
@@ -523,8 +536,12 @@ static uint32_t poll_well(mr__device_link *link, mr__worker *worker, uint64_t ti
         if (link->in_flight > 0 && link->config->stopping(worker)) {
             land(link);
             link->state = GONE;
-        } else if (is_late(link))
-            lose(link, "a task took far too long: its kernel hangs, or the device does");
+        } else if (is_late(link, &reads)) {
+            if (reads)
+                go(link, "reading the input took far too long: its file system does not answer");
+            else
+                lose(link, "a task took far too long: its kernel hangs, or the device does");
+        }
         return 0;
     }
     if (link->answer.head.kind != MR__DEVICE_DONE) {

@@ -26,6 +26,7 @@ enum { KEYS = 16, SEGMENT_MOST = 64 << 20 };
 
 static const uint8_t *blob;
 static uint8_t *slots;
+static mr__device_reading *readings;
 static uint8_t message[sizeof(mr__device_task) + MR__DEVICE_SEGMENTS * sizeof(mr__device_segment)];
 static char fault[32];
 static long fault_at, tasks;
@@ -65,13 +66,22 @@ static void say_ready(enum mr__device_kind kind, bool bad_kernel, const char *te
     say(&ready, sizeof ready);
 }
 
-static void *map(int fd, int protection)
+static void *map(int fd, int protection, size_t *size)
 {
     struct stat info;
     void *memory = fstat(fd, &info) == 0 ? mmap(NULL, (size_t)info.st_size, protection, MAP_SHARED, fd, 0) : MAP_FAILED;
     if (memory == MAP_FAILED)
         _exit(1);
+    *size = (size_t)info.st_size;
     return memory;
+}
+
+static void say_reading(uint32_t slot, bool reads)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    const uint64_t ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+    readings[slot] = reads ? ns | 1 : ns & ~(uint64_t)1;
 }
 
 /* Reads a segment, and what follows it up to the end of the word. */
@@ -149,10 +159,16 @@ static void run_task(const mr__device_task *task)
     tasks++;
     if (is("die"))
         abort();
-    while (is("hang"))
+    if (is("read") || is("readhang") || is("stall"))
+        say_reading(task->slot, true);
+    while (is("hang") || is("stall"))
         pause();
     if (slow != NULL)
         usleep((useconds_t)atol(slow) * 1000);
+    if (is("read") || is("readhang"))
+        say_reading(task->slot, false);
+    while (is("readhang"))
+        pause();
     if (is("unfit") || is("baddata") || is("broken")) {
         done.outcome = is("unfit") ? MR__DEVICE_UNFIT : is("baddata") ? MR__DEVICE_BAD_DATA : MR__DEVICE_BROKEN;
         snprintf(done.text, sizeof done.text, "the fake device says %s", fault);
@@ -191,8 +207,10 @@ static void take_job(struct msghdr *header)
     if (rights == NULL || rights->cmsg_len != CMSG_LEN(sizeof fds))
         _exit(1);
     memcpy(fds, CMSG_DATA(rights), sizeof fds);
-    blob = map(fds[0], PROT_READ);
-    slots = map(fds[1], PROT_READ | PROT_WRITE);
+    size_t size;
+    blob = map(fds[0], PROT_READ, &size);
+    slots = map(fds[1], PROT_READ | PROT_WRITE, &size);
+    readings = mr__device_readings(slots, size);
     if (strcmp(fault, "failstart") == 0)
         say_ready(MR__DEVICE_FAILED, false, "the fake device does not start");
     else if (strcmp(fault, "badkernel") == 0)

@@ -144,12 +144,17 @@ static int wait_status(pid_t pid, uint32_t timeout_ms)
     return -1;
 }
 
+static size_t result_bytes(const struct device *device)
+{
+    return device->job.slots * device->job.slot_bytes + MR__DEVICE_READING_BYTES;
+}
+
 int device_stop(struct device *device)
 {
     close(device->channel);
     const int status = wait_status(device->pid, STOP_MS);
     if (device->memory != NULL)
-        munmap(device->memory, device->job.slots * device->job.slot_bytes);
+        munmap(device->memory, result_bytes(device));
     if (device->blob >= 0)
         close(device->blob);
     if (device->results >= 0)
@@ -217,10 +222,10 @@ void device_send_job(struct device *device, const struct device_job *job)
     head->cache = put(blob, &used, job->cache, job->cache != NULL ? strlen(job->cache) + 1 : 0);
     memcpy(blob, head, sizeof *head);
     device->params = blob + head->params.at;
-    assert_int_equal(ftruncate(device->results, (off_t)(head->slots * head->slot_bytes)), 0);
-    device->memory =
-        mmap(NULL, head->slots * head->slot_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, device->results, 0);
+    assert_int_equal(ftruncate(device->results, (off_t)result_bytes(device)), 0);
+    device->memory = mmap(NULL, result_bytes(device), PROT_READ | PROT_WRITE, MAP_SHARED, device->results, 0);
     assert_true(device->memory != MAP_FAILED);
+    device->readings = mr__device_readings(device->memory, result_bytes(device));
     const mr__device_message message = {MR__DEVICE_JOB, sizeof message};
     send_bytes(device, &message, sizeof message, (int[]){device->blob, device->results}, 2);
 }

@@ -15,7 +15,8 @@ struct device {
     pid_t pid;
     int channel;
     int blob, results;
-    uint8_t *memory;                /* slots * slot_bytes */
+    uint8_t *memory;                /* slots * slot_bytes, and behind them: */
+    mr__device_reading *readings;
     uint8_t *params;                /* in the blob */
     mr__device_job job;
 };

@@ -172,6 +172,34 @@ static void a_file_that_is_whole_again_is_read_again(void **state)
     assert_int_equal(device_stop(&device), 0);
 }
 
+/* Opening a FIFO takes until somebody writes to it, as opening a file does where the file system does not answer. */
+static void waiting_for_a_file_is_told(void **state)
+{
+    skip_without_device();
+    char path[128];
+    snprintf(path, sizeof path, "%s/fifo", device_directory());
+    assert_int_equal(mkfifo(path, 0600), 0);
+    const char *const files[] = {weigh_file(), path};
+    struct device device;
+    const struct device_job job = weigh_job(files, 2, &plain);
+    const mr__device_segment good = weigh_segment(0, 0, BLOCK), stalled = weigh_segment(1, 0, BLOCK);
+    weigh_open(&device, &job, NULL);
+    assert_int_equal(device.readings[0], 0);
+    assert_int_equal(device_do(&device, &good, 1).outcome, MR__DEVICE_OK);
+    assert_true(device.readings[0] > 0 && device.readings[0] % 2 == 0);
+    device_send_task(&device, 2, 1, &stalled, 1);
+    for (int i = 0; i < 20000 && device.readings[1] % 2 == 0; i++)
+        nap(1);
+    const uint64_t began = device.readings[1];
+    assert_int_equal(began % 2, 1);
+    FILE *const writer = fopen(path, "w");
+    assert_non_null(writer);
+    assert_int_equal(device_receive(&device, 60000).done.outcome, MR__DEVICE_BAD_DATA);
+    assert_true(device.readings[1] >= began && device.readings[1] % 2 == 0);
+    fclose(writer);
+    assert_int_equal(device_stop(&device), 0);
+}
+
 static void a_key_out_of_range_is_bad_data(void **state)
 {
     skip_without_device();
@@ -400,6 +428,7 @@ int main(void)
         cmocka_unit_test(a_device_that_does_not_exist_is_named),
         cmocka_unit_test(bad_data_is_told_from_a_bad_device),
         cmocka_unit_test(a_file_that_is_whole_again_is_read_again),
+        cmocka_unit_test(waiting_for_a_file_is_told),
         cmocka_unit_test(a_key_out_of_range_is_bad_data),
         cmocka_unit_test(a_result_larger_than_its_slot_is_left_to_a_cpu),
         cmocka_unit_test(a_kernel_that_crashes_takes_only_its_process),

@@ -2,6 +2,7 @@
 #include "cmocka_all.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -119,10 +120,10 @@ static uint32_t strikes(void)
 /* Two results wait: the time of the second is only its unpacking. It says nothing of how long tasks take. */
 static void test_results_that_waited_do_not_shorten_the_limit(void **state)
 {
-    plan("", "200", "300");
+    plan("", "200", "250");
     open_link();
     submit(DEPTH);
-    usleep(1000000);
+    usleep(600000);
     take_back(DEPTH, MR_OK);
     submit(DEPTH);
     take_back(DEPTH, MR_OK);
@@ -131,10 +132,48 @@ static void test_results_that_waited_do_not_shorten_the_limit(void **state)
     close_link();
 }
 
+static void test_reading_is_not_the_devices_time(void **state)
+{
+    plan("read:0", "200", "500");
+    open_link();
+    submit(DEPTH);
+    take_back(DEPTH, MR_OK);
+    assert_int_equal(mr__device_link_story(watched)->failures, 0);
+    assert_int_equal(strikes(), 0);
+    close_link();
+}
+
+static void test_a_file_system_that_does_not_answer_costs_the_job_its_device_and_no_more(void **state)
+{
+    plan("stall:0", "150", "0");
+    open_link();
+    submit(DEPTH);
+    take_back(DEPTH, MR_DEVICE_LOST);
+    assert_int_equal(worker.ops->room(&worker), MR__GONE);
+    assert_int_equal(mr__device_link_story(watched)->failures, 0);
+    assert_non_null(strstr(mr__device_link_story(watched)->why, "its file system does not answer"));
+    assert_int_equal(strikes(), 0);
+    close_link();
+}
+
+static void test_a_device_that_hangs_once_it_has_read_has_failed(void **state)
+{
+    plan("readhang:0", "200", "100");
+    open_link();
+    submit(1);
+    take_back(1, MR_DEVICE_LOST);
+    assert_int_equal(mr__device_link_story(watched)->failures, 1);
+    assert_int_equal(strikes(), 1);
+    close_link();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_results_that_waited_do_not_shorten_the_limit),
+        cmocka_unit_test(test_reading_is_not_the_devices_time),
+        cmocka_unit_test(test_a_file_system_that_does_not_answer_costs_the_job_its_device_and_no_more),
+        cmocka_unit_test(test_a_device_that_hangs_once_it_has_read_has_failed),
     };
     return cmocka_run_group_tests(tests, token_fixture_make, token_fixture_remove);
 }
