@@ -2,6 +2,7 @@
  * crash or never end, an engine that dies, a channel that says nonsense. */
 #include "cmocka_all.h"
 
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -420,6 +421,21 @@ static void nothing_is_left_in_the_cache_but_kernels(void **state)
     assert_string_equal(line, "0\n");
 }
 
+/* Hosts with one home do not see each other's locks: the name says whose it is. */
+static void what_drivers_put_on_disk_bears_the_hosts_name(void **state)
+{
+    char command[512], host[HOST_NAME_MAX + 1] = "";
+    skip_without_device();
+    const struct device_job job = job_with(NULL);
+    struct device device;
+    weigh_open(&device, &job, NULL);
+    assert_int_equal(gethostname(host, sizeof host - 1), 0);
+    snprintf(command, sizeof command, "ls -d '%s/kernels/millrace-pocl-%ld-%s-%ld-'* > /dev/null", device_directory(),
+             (long)geteuid(), host, (long)device.pid);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(device_stop(&device), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -438,6 +454,7 @@ int main(void)
         cmocka_unit_test(the_modes_are_for_machines_and_say_so),
         cmocka_unit_test(three_devices_work_at_the_same_time),
         cmocka_unit_test(nothing_is_left_in_the_cache_but_kernels),
+        cmocka_unit_test(what_drivers_put_on_disk_bears_the_hosts_name),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     device_clean_up();
