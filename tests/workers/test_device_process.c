@@ -152,6 +152,7 @@ static void check_numbers(const uint8_t *memory, uint32_t rows)
 static void a_file_that_is_whole_again_is_read_again(void **state)
 {
     enum { MANY = 6000 * KEYS };        /* more than 256 KiB: mapped */
+    static const off_t cuts[] = {0, (MANY - 1) * sizeof(struct weigh_record)};  /* all pages gone; none */
     skip_without_device();
     const char *const path = device_file("numbers", "", 0), *const files[] = {path};
     const struct weigh_params params = {1.0f, 0};
@@ -163,13 +164,15 @@ static void a_file_that_is_whole_again_is_read_again(void **state)
     weigh_open(&device, &job, NULL);
     assert_int_equal(device_do(&device, &all, 1).outcome, MR__DEVICE_OK);
     check_numbers(device.memory, MANY);
-    assert_int_equal(truncate(path, 0), 0);
-    const mr__device_done done = device_do(&device, &all, 1);
-    assert_int_equal(done.outcome, MR__DEVICE_BAD_DATA);
-    assert_non_null(strstr(done.text, "was cut short while it was read"));
-    write_numbers(path, MANY);
-    assert_int_equal(device_do(&device, &all, 1).outcome, MR__DEVICE_OK);
-    check_numbers(device.memory, MANY);
+    for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i++) {
+        assert_int_equal(truncate(path, cuts[i]), 0);
+        const mr__device_done done = device_do(&device, &all, 1);
+        assert_int_equal(done.outcome, MR__DEVICE_BAD_DATA);
+        assert_non_null(strstr(done.text, "was cut short while it was read"));
+        write_numbers(path, MANY);
+        assert_int_equal(device_do(&device, &all, 1).outcome, MR__DEVICE_OK);
+        check_numbers(device.memory, MANY);
+    }
     assert_int_equal(device_stop(&device), 0);
 }
 
