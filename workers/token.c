@@ -3,7 +3,7 @@
  *   token   FREE --acquire--> LEASED --release, or death of all holders--> FREE
  *           LEASED --device failed--> revoked: still LEASED, but its epoch is over
  *   device  WELL --failed--> FAILED --probe_begin--> PROBING --passed--> WELL           (token_health.c)
- *           PROBING --failed--> FAILED       PROBING --death of the prober--> FAILED
+ *           PROBING --failed--> FAILED       PROBING --not probed, death of the prober--> FAILED
  *           any --third strike, drain--> DRAINED --restore--> WELL
  *
  * While nobody has the mutex:

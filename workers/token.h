@@ -97,7 +97,7 @@ const char *mr__device_state_name(enum mr__device_state state);     /* "well", "
 mr_status mr__device_failed(mr__token_pool *pool, const char *why, uint64_t *probe_ns, mr__error *error);
 
 enum mr__probe {
-    MR__PROBE_GO,                   /* the caller probes, then says mr__device_passed or mr__device_failed (or dies) */
+    MR__PROBE_GO,                   /* the caller probes, then says passed, failed or not_probed (or dies) */
     MR__PROBE_LATER,                /* not yet, or somebody else probes: *wait_ns from now, ask again */
     MR__PROBE_NOT_NEEDED,           /* the device is well */
     MR__PROBE_DRAINED
@@ -106,6 +106,8 @@ enum mr__probe {
 /* wait_ns may be NULL. When the shared memory cannot be used: MR__PROBE_DRAINED. */
 enum mr__probe mr__device_probe_begin(mr__token_pool *pool, uint64_t *wait_ns);
 mr_status mr__device_passed(mr__token_pool *pool, mr__error *error);
+/* The probe could not be run: no strike. Another may try after the back-off. */
+void mr__device_not_probed(mr__token_pool *pool);
 
 /* By hand. What is in flight may end: nothing is revoked. reason: NULL or "": "drained by hand". */
 mr_status mr__device_drain(mr__token_pool *pool, const char *reason, mr__error *error);

@@ -35,6 +35,14 @@ const char *mr__device_state_name(enum mr__device_state state)
     return (uint32_t)state < MR__COUNT(names) ? names[state] : "unknown";
 }
 
+static uint64_t backoff_ns(uint32_t strikes_before)
+{
+    uint64_t backoff = setting_ns("MILLRACE_DEVICE_BACKOFF_MS", BACKOFF_MS);
+    for (uint32_t i = 0; i < strikes_before && i < STRIKES_MOST; i++)
+        backoff *= BACKOFF_FACTOR;
+    return backoff;
+}
+
 static void give_up_probe(mr__token_pool *pool)
 {
     if (pool->probe_fd >= 0)
@@ -84,9 +92,7 @@ static void strike(mr__token_pool *pool, const char *why)
     const uint64_t now = mr__now_ns();
     if (shared->state == MR__STATE_WELL && now - shared->well_ns > setting_ns("MILLRACE_DEVICE_FORGET_MS", FORGET_MS))
         shared->strikes = 0;
-    uint64_t backoff = setting_ns("MILLRACE_DEVICE_BACKOFF_MS", BACKOFF_MS);
-    for (uint32_t i = 0; i < shared->strikes && i < STRIKES_MOST; i++)
-        backoff *= BACKOFF_FACTOR;
+    const uint64_t backoff = backoff_ns(shared->strikes);
     /* first: should this process die here, tokens are revoked for nothing, and no wrong result counts */
     atomic_fetch_add_explicit(&shared->epoch, 1, memory_order_relaxed);
     shared->strikes++;
@@ -161,6 +167,18 @@ mr_status mr__device_passed(mr__token_pool *pool, mr__error *error)
     mr__token_ring(pool);
     mr__token_unlock(pool);
     return status;
+}
+
+void mr__device_not_probed(mr__token_pool *pool)
+{
+    if (mr__token_lock(pool, NULL) != MR_OK)
+        return;
+    mr__token_shared *shared = pool->shared;
+    if (shared->state == MR__STATE_PROBING && pool->probe_fd >= 0)
+        become(shared, MR__STATE_FAILED, mr__now_ns() + backoff_ns(shared->strikes > 0 ? shared->strikes - 1 : 0));
+    give_up_probe(pool);
+    mr__token_ring(pool);
+    mr__token_unlock(pool);
 }
 
 mr_status mr__device_drain(mr__token_pool *pool, const char *reason, mr__error *error)

@@ -157,6 +157,9 @@ static void go(mr__device_link *link, const char *why)
 {
     land(link);
     link->state = GONE;
+    if (link->probing)          /* whoever needs it next need not wait for the end of this job */
+        mr__device_not_probed(link->pool);
+    link->probing = false;
     mr__error sentence = {.text = ""};
     mr__fail(&sentence, MR_DEVICE_LOST, "%s", why);
     memcpy(link->story.why, sentence.text, sizeof link->story.why);
@@ -167,9 +170,9 @@ static void lose(mr__device_link *link, const char *why)
 {
     mr__error ignored = {.text = ""};
     uint64_t probe_ns = UINT64_MAX;
+    link->probing = false;      /* the report below ends the probe */
     go(link, why);
     link->story.failures++;
-    link->probing = false;
     if (mr__device_failed(link->pool, link->story.why, &probe_ns, &ignored) != MR_OK || probe_ns == UINT64_MAX) {
         link->story.drained = true;
         return;
@@ -256,6 +259,7 @@ static void take_start(mr__device_link *link)
             link->story.bad_kernel = true;
             if (link->probing)      /* the device did well */
                 mr__device_passed(link->pool, &ignored);
+            link->probing = false;
             go(link, ready->text);
         } else {
             lose(link, ready->text);

@@ -13,21 +13,6 @@
 
 static const uint64_t ms = 1000000;
 
-static void sleep_ns(uint64_t ns)
-{
-    nanosleep(&(const struct timespec){.tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000)}, NULL);
-}
-
-/* The right to probe, after whatever back-off there is. */
-static void begin_probe(mr__token_pool *pool)
-{
-    uint64_t wait;
-    enum mr__probe answer;
-    while ((answer = mr__device_probe_begin(pool, &wait)) == MR__PROBE_LATER)
-        sleep_ns(wait);
-    assert_int_equal(answer, MR__PROBE_GO);
-}
-
 static void test_a_failed_device_gives_no_tokens_until_a_probe_has_passed(void **state)
 {
     mr__token_pool *a = open_pool("fails"), *b = open_pool("fails");
@@ -160,6 +145,27 @@ static void test_a_prober_that_dies_lets_the_next_one_in(void **state)
     mr__token_pool_close(pool);
 }
 
+static void test_a_probe_that_could_not_be_run_is_no_strike_and_lets_the_next_one_in(void **state)
+{
+    mr__token_pool *a = open_pool("unable"), *b = open_pool("unable");
+    assert_int_equal(mr__device_failed(a, "it", NULL, NULL), MR_OK);
+    begin_probe(a);
+    const uint64_t begin = mr__now_ns();
+    mr__device_not_probed(a);
+    mr__device_health health = health_of(b);
+    assert_int_equal(health.state, MR__STATE_FAILED);
+    assert_int_equal(health.strikes, 1);
+    assert_string_equal(health.why, "it");
+    assert_in_range(health.probe_ns, begin + 20 * ms, mr__now_ns() + 20 * ms);
+    assert_rules(b);
+    begin_probe(b);
+    mr__device_not_probed(a);                                   /* it is not a's any more */
+    assert_int_equal(health_of(b).state, MR__STATE_PROBING);
+    assert_int_equal(mr__device_passed(b, NULL), MR_OK);
+    mr__token_pool_close(a);
+    mr__token_pool_close(b);
+}
+
 static void test_a_device_drained_by_hand_finishes_what_it_has(void **state)
 {
     mr__token_pool *pool = open_pool("drains");
@@ -213,6 +219,7 @@ int main(void)
         cmocka_unit_test(test_the_back_off_grows_and_the_third_failure_drains),
         cmocka_unit_test(test_strikes_are_forgotten_when_a_device_stays_well),
         cmocka_unit_test(test_a_prober_that_dies_lets_the_next_one_in),
+        cmocka_unit_test(test_a_probe_that_could_not_be_run_is_no_strike_and_lets_the_next_one_in),
         cmocka_unit_test(test_a_device_drained_by_hand_finishes_what_it_has),
         cmocka_unit_test(test_a_drain_during_a_probe_stays),
         cmocka_unit_test(test_a_long_reason_is_cut),

@@ -4,7 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include "clock.h"
 #include "cmocka_all.h"
 
 char token_folder[64];
@@ -64,4 +66,20 @@ mr__device_health health_of(mr__token_pool *pool)
     if (mr__device_health_get(pool, &health, &error) != MR_OK)
         fail_msg("%s", error.text);
     return health;
+}
+
+void sleep_ns(uint64_t ns)
+{
+    const struct timespec time = mr__timespec(ns);
+    nanosleep(&time, NULL);
+}
+
+void begin_probe(mr__token_pool *pool)
+{
+    const uint64_t deadline = mr__now_ns() + 10000000000;
+    uint64_t wait;
+    enum mr__probe answer;
+    while ((answer = mr__device_probe_begin(pool, &wait)) == MR__PROBE_LATER && mr__now_ns() < deadline)
+        sleep_ns(wait);
+    assert_int_equal(answer, MR__PROBE_GO);
 }

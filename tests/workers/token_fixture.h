@@ -15,5 +15,8 @@ mr__token acquire(mr__token_pool *pool);            /* it must work, within ten 
 mr_status try_acquire(mr__token_pool *pool, mr__token *out);
 void assert_rules(mr__token_pool *pool);
 mr__device_health health_of(mr__token_pool *pool);
+/* The right to probe, after whatever back-off there is; within ten seconds. */
+void begin_probe(mr__token_pool *pool);
+void sleep_ns(uint64_t ns);
 
 #endif
