@@ -5,6 +5,10 @@
  * is descriptor 3, the others are close-on-exec. It ends by itself when the socket closes, also when we are killed;
  * close() does not rely on that and kills it.
  *
+ * Who ends a job may send SIGTERM to every process of it (scancel, systemd). The job decides what that means: these
+ * signals are blocked here from the first instruction on, else the device would seem to have died. SIGKILL comes from
+ * outside only (a memory cgroup, a person), so it tells nothing of the device.
+ *
  * Its output goes nowhere, since drivers print; with MILLRACE_DEVICE_DEBUG in the environment it goes to ours. */
 #include "device_channel.h"
 
@@ -46,9 +50,12 @@ static int spawn(const char *program, const char *device, int socket, pid_t *pro
 {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
-    sigset_t none, all;
+    sigset_t for_the_job, all;
     char *const arguments[] = {(char *)program, (char *)"--serve", (char *)device, NULL};
-    sigemptyset(&none);
+    sigemptyset(&for_the_job);
+    sigaddset(&for_the_job, SIGTERM);
+    sigaddset(&for_the_job, SIGINT);
+    sigaddset(&for_the_job, SIGHUP);
     sigfillset(&all);
     posix_spawn_file_actions_init(&actions);
     posix_spawnattr_init(&attributes);
@@ -58,7 +65,7 @@ static int spawn(const char *program, const char *device, int socket, pid_t *pro
         posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
         posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
     }
-    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setsigmask(&attributes, &for_the_job);
     posix_spawnattr_setsigdefault(&attributes, &all);
     posix_spawnattr_setpgroup(&attributes, 0);          /* a terminal's Ctrl-C is for the job, which ends it */
     posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
@@ -120,6 +127,23 @@ void mr__device_channel_close(mr__device_channel *channel)
     *channel = (mr__device_channel){.socket = -1, .memory = -1};
 }
 
+/* How the process ended, for a sentence. */
+static mr_status say_how_it_ended(mr__device_channel *channel, mr__error *error)
+{
+    int how = 0;
+    bool ended = false;
+    /* the socket closes a moment before the process is to be waited for */
+    for (int tries = 0; tries < 100 && !(ended = has_ended(channel, &how)); tries++)
+        usleep(1000);
+    if (!ended)
+        return mr__fail(error, MR_DEVICE_LOST, "the device process closed its socket");
+    if (!WIFSIGNALED(how))
+        return mr__fail(error, MR_DEVICE_LOST, "the device process ended with status %d", WEXITSTATUS(how));
+    const int number = WTERMSIG(how);
+    return mr__fail(error, number == SIGKILL || number == SIGXCPU ? MR_NO_WORKER : MR_DEVICE_LOST,
+                    "the device process died of signal %d (%s)", number, strsignal(number));
+}
+
 mr_status mr__device_send(mr__device_channel *channel, const mr__device_message *message, int fd, int second_fd,
                           mr__error *error)
 {
@@ -150,6 +174,8 @@ mr_status mr__device_send(mr__device_channel *channel, const mr__device_message 
         else if (sent < 0 && errno != EINTR)
             break;
     }
+    if (sent < 0 && (errno == EPIPE || errno == ECONNRESET))
+        return say_how_it_ended(channel, error);
     MR_CHECK(sent == (ssize_t)message->size, MR_DEVICE_LOST,
              "the device process takes no messages: %s", strerror(errno));
 done:
@@ -165,23 +191,6 @@ static bool fits(const mr__device_answer *answer, size_t size)
                    answer->head.kind == MR__DEVICE_FAILED
                ? size == sizeof answer->ready
                : false;
-}
-
-/* How the process ended, for a sentence. */
-static mr_status say_how_it_ended(mr__device_channel *channel, mr__error *error)
-{
-    int how = 0;
-    /* the socket closes a moment before the process is to be waited for */
-    for (int tries = 0; tries < 100; tries++) {
-        if (has_ended(channel, &how)) {
-            return WIFSIGNALED(how)
-                       ? mr__fail(error, MR_DEVICE_LOST, "the device process died of signal %d (%s)", WTERMSIG(how),
-                                  strsignal(WTERMSIG(how)))
-                       : mr__fail(error, MR_DEVICE_LOST, "the device process ended with status %d", WEXITSTATUS(how));
-        }
-        usleep(1000);
-    }
-    return mr__fail(error, MR_DEVICE_LOST, "the device process closed its socket");
 }
 
 mr_status mr__device_receive(mr__device_channel *channel, mr__device_answer *answer, bool *got, mr__error *error)

@@ -4,8 +4,8 @@
  * Owner     A channel lies in the caller's memory: open and close. Result memory belongs to the channel.
  * Threads   One.
  * Cost      open(): an exec; nothing waits for the process to be ready.
- * Failure   MR_NO_WORKER: the program cannot be run. MR_NO_MEMORY. MR_DEVICE_LOST: the process is gone, or does not
- *           keep to the protocol. */
+ * Failure   MR_NO_WORKER: the program cannot be run, or somebody ended its process (SIGKILL, SIGXCPU). MR_NO_MEMORY.
+ *           MR_DEVICE_LOST: the process is gone for another reason, or does not keep to the protocol. */
 #ifndef MR__DEVICE_CHANNEL_H
 #define MR__DEVICE_CHANNEL_H
 

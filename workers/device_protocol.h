@@ -122,6 +122,8 @@ typedef struct mr__device_done {    /* DONE */
 typedef struct mr__device_ready {   /* READY, PROBED, FAILED */
     mr__device_message head;
     uint32_t bad_kernel;            /* FAILED: 1: the app's kernel does not compile (text: the compiler's log) */
+    uint32_t starved;               /* FAILED: 1: there is no memory, or the device is not to be seen from this process:
+                                     * others may do well with it */
     uint32_t lanes, group;          /* chosen */
     uint32_t cached;                /* 1: the program came from the cache */
     uint32_t zero_copy;             /* 1: the device reads the files' pages themselves */

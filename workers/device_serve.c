@@ -137,6 +137,12 @@ static void answer(const struct server *server, uint32_t kind, mr__device_ready 
     send_message(ready, sizeof *ready);
 }
 
+/* A job that is short of memory, or does not see the device, says nothing of the device. */
+static bool starved(mr_status status)
+{
+    return status == MR_NO_MEMORY || status == MR_NO_WORKER;
+}
+
 static void broken_protocol(const char *what)
 {
     mr__device_ready ready = {.bad_kernel = 0};
@@ -302,6 +308,7 @@ static void take_job(struct server *server, const char *id, struct message *mess
         status = open_job(server, id, message, log, &error);
     if (status != MR_OK) {
         ready.bad_kernel = status == MR_BAD_APP;
+        ready.starved = starved(status);
         atomic_store(&final_status, status == MR_INTERNAL ? EXIT_PROTOCOL : EXIT_DEVICE);
         answer(NULL, MR__DEVICE_FAILED, &ready, status == MR_BAD_APP && log[0] != '\0' ? log : error.text);
         end_process(atomic_load(&final_status));
@@ -317,6 +324,7 @@ static void take_probe(struct server *server)
     mr__device_ready ready = {.bad_kernel = 0};
     mr__error error = {.text = ""};
     const mr_status status = mr__probe_run(server->probe, ++server->probes * 7919 + (uint32_t)mr__now_ns(), &error);
+    ready.starved = starved(status);
     answer(server, status == MR_OK ? MR__DEVICE_PROBED : MR__DEVICE_FAILED, &ready, error.text);
 }
 
@@ -324,7 +332,9 @@ static void take_round(struct server *server)
 {
     mr__device_ready ready = {.bad_kernel = 0};
     mr__error error = {.text = ""};
-    if (server->run.view->job.params.size > 0 && make_params(server, &error) != MR_OK) {
+    const mr_status status = server->run.view->job.params.size > 0 ? make_params(server, &error) : MR_OK;
+    if (status != MR_OK) {
+        ready.starved = starved(status);
         atomic_store(&final_status, EXIT_DEVICE);
         answer(server, MR__DEVICE_FAILED, &ready, error.text);
         end_process(EXIT_DEVICE);

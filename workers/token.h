@@ -28,7 +28,8 @@ enum {
     MR__TOKEN_JOBS = 64,            /* that use a device at once */
     MR__TOKEN_CLAIM_NS = 50000000,
     MR__DEVICE_ID = 32,             /* bytes of a device's id, NUL included: letters, digits, '.', '_', '-' */
-    MR__DEVICE_WHY = 512
+    MR__DEVICE_WHY = 512,
+    MR__DEVICE_STRIKES = 3          /* so many failures, and it is drained */
 };
 
 typedef struct mr__token_pool mr__token_pool;
@@ -95,6 +96,10 @@ const char *mr__device_state_name(enum mr__device_state state);     /* "well", "
  * first back-off, $MILLRACE_DEVICE_FORGET_MS that minute). probe_ns, may be NULL: when the next probe may run;
  * UINT64_MAX: the device is drained. */
 mr_status mr__device_failed(mr__token_pool *pool, const char *why, uint64_t *probe_ns, mr__error *error);
+
+/* The back-off after a failure that so many others came before, and the time after which they are forgotten. */
+uint64_t mr__device_backoff_ns(uint32_t strikes_before);
+uint64_t mr__device_forget_ns(void);
 
 enum mr__probe {
     MR__PROBE_GO,                   /* the caller probes, then says passed, failed or not_probed (or dies) */

@@ -16,7 +16,7 @@
 #include "parse.h"
 #include "token_shared.h"
 
-enum { BACKOFF_MS = 1000, BACKOFF_FACTOR = 4, STRIKES_MOST = 3, FORGET_MS = 60000 };
+enum { BACKOFF_MS = 1000, BACKOFF_FACTOR = 4, FORGET_MS = 60000 };
 
 static const uint64_t ms = 1000000;
 
@@ -35,12 +35,17 @@ const char *mr__device_state_name(enum mr__device_state state)
     return (uint32_t)state < MR__COUNT(names) ? names[state] : "unknown";
 }
 
-static uint64_t backoff_ns(uint32_t strikes_before)
+uint64_t mr__device_backoff_ns(uint32_t strikes_before)
 {
     uint64_t backoff = setting_ns("MILLRACE_DEVICE_BACKOFF_MS", BACKOFF_MS);
-    for (uint32_t i = 0; i < strikes_before && i < STRIKES_MOST; i++)
+    for (uint32_t i = 0; i < strikes_before && i < MR__DEVICE_STRIKES; i++)
         backoff *= BACKOFF_FACTOR;
     return backoff;
+}
+
+uint64_t mr__device_forget_ns(void)
+{
+    return setting_ns("MILLRACE_DEVICE_FORGET_MS", FORGET_MS);
 }
 
 static void give_up_probe(mr__token_pool *pool)
@@ -90,15 +95,15 @@ static void strike(mr__token_pool *pool, const char *why)
 {
     mr__token_shared *shared = pool->shared;
     const uint64_t now = mr__now_ns();
-    if (shared->state == MR__STATE_WELL && now - shared->well_ns > setting_ns("MILLRACE_DEVICE_FORGET_MS", FORGET_MS))
+    if (shared->state == MR__STATE_WELL && now - shared->well_ns > mr__device_forget_ns())
         shared->strikes = 0;
-    const uint64_t backoff = backoff_ns(shared->strikes);
+    const uint64_t backoff = mr__device_backoff_ns(shared->strikes);
     /* first: should this process die here, tokens are revoked for nothing, and no wrong result counts */
     atomic_fetch_add_explicit(&shared->epoch, 1, memory_order_relaxed);
     shared->strikes++;
     shared->failures++;
     note(shared, why[0] != '\0' ? why : "it failed");
-    if (shared->strikes >= STRIKES_MOST)
+    if (shared->strikes >= MR__DEVICE_STRIKES)
         become(shared, MR__STATE_DRAINED, 0);
     else
         become(shared, MR__STATE_FAILED, now + backoff);
@@ -174,8 +179,9 @@ void mr__device_not_probed(mr__token_pool *pool)
     if (mr__token_lock(pool, NULL) != MR_OK)
         return;
     mr__token_shared *shared = pool->shared;
+    const uint32_t before = shared->strikes > 0 ? shared->strikes - 1 : 0;
     if (shared->state == MR__STATE_PROBING && pool->probe_fd >= 0)
-        become(shared, MR__STATE_FAILED, mr__now_ns() + backoff_ns(shared->strikes > 0 ? shared->strikes - 1 : 0));
+        become(shared, MR__STATE_FAILED, mr__now_ns() + mr__device_backoff_ns(before));
     give_up_probe(pool);
     mr__token_ring(pool);
     mr__token_unlock(pool);

@@ -11,6 +11,11 @@
  * process; the tasks in flight go back as if they had never been given: nothing of a task is taken in before its result
  * is whole and looks right. token.c counts the failures of all jobs and says when to try again.
  *
+ * Not every process that ends is a device that failed. One that was killed from outside, had no memory or did not see
+ * the device (a memory cgroup, another device's view of the machine) tells of this job alone: it starts again after
+ * the same back-off, three times are too many for this job, and nobody else hears of it. One that ends while the job
+ * is being stopped tells nothing: who stops a job may end all its processes.
+ *
  * Nobody waits for a device: while it starts or is away it takes no task and holds none; a task's time is limited by
  * what its size should take, twenty times over, and a fixed time besides, before any was measured a longer one
  * ($MILLRACE_DEVICE_TIMEOUT_MS sets both).
@@ -71,6 +76,8 @@ struct mr__device_link {
     uint32_t back_count;
     mr__task here;              /* the worker's thread runs it in poll() */
     bool has_here;
+    uint32_t ends;              /* of its process, for reasons that lie in this job */
+    uint64_t ended_ns;          /* the last of them */
     uint64_t wake_ns;           /* WAITING: when to ask again; STARTING: when it is too late */
     uint64_t next_id, opened_ns, last_done_ns;
     uint32_t round_sent;
@@ -153,13 +160,18 @@ const mr__device_story *mr__device_link_story(const mr__device_link *link)
     return &link->story;
 }
 
-static void go(mr__device_link *link, const char *why)
+static void leave(mr__device_link *link)
 {
     land(link);
     link->state = GONE;
     if (link->probing)          /* whoever needs it next need not wait for the end of this job */
         mr__device_not_probed(link->pool);
     link->probing = false;
+}
+
+static void go(mr__device_link *link, const char *why)
+{
+    leave(link);
     mr__error sentence = {.text = ""};
     mr__fail(&sentence, MR_DEVICE_LOST, "%s", why);
     memcpy(link->story.why, sentence.text, sizeof link->story.why);
@@ -179,6 +191,40 @@ static void lose(mr__device_link *link, const char *why)
     }
     link->state = WAITING;
     link->wake_ns = probe_ns;
+}
+
+/* The process has ended, or gave up, for a reason that lies in this job. */
+static void restart(mr__device_link *link, const char *why)
+{
+    const uint64_t now = mr__now_ns();
+    go(link, why);
+    link->story.failures++;
+    if (now - link->ended_ns > mr__device_forget_ns())
+        link->ends = 0;
+    link->ended_ns = now;
+    if (++link->ends >= MR__DEVICE_STRIKES)
+        return;
+    link->state = WAITING;
+    link->wake_ns = now + mr__device_backoff_ns(link->ends - 1);
+}
+
+static void give_up(mr__device_link *link, const mr__device_ready *failed, const char *why)
+{
+    if (failed->starved)
+        restart(link, why);
+    else
+        lose(link, why);
+}
+
+/* The channel says so. */
+static void lose_process(mr__device_link *link, mr__worker *worker, mr_status status, const char *why)
+{
+    if (link->config->stopping(worker))
+        leave(link);
+    else if (status == MR_NO_WORKER)
+        restart(link, why);
+    else
+        lose(link, why);
 }
 
 /* It failed in another job, which has said so, or somebody drained it: asking again will tell. */
@@ -202,16 +248,20 @@ static void open_process(mr__device_link *link)
     mr_status status = MR_OK;
     mr__error problem = {.text = ""}, *error = &problem;
     link->opened_ns = mr__now_ns();
-    MR_TRY(mr__device_channel_open(&link->channel, link->config->device.id,
-                                   link->config->slot_bytes * link->config->depth + MR__DEVICE_READING_BYTES, error));
+    if (mr__device_channel_open(&link->channel, link->config->device.id,
+                                link->config->slot_bytes * link->config->depth + MR__DEVICE_READING_BYTES,
+                                error) != MR_OK) {
+        go(link, problem.text);
+        return;
+    }
     MR_TRY(send_plain(link, MR__DEVICE_JOB, link->config->job, link->channel.memory, error));
     MR_TRY(send_plain(link, MR__DEVICE_PROBE, -1, -1, error));
     link->round_sent = atomic_load(link->config->round);
     link->state = STARTING;
     link->wake_ns = link->opened_ns + START_NS;
 done:
-    if (status == MR_NO_WORKER || status == MR_NO_MEMORY)
-        go(link, problem.text);
+    if (status == MR_NO_WORKER)
+        restart(link, problem.text);
     else if (status != MR_OK)
         lose(link, problem.text);
 }
@@ -262,7 +312,7 @@ static void take_start(mr__device_link *link)
             link->probing = false;
             go(link, ready->text);
         } else {
-            lose(link, ready->text);
+            give_up(link, ready, ready->text);
         }
         return;
     default:
@@ -358,6 +408,7 @@ static void device_submit(mr__worker *worker, const mr__task *task)
 {
     mr__device_link *link = link_of(worker);
     mr__error why = {.text = ""};
+    mr_status status;
     uint32_t segments = 0, slot = 0;
     switch (task->cpu_only ? MR__PACK_HERE : link->config->pack(task, worker, link->segments, &segments)) {
     case MR__PACKED:
@@ -367,8 +418,8 @@ static void device_submit(mr__worker *worker, const mr__task *task)
                                              .sent_ns = mr__now_ns()};
         link->has_token = false;
         link->in_flight++;
-        if (send_task(link, slot, segments, &why) != MR_OK)
-            lose(link, why.text);
+        if ((status = send_task(link, slot, segments, &why)) != MR_OK)
+            lose_process(link, worker, status, why.text);
         break;
     case MR__PACK_HERE:
         link->here = *task;
@@ -522,6 +573,7 @@ static void rest_until(mr__device_link *link, uint64_t wake_ns, uint64_t timeout
 static uint32_t poll_well(mr__device_link *link, mr__worker *worker, uint64_t timeout_ns, mr__done *done)
 {
     mr__error why = {.text = ""};
+    mr_status status;
     bool got, reads;
     if (link->in_flight == 0 && link->wants_token) {
         if (mr__token_acquire(link->pool, timeout_ns, &link->token, &why) == MR_OK)
@@ -532,8 +584,8 @@ static uint32_t poll_well(mr__device_link *link, mr__worker *worker, uint64_t ti
     if (link->in_flight == 0)
         drop_token(link);
     rest(link, timeout_ns);
-    if (mr__device_receive(&link->channel, &link->answer, &got, &why) != MR_OK) {
-        lose(link, why.text);
+    if ((status = mr__device_receive(&link->channel, &link->answer, &got, &why)) != MR_OK) {
+        lose_process(link, worker, status, why.text);
         return 0;
     }
     if (!got) {
@@ -549,7 +601,8 @@ static uint32_t poll_well(mr__device_link *link, mr__worker *worker, uint64_t ti
         return 0;
     }
     if (link->answer.head.kind != MR__DEVICE_DONE) {
-        lose(link, link->answer.ready.text[0] != '\0' ? link->answer.ready.text : "the device process gave up");
+        const mr__device_ready *ready = &link->answer.ready;
+        give_up(link, ready, ready->text[0] != '\0' ? ready->text : "the device process gave up");
         return 0;
     }
     return take_done(link, worker, done);
@@ -559,6 +612,7 @@ static uint32_t device_poll(mr__worker *worker, uint64_t timeout_ns, mr__done *d
 {
     mr__device_link *link = link_of(worker);
     mr__error why = {.text = ""};
+    mr_status status;
     bool got;
     if (max == 0)
         return 0;
@@ -574,8 +628,8 @@ static uint32_t device_poll(mr__worker *worker, uint64_t timeout_ns, mr__done *d
         break;
     case STARTING:
         rest(link, timeout_ns);
-        if (mr__device_receive(&link->channel, &link->answer, &got, &why) != MR_OK)
-            lose(link, why.text);
+        if ((status = mr__device_receive(&link->channel, &link->answer, &got, &why)) != MR_OK)
+            lose_process(link, worker, status, why.text);
         else if (got)
             take_start(link);
         else if (mr__now_ns() > link->wake_ns)

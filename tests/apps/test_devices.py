@@ -167,7 +167,6 @@ class OnDevices(lib.AppTest):
         killed = 0
         for workers in ["cpu=0,device=" + self.devices[0], "cpu=1,device=all"] * ((KILLS + 1) // 2):
             shutil.rmtree(self.path("out"), ignore_errors=True)
-            shutil.rmtree(self.path("tokens"), ignore_errors=True)      # three kills in a row drain a device
             job = subprocess.Popen([lib.MILLRACE, "run", "kmeans", points, "-o", self.path("out"), "--quiet",
                                     "--workers", workers, *params], stderr=subprocess.PIPE)
             while not device_processes(serving=True) and job.poll() is None:

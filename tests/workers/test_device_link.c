@@ -1,10 +1,16 @@
 /* test_device_link.c: a link whose device process does not do what it should. Who waits can be woken; what is no fault
- * of the device does not count against it. The process is `sleep`, which never becomes ready, or cannot be run. */
+ * of the device does not count against it. The process is `sleep`, which never becomes ready, or this program again
+ * (serve() below: the device's name says what happens to it), or cannot be run. */
 #include "cmocka_all.h"
 
+#include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -15,6 +21,13 @@
 static const uint64_t LONG_NS = 60000000000, SHORT_NS = 20000000000;
 
 static _Atomic uint32_t first_round;
+static int job;                 /* a descriptor that nobody looks at */
+static bool is_stopping;
+
+static bool stopping(mr__worker *worker)
+{
+    return is_stopping;
+}
 
 static void *ring(void *link)
 {
@@ -44,6 +57,28 @@ static void create_link(const mr__device_config *config, mr__worker *worker)
     assert_int_equal(worker->ops->start(worker, &error), MR_OK);
 }
 
+/* A link whose device process is this program. */
+static void create_link_to(const char *device, mr__device_config *config, mr__worker *worker)
+{
+    char program[256] = "";
+    assert_true(readlink("/proc/self/exe", program, sizeof program - 1) > 0);
+    setenv("MILLRACE_DEVICE_PROGRAM", program, 1);
+    *config = (mr__device_config){.depth = 1, .slot_bytes = 4096, .job = job, .round = &first_round,
+                                  .stopping = stopping};
+    strcpy(config->device.id, device);
+    create_link(config, worker);
+}
+
+/* Until the link has given the device up, or a process is ready. */
+static void poll_link(mr__worker *worker)
+{
+    const uint64_t deadline = mr__now_ns() + SHORT_NS;
+    mr__done done[1];
+    while (worker->ops->room(worker) == MR__FULL && mr__now_ns() < deadline)
+        worker->ops->poll(worker, SHORT_NS, done, 1);
+    assert_int_not_equal(worker->ops->room(worker), MR__FULL);
+}
+
 static void test_a_poll_that_waits_for_a_device_is_woken(void **state)
 {
     mr__error error = {.text = ""};
@@ -51,7 +86,7 @@ static void test_a_poll_that_waits_for_a_device_is_woken(void **state)
     mr__done done[1];
     pthread_t thread;
     make_sleeper();
-    const mr__device_config config = {.device = {.id = "slow-0"}, .depth = 1, .slot_bytes = 4096, .job = -1,
+    const mr__device_config config = {.device = {.id = "slow-0"}, .depth = 1, .slot_bytes = 4096, .job = job,
                                       .round = &first_round};
     create_link(&config, &worker);
     mr__device_link *const link = worker.config;
@@ -76,17 +111,14 @@ static void test_a_poll_that_waits_for_a_device_is_woken(void **state)
 
 static void test_a_job_that_cannot_start_the_process_leaves_the_probe_to_others(void **state)
 {
-    const mr__device_config config = {.device = {.id = "probed-0"}, .depth = 1, .slot_bytes = 4096, .job = -1,
+    const mr__device_config config = {.device = {.id = "probed-0"}, .depth = 1, .slot_bytes = 4096, .job = job,
                                       .round = &first_round};
     mr__token_pool *pool = open_pool("probed-0");
     mr__worker worker;
-    mr__done done[1];
     setenv("MILLRACE_DEVICE_PROGRAM", "/nowhere/millrace-device", 1);
     assert_int_equal(mr__device_failed(pool, "in another job", NULL, NULL), MR_OK);
     create_link(&config, &worker);
-    const uint64_t deadline = mr__now_ns() + SHORT_NS;
-    while (worker.ops->room(&worker) != MR__GONE && mr__now_ns() < deadline)
-        worker.ops->poll(&worker, SHORT_NS, done, 1);
+    poll_link(&worker);
     assert_int_equal(worker.ops->room(&worker), MR__GONE);
     begin_probe(pool);                  /* the link is there yet */
     assert_int_equal(health_of(pool).strikes, 1);
@@ -95,12 +127,106 @@ static void test_a_job_that_cannot_start_the_process_leaves_the_probe_to_others(
     mr__token_pool_close(pool);
 }
 
-int main(void)
+static void test_an_end_that_lies_in_the_job_is_no_failure_of_the_device(void **state)
 {
+    static const struct {
+        const char *device, *says;
+        bool local;
+    } cases[] = {{"killed-0", "died of signal 9", true},
+                 {"starved-0", "no memory", true},
+                 {"crashed-0", "died of signal 6", false},
+                 {"wrong-0", "wrong", false}};
+    for (size_t c = 0; c < MR__COUNT(cases); c++) {
+        mr__token_pool *pool = open_pool(cases[c].device);
+        mr__token others = acquire(pool);
+        mr__device_config config;
+        mr__worker worker;
+        create_link_to(cases[c].device, &config, &worker);
+        poll_link(&worker);
+        assert_int_equal(worker.ops->room(&worker), MR__GONE);
+        const mr__device_story *story = mr__device_link_story(worker.config);
+        assert_non_null(strstr(story->why, cases[c].says));
+        assert_int_equal(story->failures, 3);
+        assert_int_equal(story->drained, !cases[c].local);
+        assert_int_equal(health_of(pool).failures, cases[c].local ? 0 : 3);
+        assert_int_equal(health_of(pool).state, cases[c].local ? MR__STATE_WELL : MR__STATE_DRAINED);
+        assert_int_equal(mr__token_revoked(pool, others), !cases[c].local);
+        mr__device_link_destroy(worker.config);
+        mr__token_release(pool, others);
+        mr__token_pool_close(pool);
+    }
+}
+
+static void test_a_process_that_was_killed_once_comes_back(void **state)
+{
+    mr__device_config config;
+    mr__worker worker;
+    create_link_to("once-0", &config, &worker);
+    poll_link(&worker);
+    assert_int_equal(worker.ops->room(&worker), MR__TAKES);
+    assert_int_equal(mr__device_link_story(worker.config)->failures, 1);
+    worker.ops->stop(&worker);
+    mr__device_link_destroy(worker.config);
+}
+
+static void test_a_process_that_ends_while_the_job_is_stopped_tells_nothing(void **state)
+{
+    mr__token_pool *pool = open_pool("crashed-1");
+    mr__device_config config;
+    mr__worker worker;
+    is_stopping = true;
+    create_link_to("crashed-1", &config, &worker);
+    poll_link(&worker);
+    is_stopping = false;
+    assert_int_equal(worker.ops->room(&worker), MR__GONE);
+    assert_int_equal(mr__device_link_story(worker.config)->failures, 0);
+    assert_int_equal(health_of(pool).failures, 0);
+    mr__device_link_destroy(worker.config);
+    mr__token_pool_close(pool);
+}
+
+/* ---- the device process ------------------------------------------------------------------------------------------ */
+
+static void say(enum mr__device_kind kind, bool starved, const char *text)
+{
+    mr__device_ready ready = {.head = {kind, sizeof ready}, .starved = starved};
+    strcpy(ready.text, text);
+    send(MR__DEVICE_SOCKET, &ready, sizeof ready, MSG_NOSIGNAL);
+}
+
+static int serve(const char *device)
+{
+    char message[64], once[128];
+    const struct rlimit no_core = {0};
+    setrlimit(RLIMIT_CORE, &no_core);
+    snprintf(once, sizeof once, "%s/once", getenv("MILLRACE_TOKENS"));
+    recv(MR__DEVICE_SOCKET, message, sizeof message, 0);
+    recv(MR__DEVICE_SOCKET, message, sizeof message, 0);        /* the job, and that the device is to be probed */
+    if (strcmp(device, "killed-0") == 0 || (strcmp(device, "once-0") == 0 && mkdir(once, 0700) == 0))
+        raise(SIGKILL);
+    if (strncmp(device, "crashed", strlen("crashed")) == 0)
+        abort();
+    if (strcmp(device, "starved-0") == 0 || strcmp(device, "wrong-0") == 0) {
+        say(MR__DEVICE_FAILED, device[0] == 's', device[0] == 's' ? "no memory" : "wrong");
+        return 5;
+    }
+    say(MR__DEVICE_READY, false, "");
+    say(MR__DEVICE_PROBED, false, "");
+    return (int)recv(MR__DEVICE_SOCKET, message, sizeof message, 0);
+}
+
+int main(int count, char **arguments)
+{
+    if (count == 3 && strcmp(arguments[1], "--serve") == 0)
+        return serve(arguments[2]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_poll_that_waits_for_a_device_is_woken),
         cmocka_unit_test(test_a_job_that_cannot_start_the_process_leaves_the_probe_to_others),
+        cmocka_unit_test(test_an_end_that_lies_in_the_job_is_no_failure_of_the_device),
+        cmocka_unit_test(test_a_process_that_was_killed_once_comes_back),
+        cmocka_unit_test(test_a_process_that_ends_while_the_job_is_stopped_tells_nothing),
     };
+    job = open("/dev/null", O_RDONLY | O_CLOEXEC);
     setenv("MILLRACE_DEVICE_BACKOFF_MS", "20", 1);
     return cmocka_run_group_tests(tests, token_fixture_make, token_fixture_remove);
 }
