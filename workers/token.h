@@ -10,7 +10,8 @@
  * Threads   Any thread may use a pool; one token is used by one thread at a time.
  * Cost      Opening a file and locking a byte of it: microseconds. Who waits sleeps. No allocation but in open().
  * Failure   MR_TIMEOUT: no token in time. MR_DEVICE_LOST: the device has failed or is drained, and the sentence says
- *           why; MR_IO_FAILED, MR_NO_SPACE: the shared memory cannot be used. *out is untouched. release() cannot fail.
+ *           why; MR_NO_WORKER: MR__TOKEN_JOBS jobs use it; MR_IO_FAILED, MR_NO_SPACE: the shared memory cannot be used.
+ *           *out is untouched. release() cannot fail.
  *
  * The directory is $MILLRACE_TOKENS, else /dev/shm/millrace-UID; where that name belongs to somebody else, tokens-HOST
  * in the cache folder (device_find.h). */

@@ -48,7 +48,8 @@
 enum state { WAITING, STARTING, WELL, GONE };
 
 #define MILLISECOND 1000000ull
-static const uint64_t START_NS = 60000 * MILLISECOND, FIRST_NS = 30000 * MILLISECOND, TASK_NS = 2000 * MILLISECOND;
+static const uint64_t START_NS = 60000 * MILLISECOND, FIRST_NS = 30000 * MILLISECOND, TASK_NS = 2000 * MILLISECOND,
+                      PLACE_NS = 100 * MILLISECOND;
 enum { PATIENCE = 20, READ_PATIENCE = 10 };
 static const double PACE_KEPT = 0.75;
 
@@ -72,6 +73,7 @@ struct mr__device_link {
     bool has_token;             /* for the next submit */
     mr__token token;
     bool wants_token;           /* there was none */
+    uint64_t token_ns;          /* there was no place for one more job: when to ask again; 0: ask */
     mr__task back[MR__DEVICE_SLOTS + 1];    /* given back: to be returned by poll() */
     uint32_t back_count;
     mr__task here;              /* the worker's thread runs it in poll() */
@@ -361,26 +363,38 @@ done:
     return status;
 }
 
+/* The pool gave none. Only a device that failed elsewhere loses its process for that; what is in flight comes back
+ * first. */
+static void go_without_token(mr__device_link *link, mr_status status, const char *why)
+{
+    if (status == MR_TIMEOUT)
+        link->wants_token = true;
+    else if (status == MR_DEVICE_LOST)
+        wait_for_others(link);
+    else if (status == MR_NO_WORKER)        /* a place gets free when one of the other jobs ends */
+        link->token_ns = mr__now_ns() + PLACE_NS;
+    else if (link->in_flight == 0)
+        go(link, why);
+}
+
 static enum mr__room device_room(mr__worker *worker)
 {
     mr__device_link *link = link_of(worker);
     mr__error why = {.text = ""};
+    mr_status status = MR_OK;
     if (link->state == GONE)
         return MR__GONE;
     if (link->state != WELL || link->in_flight >= link->config->depth || link->has_here || link->back_count > 0)
         return MR__FULL;
     if (!link->has_token) {
-        switch (mr__token_acquire(link->pool, 0, &link->token, &why)) {
-        case MR_OK:
-            link->has_token = true;
-            break;
-        case MR_TIMEOUT:
-            link->wants_token = true;
+        if (mr__now_ns() < link->token_ns)
             return MR__FULL;
-        default:
-            wait_for_others(link);
+        link->token_ns = 0;
+        if ((status = mr__token_acquire(link->pool, 0, &link->token, &why)) != MR_OK) {
+            go_without_token(link, status, why.text);
             return MR__FULL;
         }
+        link->has_token = true;
     }
     link->wants_token = false;
     return MR__TAKES;
@@ -583,7 +597,10 @@ static uint32_t poll_well(mr__device_link *link, mr__worker *worker, uint64_t ti
     }
     if (link->in_flight == 0)
         drop_token(link);
-    rest(link, timeout_ns);
+    if (link->token_ns > 0)
+        rest_until(link, link->token_ns, timeout_ns);
+    else
+        rest(link, timeout_ns);
     if ((status = mr__device_receive(&link->channel, &link->answer, &got, &why)) != MR_OK) {
         lose_process(link, worker, status, why.text);
         return 0;

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "fault.h"
 #include "token_fixture.h"
 #include "worker_device.h"
 
@@ -185,6 +186,62 @@ static void test_a_process_that_ends_while_the_job_is_stopped_tells_nothing(void
     mr__token_pool_close(pool);
 }
 
+/* Until a process is ready, whether there is a token for it or not. */
+static void poll_until_ready(mr__worker *worker)
+{
+    const uint64_t deadline = mr__now_ns() + SHORT_NS;
+    mr__done done[1];
+    while (mr__device_link_story(worker->config)->starts == 0 && mr__now_ns() < deadline)
+        worker->ops->poll(worker, SHORT_NS, done, 1);
+}
+
+static void test_a_job_that_finds_no_place_keeps_its_process_and_waits(void **state)
+{
+    mr__token_pool *other[MR__TOKEN_JOBS];
+    mr__device_config config;
+    mr__worker worker;
+    mr__done done[1];
+    for (uint32_t i = 0; i < MR__TOKEN_JOBS; i++) {
+        other[i] = open_pool("crowded-0");
+        mr__token_release(other[i], acquire(other[i]));
+    }
+    create_link_to("crowded-0", &config, &worker);
+    poll_until_ready(&worker);
+    const uint64_t end = mr__now_ns() + 300000000;
+    while (mr__now_ns() < end) {
+        assert_int_equal(worker.ops->room(&worker), MR__FULL);
+        worker.ops->poll(&worker, 1000000, done, 1);
+    }
+    mr__token_pool_close(other[0]);
+    poll_link(&worker);
+    assert_int_equal(worker.ops->room(&worker), MR__TAKES);
+    assert_int_equal(mr__device_link_story(worker.config)->starts, 1);
+    worker.ops->stop(&worker);
+    mr__device_link_destroy(worker.config);
+    for (uint32_t i = 1; i < MR__TOKEN_JOBS; i++)
+        mr__token_pool_close(other[i]);
+}
+
+static void test_a_job_that_cannot_take_a_token_does_without_the_device(void **state)
+{
+    mr__token_pool *pool = open_pool("unusable-0");
+    mr__device_config config;
+    mr__worker worker;
+    create_link_to("unusable-0", &config, &worker);
+    poll_until_ready(&worker);
+    mr__fault_arm(MR__FAULT_OPEN, 1);
+    assert_int_equal(worker.ops->room(&worker), MR__FULL);
+    assert_true(mr__fault_fired());
+    mr__fault_disarm();
+    assert_int_equal(worker.ops->room(&worker), MR__GONE);
+    const mr__device_story *story = mr__device_link_story(worker.config);
+    assert_non_null(strstr(story->why, "could not take a token of unusable-0"));
+    assert_int_equal(story->starts, 1);
+    assert_int_equal(health_of(pool).failures, 0);
+    mr__device_link_destroy(worker.config);
+    mr__token_pool_close(pool);
+}
+
 /* ---- the device process ------------------------------------------------------------------------------------------ */
 
 static void say(enum mr__device_kind kind, bool starved, const char *text)
@@ -225,6 +282,8 @@ int main(int count, char **arguments)
         cmocka_unit_test(test_an_end_that_lies_in_the_job_is_no_failure_of_the_device),
         cmocka_unit_test(test_a_process_that_was_killed_once_comes_back),
         cmocka_unit_test(test_a_process_that_ends_while_the_job_is_stopped_tells_nothing),
+        cmocka_unit_test(test_a_job_that_finds_no_place_keeps_its_process_and_waits),
+        cmocka_unit_test(test_a_job_that_cannot_take_a_token_does_without_the_device),
     };
     job = open("/dev/null", O_RDONLY | O_CLOEXEC);
     setenv("MILLRACE_DEVICE_BACKOFF_MS", "20", 1);
