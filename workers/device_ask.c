@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "device_reap.h"
 #include "memory.h"
 
 enum { ANSWER_SIZE = 1 << 20, WORDS_SIZE = 256, ARGUMENTS_MOST = 4, NAP_NS = 1000000 };
@@ -118,24 +119,19 @@ static bool listen_to(asked *ask, uint64_t deadline)
     return true;
 }
 
-/* Its wait status; -1: the deadline passed, and it was killed; 0 if somebody else has waited for it. */
+/* Its wait status; -1: the deadline passed, and it was killed, or left behind if the kernel does not let it die; 0 if
+ * somebody else has waited for it. */
 static int reap(pid_t pid, uint64_t deadline)
 {
     int how = 0;
-    for (;;) {
-        const pid_t ended = waitpid(pid, &how, WNOHANG);
-        if (ended == pid)
-            return how;
-        if (ended < 0 && errno != EINTR)
-            return 0;
-        if (mr__now_ns() >= deadline)
-            break;
+    while (!mr__device_reap(pid, &how)) {
+        if (mr__now_ns() >= deadline) {
+            mr__device_kill(pid, &how);
+            return -1;
+        }
         nanosleep(&(const struct timespec){.tv_nsec = NAP_NS}, NULL);
     }
-    kill(-pid, SIGKILL);
-    while (waitpid(pid, &how, 0) < 0 && errno == EINTR) {
-    }
-    return -1;
+    return how;
 }
 
 static void explain(mr__device_reply *answer, const asked *ask, const char *mode, int how, uint32_t seconds)

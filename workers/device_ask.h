@@ -1,5 +1,6 @@
 /* device_ask.h: runs millrace-device for one answer, whatever becomes of it.
- * Promise   Returns at the deadline at the latest; nothing of what was started lives on then.
+ * Promise   Returns at the deadline at the latest, or two seconds after it when a driver holds the process in the
+ *           kernel; nothing else of what was started lives on then.
  * Owner     The answer: ask and free.
  * Threads   Any.
  * Failure   MR_NO_MEMORY. Everything else is an answer with a reason in `why`. */

@@ -25,11 +25,12 @@
 #include <unistd.h>
 
 #include "device_find.h"
+#include "device_reap.h"
 #include "fault.h"
 
 extern char **environ;
 
-enum { WAIT_MS = 2000, SEND_TRIES = 20, SEND_WAIT_MS = 50 };
+enum { SEND_TRIES = 20, SEND_WAIT_MS = 50 };
 
 static mr_status make_memory(mr__device_channel *channel, size_t bytes, mr__error *error)
 {
@@ -98,28 +99,13 @@ done:
     return status;
 }
 
-/* Has the process ended? Also when somebody else has waited for it: its number may then be another's already. */
-static bool has_ended(mr__device_channel *channel, int *how)
-{
-    const pid_t ended = waitpid(channel->process, how, WNOHANG);
-    if (ended == channel->process || (ended < 0 && errno == ECHILD)) {
-        channel->process = 0;
-        return true;
-    }
-    return false;
-}
-
 void mr__device_channel_close(mr__device_channel *channel)
 {
     int how;
     if (channel->socket >= 0)
         close(channel->socket);
-    if (channel->process > 0 && !has_ended(channel, &how)) {
-        kill(channel->process, SIGKILL);
-        /* a driver may hold it in the kernel for ever: then it is left behind */
-        for (int tries = 0; tries < WAIT_MS && !has_ended(channel, &how); tries++)
-            usleep(1000);
-    }
+    if (channel->process > 0)
+        mr__device_kill(channel->process, &how);
     if (channel->slots != NULL)
         munmap(channel->slots, channel->bytes);
     if (channel->memory >= 0)
@@ -133,10 +119,14 @@ static mr_status say_how_it_ended(mr__device_channel *channel, mr__error *error)
     int how = 0;
     bool ended = false;
     /* the socket closes a moment before the process is to be waited for */
-    for (int tries = 0; tries < 100 && !(ended = has_ended(channel, &how)); tries++)
-        usleep(1000);
+    for (int tries = 0; channel->process > 0 && !ended && tries < 100; tries++) {
+        ended = mr__device_reap(channel->process, &how);
+        if (!ended)
+            usleep(1000);
+    }
     if (!ended)
         return mr__fail(error, MR_DEVICE_LOST, "the device process closed its socket");
+    channel->process = 0;
     if (!WIFSIGNALED(how))
         return mr__fail(error, MR_DEVICE_LOST, "the device process ended with status %d", WEXITSTATUS(how));
     const int number = WTERMSIG(how);
