@@ -13,8 +13,10 @@
  *           why; MR_NO_WORKER: MR__TOKEN_JOBS jobs use it; MR_IO_FAILED, MR_NO_SPACE: the shared memory cannot be used.
  *           *out is untouched. release() cannot fail.
  *
- * The directory is $MILLRACE_TOKENS, else /dev/shm/millrace-UID; where that name belongs to somebody else, tokens-HOST
- * in the cache folder (device_find.h). */
+ * The directory is $MILLRACE_TOKENS, else /dev/shm/millrace-UID; where that cannot be used (no /dev/shm, read-only,
+ * full, the name is somebody else's), tokens-HOST in the cache folder (device_find.h). The promise holds among those
+ * that use the same file: a job that found /dev/shm full and one that did not have pools of their own. A file that was
+ * removed (systemd's RemoveIPC=yes does that when the user logs out) gives no more tokens. */
 #ifndef MR__TOKEN_H
 #define MR__TOKEN_H
 
@@ -48,6 +50,8 @@ bool mr__name_is_plain(const char *text, size_t room);
 /* device: its id, such as "pocl-0"; it need not exist. */
 mr_status mr__token_pool_open(const char *device, mr__token_pool **out, mr__error *error);
 void mr__token_pool_close(mr__token_pool *pool);        /* takes NULL; the caller has released its tokens */
+/* The file is gone: who holds no token opens the pool again. */
+bool mr__token_pool_removed(const mr__token_pool *pool);
 mr_status mr__token_acquire(mr__token_pool *pool, uint64_t timeout_ns, mr__token *out, mr__error *error);
 void mr__token_release(mr__token_pool *pool, mr__token token);
 /* The device has failed since this token was given out: what comes back under it must be dropped. */

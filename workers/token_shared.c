@@ -72,24 +72,32 @@ int mr__token_byte_take(const mr__token_pool *pool, uint32_t byte)
 
 /* ---- the folder -------------------------------------------------------------------------------------------------- */
 
-/* Opens a folder that nobody else can touch. *foreign: the name belongs to somebody else. */
-static mr_status open_folder(const char *path, int *out, bool *foreign, mr__error *error)
+/* Not there, read-only, full, or not for us. */
+static bool place_fails(int number)
+{
+    return number == ENOENT || number == ENOTDIR || number == EROFS || number == EACCES || number == EPERM ||
+           number == ENOSPC || number == EDQUOT;
+}
+
+/* Opens a folder that nobody else can touch. *elsewhere: another place may do: this one cannot be used, or the name
+ * belongs to somebody else. */
+static mr_status open_folder(const char *path, int *out, bool *elsewhere, mr__error *error)
 {
     mr_status status = MR_OK;
     struct stat about = {0};
     int fd = -1;
-    *foreign = false;
     const int made = mr__fault(MR__FAULT_MKDIR) ? (errno = ENOSPC, -1) : mkdir(path, 0700);
+    *elsewhere = made != 0 && place_fails(errno);
     MR_CHECK(made == 0 || errno == EEXIST, mr__status_of_errno(errno, MR_IO_FAILED),
              "could not make %s, where the tokens of devices are kept: %s", path, strerror(errno));
     fd = mr__fault(MR__FAULT_OPEN) ? (errno = EMFILE, -1)
                                    : open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    *foreign = fd < 0 && (errno == EACCES || errno == ENOTDIR || errno == ELOOP);
+    *elsewhere = fd < 0 && (place_fails(errno) || errno == ELOOP);
     MR_CHECK(fd >= 0, mr__status_of_errno(errno, MR_IO_FAILED), "could not open the folder %s: %s", path,
              strerror(errno));
     MR_CHECK(fstat(fd, &about) == 0, MR_IO_FAILED, "could not look at %s: %s", path, strerror(errno));
-    *foreign = about.st_uid != geteuid();
-    MR_CHECK(!*foreign, MR_IO_FAILED, "%s belongs to user %u\n  hint: remove it, or set MILLRACE_TOKENS", path,
+    *elsewhere = about.st_uid != geteuid();
+    MR_CHECK(!*elsewhere, MR_IO_FAILED, "%s belongs to user %u\n  hint: remove it, or set MILLRACE_TOKENS", path,
              (unsigned)about.st_uid);
     MR_CHECK((about.st_mode & 077) == 0, MR_IO_FAILED, "others may use %s (mode %03o)\n  hint: chmod 700 %s", path,
              (unsigned)about.st_mode & 0777, path);
@@ -99,31 +107,6 @@ done:
     if (fd >= 0)
         close(fd);
     return status;
-}
-
-/* Another user may have taken the name in /dev/shm, where everybody may make one; in the cache folder nobody can. */
-static mr_status find_folder(char path[MR__PATH_MAX], int *out, mr__error *error)
-{
-    bool foreign = false;
-    mr__error first = {.code = MR_OK};
-    char host[65] = "";
-    const char *given = getenv("MILLRACE_TOKENS");
-    if (given != NULL && given[0] != '\0') {
-        if (strlen(given) >= MR__PATH_MAX - NAME_SPACE)
-            return mr__fail(error, MR_BAD_USAGE, "MILLRACE_TOKENS is too long: %.60s...", given);
-        snprintf(path, MR__PATH_MAX, "%s", given);
-        return open_folder(path, out, &foreign, error);
-    }
-    snprintf(path, MR__PATH_MAX, "/dev/shm/millrace-%u", (unsigned)geteuid());
-    mr_status status = open_folder(path, out, &foreign, &first);
-    if (status == MR_OK)
-        return MR_OK;
-    if (!foreign || mr__device_cache_folder(path, NULL) != MR_OK)
-        return mr__fail(error, status, "%s", first.text);
-    gethostname(host, sizeof host - 1);
-    const size_t used = strlen(path);
-    snprintf(path + used, MR__PATH_MAX - used, "/tokens-%s", host);
-    return open_folder(path, out, &foreign, error);
 }
 
 /* ---- the file ---------------------------------------------------------------------------------------------------- */
@@ -168,13 +151,14 @@ bool mr__name_is_plain(const char *text, size_t room)
     return size > 0 && size < room && text[0] != '.' && text[0] != '-' && strspn(text, allowed) == size;
 }
 
-static mr_status open_file(mr__token_pool *pool, int folder, mr__error *error)
+static mr_status open_file(mr__token_pool *pool, int folder, bool *elsewhere, mr__error *error)
 {
     mr_status status = MR_OK;
     struct stat about = {0};
     pool->fd = mr__fault(MR__FAULT_OPEN)
                    ? (errno = EMFILE, -1)
                    : openat(folder, pool->device, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
+    *elsewhere = pool->fd < 0 && place_fails(errno);
     MR_CHECK(pool->fd >= 0, mr__status_of_errno(errno, MR_IO_FAILED), "could not open the token pool %s: %s",
              pool->path, strerror(errno));
     MR_CHECK(fstat(pool->fd, &about) == 0, MR_IO_FAILED, "could not look at %s: %s", pool->path, strerror(errno));
@@ -198,11 +182,12 @@ done:
     return status;
 }
 
-static mr_status map_file(mr__token_pool *pool, mr__error *error)
+static mr_status map_file(mr__token_pool *pool, bool *elsewhere, mr__error *error)
 {
     mr_status status = MR_OK;
     /* real blocks: a full /dev/shm is a sentence now and not a SIGBUS later */
     const int number = mr__fault(MR__FAULT_WRITE) ? ENOSPC : posix_fallocate(pool->fd, 0, sizeof(mr__token_shared));
+    *elsewhere = place_fails(number);
     MR_CHECK(number == 0, mr__status_of_errno(number, MR_IO_FAILED), "no space for the token pool %s: %s", pool->path,
              strerror(number));
     void *mapped = mr__fault(MR__FAULT_MAP) ? (errno = ENOMEM, MAP_FAILED)
@@ -215,20 +200,18 @@ done:
     return status;
 }
 
-mr_status mr__token_attach(mr__token_pool *pool, const char *device, mr__error *error)
+/* Attaches to the device's file in the folder pool->path. */
+static mr_status attach_in_folder(mr__token_pool *pool, const char *device, bool *elsewhere, mr__error *error)
 {
     mr_status status = MR_OK;
     int folder = -1;
-    *pool = (mr__token_pool){.fd = -1, .probe_fd = -1, .job = MR__NO_JOB};
-    MR_CHECK(mr__name_is_plain(device, sizeof pool->device), MR_BAD_USAGE,
-             "'%.60s' cannot be the name of a device\n  hint: millrace devices lists them", device);
     strcpy(pool->device, device);
-    MR_TRY(find_folder(pool->path, &folder, error));
+    MR_TRY(open_folder(pool->path, &folder, elsewhere, error));
     const size_t used = strlen(pool->path);
     snprintf(pool->path + used, sizeof pool->path - used, "/%s", device);
-    MR_TRY(open_file(pool, folder, error));
+    MR_TRY(open_file(pool, folder, elsewhere, error));
     MR_TRY(lock_for_build(pool, error));
-    MR_TRY(map_file(pool, error));
+    MR_TRY(map_file(pool, elsewhere, error));
     if (lock_byte(pool->fd, F_WRLCK, MR__BYTE_USERS) == 0) {
         if (!is_sound(pool->shared))
             build(pool->shared);
@@ -246,6 +229,38 @@ done:
         close(folder);
     if (status != MR_OK)
         mr__token_detach(pool);
+    return status;
+}
+
+/* /dev/shm may not be there, or be full, and another user may have taken the name in it, where everybody may make one;
+ * the cache folder is this user's. */
+mr_status mr__token_attach(mr__token_pool *pool, const char *device, mr__error *error)
+{
+    mr_status status = MR_OK;
+    bool elsewhere = false;
+    mr__error first = {.code = MR_OK};
+    char host[65] = "";
+    const char *given = getenv("MILLRACE_TOKENS");
+    *pool = (mr__token_pool){.fd = -1, .probe_fd = -1, .job = MR__NO_JOB};
+    MR_CHECK(mr__name_is_plain(device, sizeof pool->device), MR_BAD_USAGE,
+             "'%.60s' cannot be the name of a device\n  hint: millrace devices lists them", device);
+    if (given != NULL && given[0] != '\0') {
+        MR_CHECK(strlen(given) < MR__PATH_MAX - NAME_SPACE, MR_BAD_USAGE, "MILLRACE_TOKENS is too long: %.60s...",
+                 given);
+        snprintf(pool->path, sizeof pool->path, "%s", given);
+        return attach_in_folder(pool, device, &elsewhere, error);
+    }
+    snprintf(pool->path, sizeof pool->path, "/dev/shm/millrace-%u", (unsigned)geteuid());
+    status = attach_in_folder(pool, device, &elsewhere, &first);
+    if (status == MR_OK)
+        return MR_OK;
+    if (!elsewhere || mr__device_cache_folder(pool->path, NULL) != MR_OK)
+        return mr__fail(error, status, "%s", first.text);
+    gethostname(host, sizeof host - 1);
+    const size_t used = strlen(pool->path);
+    snprintf(pool->path + used, sizeof pool->path - used, "/tokens-%s", host);
+    status = attach_in_folder(pool, device, &elsewhere, error);
+done:
     return status;
 }
 
@@ -271,6 +286,12 @@ static void tell_tsan_locked(pthread_mutex_t *mutex)
 #endif
 }
 
+bool mr__token_pool_removed(const mr__token_pool *pool)
+{
+    struct stat about;
+    return fstat(pool->fd, &about) != 0 || about.st_nlink == 0;
+}
+
 mr_status mr__token_lock(mr__token_pool *pool, mr__error *error)
 {
     const mr_status status = mr__token_lock_for(pool, PATIENCE_S * 1000000000ull, error);
@@ -280,7 +301,6 @@ mr_status mr__token_lock(mr__token_pool *pool, mr__error *error)
 mr_status mr__token_lock_for(mr__token_pool *pool, uint64_t patience_ns, mr__error *error)
 {
     mr_status status = MR_OK;
-    struct stat about;
     const struct timespec deadline = mr__timespec(mr__clock_ns(CLOCK_REALTIME) + patience_ns);
     const int number = pthread_mutex_timedlock(&pool->shared->mutex, &deadline);
     if (number == EOWNERDEAD) {
@@ -291,7 +311,7 @@ mr_status mr__token_lock_for(mr__token_pool *pool, uint64_t patience_ns, mr__err
     MR_CHECK(number == 0 || number == EOWNERDEAD, number == ETIMEDOUT ? MR_TIMEOUT : MR_IO_FAILED,
              "could not lock the token pool %s: %s\n  hint: is a job stopped? if none runs, remove the file",
              pool->path, strerror(number));
-    if (fstat(pool->fd, &about) != 0 || about.st_nlink == 0) {
+    if (mr__token_pool_removed(pool)) {
         mr__token_unlock(pool);
         return mr__fail(error, MR_IO_FAILED, "the token pool %s was removed while this job used it", pool->path);
     }

@@ -25,6 +25,9 @@
  * file ten times the longer limit holds, for all: others may wait for that one (device_serve.c). Then the job goes on
  * without the device, which has not failed.
  *
+ * The pool's file may be removed under a long job. As soon as nothing is in flight the link joins the pool that jobs
+ * which began later have made anew; what is in flight meanwhile counts in the old one.
+ *
  * D1  There is a process in STARTING and WELL, and only there.
  * D2  A flight has a token, and its number is its slot.
  * D3  There are tasks in flight in WELL only.
@@ -179,6 +182,20 @@ static void go(mr__device_link *link, const char *why)
     memcpy(link->story.why, sentence.text, sizeof link->story.why);
 }
 
+/* When the pool's file was removed: another, once nothing is in flight. */
+static mr_status renew_pool(mr__device_link *link, mr__error *error)
+{
+    mr_status status = MR_OK;
+    mr__token_pool *pool = NULL;
+    if (link->in_flight > 0 || !mr__token_pool_removed(link->pool))
+        return MR_OK;
+    MR_TRY(mr__token_pool_open(link->config->device.id, &pool, error));
+    mr__token_pool_close(link->pool);
+    link->pool = pool;
+done:
+    return status;
+}
+
 /* The device has failed: it may come back after a while. */
 static void lose(mr__device_link *link, const char *why)
 {
@@ -187,6 +204,7 @@ static void lose(mr__device_link *link, const char *why)
     link->probing = false;      /* the report below ends the probe */
     go(link, why);
     link->story.failures++;
+    renew_pool(link, &ignored);
     if (mr__device_failed(link->pool, link->story.why, &probe_ns, &ignored) != MR_OK || probe_ns == UINT64_MAX) {
         link->story.drained = true;
         return;
@@ -272,7 +290,11 @@ static void ask_again(mr__device_link *link)
 {
     uint64_t wait = 0;
     mr__device_health health;
-    mr__error ignored = {.text = ""};
+    mr__error ignored = {.text = ""}, why = {.text = ""};
+    if (renew_pool(link, &why) != MR_OK) {
+        go(link, why.text);
+        return;
+    }
     switch (mr__device_probe_begin(link->pool, &wait)) {
     case MR__PROBE_GO:
         link->probing = true;
@@ -352,6 +374,7 @@ static mr_status device_start(mr__worker *worker, mr__error *error)
     mr__device_health health;
     if (link->state != WAITING || link->story.started)
         return MR_OK;
+    MR_TRY(renew_pool(link, error));
     MR_TRY(mr__device_health_get(link->pool, &health, error));
     if (health.state == MR__STATE_DRAINED) {
         link->story.drained = true;
@@ -367,13 +390,14 @@ done:
  * first. */
 static void go_without_token(mr__device_link *link, mr_status status, const char *why)
 {
+    mr__error ignored = {.text = ""};
     if (status == MR_TIMEOUT)
         link->wants_token = true;
     else if (status == MR_DEVICE_LOST)
         wait_for_others(link);
     else if (status == MR_NO_WORKER)        /* a place gets free when one of the other jobs ends */
         link->token_ns = mr__now_ns() + PLACE_NS;
-    else if (link->in_flight == 0)
+    else if (link->in_flight == 0 && !(mr__token_pool_removed(link->pool) && renew_pool(link, &ignored) == MR_OK))
         go(link, why);
 }
 

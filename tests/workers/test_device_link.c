@@ -58,14 +58,31 @@ static void create_link(const mr__device_config *config, mr__worker *worker)
     assert_int_equal(worker->ops->start(worker, &error), MR_OK);
 }
 
+static enum mr__device_pack pack(const mr__task *task, mr__worker *worker, mr__device_segment *segments,
+                                 uint32_t *count)
+{
+    *count = 0;
+    return MR__PACKED;
+}
+
+static mr_status unpack(const mr__task *task, mr__worker *worker, const mr__device_done *done, const uint8_t *result,
+                        mr__error *error)
+{
+    return MR_OK;
+}
+
+static void traced(mr__worker *worker, const mr__device_done *done)
+{
+}
+
 /* A link whose device process is this program. */
 static void create_link_to(const char *device, mr__device_config *config, mr__worker *worker)
 {
     char program[256] = "";
     assert_true(readlink("/proc/self/exe", program, sizeof program - 1) > 0);
     setenv("MILLRACE_DEVICE_PROGRAM", program, 1);
-    *config = (mr__device_config){.depth = 1, .slot_bytes = 4096, .job = job, .round = &first_round,
-                                  .stopping = stopping};
+    *config = (mr__device_config){.depth = 2, .slot_bytes = 4096, .job = job, .round = &first_round,
+                                  .pack = pack, .unpack = unpack, .stopping = stopping, .traced = traced};
     strcpy(config->device.id, device);
     create_link(config, worker);
 }
@@ -242,6 +259,46 @@ static void test_a_job_that_cannot_take_a_token_does_without_the_device(void **s
     mr__token_pool_close(pool);
 }
 
+static void remove_pool(const char *device)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", token_folder, device);
+    assert_int_equal(unlink(path), 0);
+}
+
+static void test_a_pool_that_is_removed_is_made_anew(void **state)
+{
+    const mr__task task = {.begin = 0, .end = 1};
+    mr__device_config config;
+    mr__worker worker;
+    mr__done done[2];
+    mr__error error = {.text = ""};
+    create_link_to("removed-0", &config, &worker);
+    remove_pool("removed-0");                           /* before there is a process */
+    poll_link(&worker);
+    assert_int_equal(worker.ops->room(&worker), MR__TAKES);
+    worker.ops->submit(&worker, &task);
+    remove_pool("removed-0");                           /* with a task in flight */
+    assert_int_equal(worker.ops->room(&worker), MR__FULL);
+    uint32_t count = 0;
+    for (const uint64_t deadline = mr__now_ns() + SHORT_NS; count == 0 && mr__now_ns() < deadline;)
+        count = worker.ops->poll(&worker, SHORT_NS, done, 2);
+    assert_int_equal(count, 1);
+    assert_int_equal(done[0].status, MR_OK);
+    assert_int_equal(worker.ops->room(&worker), MR__FULL);
+    assert_int_equal(worker.ops->room(&worker), MR__TAKES);
+    assert_int_equal(mr__device_link_check(worker.config, &error), MR_OK);
+    mr__token_pool *pool = open_pool("removed-0");      /* as a job that begins now */
+    assert_int_equal(health_of(pool).in_use, 1);
+    const mr__device_story *story = mr__device_link_story(worker.config);
+    assert_int_equal(story->starts, 1);
+    assert_int_equal(story->tasks, 1);
+    assert_int_equal(story->failures, 0);
+    worker.ops->stop(&worker);
+    mr__device_link_destroy(worker.config);
+    mr__token_pool_close(pool);
+}
+
 /* ---- the device process ------------------------------------------------------------------------------------------ */
 
 static void say(enum mr__device_kind kind, bool starved, const char *text)
@@ -253,7 +310,8 @@ static void say(enum mr__device_kind kind, bool starved, const char *text)
 
 static int serve(const char *device)
 {
-    char message[64], once[128];
+    _Alignas(8) char message[64];
+    char once[128];
     const struct rlimit no_core = {0};
     setrlimit(RLIMIT_CORE, &no_core);
     snprintf(once, sizeof once, "%s/once", getenv("MILLRACE_TOKENS"));
@@ -269,7 +327,12 @@ static int serve(const char *device)
     }
     say(MR__DEVICE_READY, false, "");
     say(MR__DEVICE_PROBED, false, "");
-    return (int)recv(MR__DEVICE_SOCKET, message, sizeof message, 0);
+    while (recv(MR__DEVICE_SOCKET, message, sizeof message, 0) > 0) {
+        const mr__device_task *task = (const mr__device_task *)message;
+        const mr__device_done done = {.head = {MR__DEVICE_DONE, sizeof done}, .id = task->id, .slot = task->slot};
+        send(MR__DEVICE_SOCKET, &done, sizeof done, MSG_NOSIGNAL);
+    }
+    return 0;
 }
 
 int main(int count, char **arguments)
@@ -284,6 +347,7 @@ int main(int count, char **arguments)
         cmocka_unit_test(test_a_process_that_ends_while_the_job_is_stopped_tells_nothing),
         cmocka_unit_test(test_a_job_that_finds_no_place_keeps_its_process_and_waits),
         cmocka_unit_test(test_a_job_that_cannot_take_a_token_does_without_the_device),
+        cmocka_unit_test(test_a_pool_that_is_removed_is_made_anew),
     };
     job = open("/dev/null", O_RDONLY | O_CLOEXEC);
     setenv("MILLRACE_DEVICE_BACKOFF_MS", "20", 1);

@@ -485,6 +485,38 @@ static void test_another_user_can_not_block_our_tokens(void **state)
     assert_int_equal(answer, 0);
 }
 
+/* No folder may be made in /dev/shm, or no file: the cache folder does. Each is what a full one says. */
+static void test_tokens_lie_in_the_cache_folder_where_shared_memory_cannot_be_used(void **state)
+{
+    static const enum mr__fault_point points[] = {MR__FAULT_MKDIR, MR__FAULT_WRITE};
+    char folder[64], device[MR__DEVICE_ID], path[128];
+    struct stat about;
+    snprintf(folder, sizeof folder, "/dev/shm/millrace-%u", (unsigned)geteuid());
+    snprintf(device, sizeof device, "full-%u", (unsigned)getpid());
+    snprintf(path, sizeof path, "%s/%s", folder, device);
+    const bool was_there = stat(folder, &about) == 0;
+    for (size_t p = 0; p < MR__COUNT(points); p++) {
+        mr__token_pool *pool = NULL;
+        mr__error error = {.text = ""};
+        unsetenv("MILLRACE_TOKENS");
+        mr__fault_arm(points[p], 1);
+        const mr_status status = mr__token_pool_open(device, &pool, &error);
+        const bool fired = mr__fault_fired();
+        mr__fault_disarm();
+        setenv("MILLRACE_TOKENS", token_folder, 1);
+        unlink(path);
+        assert_true(fired);
+        if (status != MR_OK)
+            fail_msg("%s", error.text);
+        assert_int_equal(strncmp(pool->path, getenv("XDG_CACHE_HOME"), strlen(getenv("XDG_CACHE_HOME"))), 0);
+        assert_non_null(strstr(pool->path, "/tokens-"));
+        mr__token_release(pool, acquire(pool));
+        mr__token_pool_close(pool);
+    }
+    if (!was_there)
+        rmdir(folder);
+}
+
 /* ---- calls that fail --------------------------------------------------------------------------------------------- */
 
 static void test_every_call_may_fail(void **state)
@@ -537,6 +569,7 @@ int main(void)
         cmocka_unit_test(test_a_folder_that_others_may_use_is_refused),
         cmocka_unit_test(test_another_user_can_not_take_our_tokens),
         cmocka_unit_test(test_another_user_can_not_block_our_tokens),
+        cmocka_unit_test(test_tokens_lie_in_the_cache_folder_where_shared_memory_cannot_be_used),
         cmocka_unit_test(test_every_call_may_fail),
     };
     return cmocka_run_group_tests(tests, token_fixture_make, token_fixture_remove);
