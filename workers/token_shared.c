@@ -11,7 +11,8 @@
  *   - the file is damaged and nobody uses it (the users' byte can be locked): it is built anew in place. In place,
  *     because a device process whose job has died may hold tokens yet, and they count as long as the file is the same;
  *   - it is damaged and in use: the sentence says so. Nobody can tell what a mutex is worth that somebody overwrote.
- * The first user makes the mutex anew in any case: nobody can hold it, and its old bytes need not be trusted. */
+ * The first user makes the mutex anew in any case: nobody can hold it, and its old bytes need not be trusted. It also
+ * looks whether times can be of this clock. */
 #include "token_shared.h"
 
 #include <errno.h>
@@ -200,6 +201,15 @@ done:
     return status;
 }
 
+/* A pool on disk outlives a restart of the machine, its clock does not: a device would rest as long as the machine had
+ * run before. */
+static void shorten_rest(mr__token_shared *shared)
+{
+    const uint64_t now = mr__now_ns();
+    if (shared->state == MR__STATE_FAILED && shared->probe_ns > now + mr__device_backoff_ns(MR__DEVICE_STRIKES - 2))
+        shared->probe_ns = now;
+}
+
 /* Attaches to the device's file in the folder pool->path. */
 static mr_status attach_in_folder(mr__token_pool *pool, const char *device, bool *elsewhere, mr__error *error)
 {
@@ -218,6 +228,7 @@ static mr_status attach_in_folder(mr__token_pool *pool, const char *device, bool
         MR_CHECK(make_mutex(&pool->shared->mutex), MR_IO_FAILED, "could not make the lock of %s", pool->path);
         pool->shared->limit_most = MR__TOKENS_MOST;     /* look at all; settle() lowers it to what there is */
         mr__token_settle(pool);
+        shorten_rest(pool->shared);
     }
     MR_CHECK(is_sound(pool->shared), MR_IO_FAILED,
              "the token pool %s is damaged, and jobs use it\n  hint: try again when they have ended", pool->path);

@@ -10,6 +10,7 @@
 
 #include "clock.h"
 #include "token_fixture.h"
+#include "token_shared.h"
 
 static const uint64_t ms = 1000000;
 
@@ -117,6 +118,30 @@ static void test_strikes_are_forgotten_when_a_device_stays_well(void **state)
     mr__token_pool_close(pool);
 }
 
+static void test_a_back_off_of_another_clock_ends_with_the_next_user(void **state)
+{
+    mr__token_pool *pool = open_pool("clock");
+    mr__token token;
+    uint64_t probe_ns = 0;
+    assert_int_equal(mr__device_failed(pool, "before the restart", &probe_ns, NULL), MR_OK);
+    mr__token_pool_close(pool);
+    pool = open_pool("clock");                                  /* a back-off that can be is kept */
+    assert_int_equal(health_of(pool).probe_ns, probe_ns);
+    pool->shared->probe_ns = mr__now_ns() + 86400000 * ms;      /* the machine had run for so long */
+    mr__token_pool *other = open_pool("clock");
+    assert_true(health_of(other).probe_ns > mr__now_ns() + 80000000 * ms);      /* in use: the clock is this one */
+    mr__token_pool_close(other);
+    mr__token_pool_close(pool);
+    pool = open_pool("clock");
+    assert_true(health_of(pool).probe_ns <= mr__now_ns());
+    assert_rules(pool);
+    assert_int_equal(try_acquire(pool, &token), MR_DEVICE_LOST);        /* it is to be probed yet */
+    assert_int_equal(mr__device_probe_begin(pool, NULL), MR__PROBE_GO);
+    assert_int_equal(mr__device_passed(pool, NULL), MR_OK);
+    mr__token_release(pool, acquire(pool));
+    mr__token_pool_close(pool);
+}
+
 static void test_a_prober_that_dies_lets_the_next_one_in(void **state)
 {
     int how = 0;
@@ -218,6 +243,7 @@ int main(void)
         cmocka_unit_test(test_several_reports_of_one_failure_are_one_strike),
         cmocka_unit_test(test_the_back_off_grows_and_the_third_failure_drains),
         cmocka_unit_test(test_strikes_are_forgotten_when_a_device_stays_well),
+        cmocka_unit_test(test_a_back_off_of_another_clock_ends_with_the_next_user),
         cmocka_unit_test(test_a_prober_that_dies_lets_the_next_one_in),
         cmocka_unit_test(test_a_probe_that_could_not_be_run_is_no_strike_and_lets_the_next_one_in),
         cmocka_unit_test(test_a_device_drained_by_hand_finishes_what_it_has),
