@@ -10,9 +10,12 @@
  * generation, and then what is held of a lower one is dropped. What meets a group of this rank and is not that group
  * can never come true, for a living rank keeps what it owns.
  *
- * Twice. An epoch that came whole in a stale generation is as good as any. If its sender sends it again, it is not
+ * Twice. An epoch that came whole in a stale generation is as good as any: its sender keeps what began anew (outbox.c,
+ * O7), so if it lives the input is still its own, and nobody else maps it. When it sends the epoch again, that is not
  * counted again: `counted` has the epochs of each sender for each group. Should the same input come in two epochs of a
  * sender, mr__cover_add() ends the job.
+ * Rejected: to drop what is stale when a view is applied. A hold does not tell. A flow goes on as it is, in its old
+ * generation, if the next view gives the group to the same rank, whether or not that rank ever had the first one.
  *
  * Beyond the budget. A chunk for which there is no room is taken by force, and the carrier is woken. Until it made room
  * (settle) the sender gets no credit, and what is whole is not given out: the exchange only gets what memory has room

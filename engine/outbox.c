@@ -25,6 +25,11 @@
  * no more that it was given that input for those partitions: the ledger has it to do (joint_view.c). What that costs
  * the coordinator grows with ranks squared (ledger.c), so many ranks keep all.
  *
+ * What began anew is kept, however cheap. The owner of before may be one that never came to be: the coordinator was
+ * lost before its plan got there. Then all of the share may lie there, stale, and count if that rank becomes the owner
+ * after all (inbox.c). So a share that begins anew (`again`) is never forgotten: its input stays this rank's, and is
+ * nobody else's to map. It is little: what was under way to the lost when they were lost, and what is kept anyway.
+ *
  * Held items (outbox_carry.c). The carrier copies from an item, and make_room writes items, without the mutex.
  * Meanwhile an item is `held`: it is in no list of residents, and nobody else releases its chunk or sends it. If assign
  * moves its partition to this rank, the item `leaves`: who holds it delivers it. `leaving` counts these: the outbox is
@@ -43,7 +48,8 @@
  * O4  A share counts the items of its epoch in its flow, and those of them that were not sent. What has no share and is
  *     of a flow was confirmed. What was forgotten has no item, and the epoch says so of all its partitions.
  * O5  unconfirmed = the shares of all flows. A flow of this rank has none, and no item.
- * O6  A share is due just if it is closed, all its items were sent, and the owner was not told. */
+ * O6  A share is due just if it is closed, all its items were sent, and the owner was not told.
+ * O7  A share that began anew is not forgotten. */
 #include "outbox_parts.h"
 
 #include <stdlib.h>
@@ -411,7 +417,7 @@ static mr_status take_confirmation(mr__outbox *outbox, uint32_t from, const mr__
     mr__share *share = mr__flow_share(flow, name->epoch);
     MR_CHECK(share != NULL && share->told, MR_NETWORK_FAILED, "rank %u confirms epoch %u, of which it was not told",
              from, name->epoch);
-    const bool forgets = !is_dear(outbox, flow, share);
+    const bool forgets = !share->again && !is_dear(outbox, flow, share);
     if (forgets)
         MR_TRY(forget(outbox, flow, share, error));
     mr__flow_take_share(flow, name->epoch);
@@ -533,6 +539,8 @@ static mr_status check_flow(const mr__outbox *outbox, const mr__flow *flow, mr__
     for (size_t i = 0; i < flow->share_count; i++)
         MR_TRY(check_share(outbox, flow, flow->shares[i], error));
     for (const mr__share *share = flow->forgotten; share != NULL; share = share->behind) {
+        MR_CHECK(!share->again, MR_INTERNAL, "O7 broken: epoch %u began anew in the group %u .. %u, and was forgotten",
+                 share->epoch, flow->first, flow->last);
         MR_CHECK(mr__cover_has(&share->closed->gone, flow->first, flow->last), MR_INTERNAL,
                  "O4 broken: epoch %u was forgotten in the group %u .. %u, and does not say so", share->epoch,
                  flow->first, flow->last);

@@ -2,9 +2,9 @@
  * Promise   Whatever was put for a partition reaches its owner, whoever that is in the end, once: the whole of an epoch
  *           or nothing of it. Pairs of this rank's own partitions go straight to its exchange.
  *           What was dear to map is kept, in memory or spilled, until the outbox is destroyed: it is sent again when
- *           its partition gets another owner. What was cheap is forgotten once its owner has it; should that owner be
- *           lost, forgotten() tells what is to be mapped again. MILLRACE_KEEP in the environment: 1 keeps all, 0
- *           nothing.
+ *           its partition gets another owner. What was cheap is forgotten once its owner has it, unless it was for
+ *           another owner before; should that owner be lost, forgotten() tells what is to be mapped again.
+ *           MILLRACE_KEEP in the environment: 1 takes all for dear, 0 nothing.
  * Memory    No more than a window is under way to one owner (carry_parts.h), unless one chunk is larger. What is kept
  *           counts in the job's budget as any chunk does; make_room() moves it to the spill. What is in a combine
  *           buffer still takes nothing more once it was sent.

@@ -257,6 +257,8 @@ static mr_status begin_anew(const mr__outbox *outbox, fresh *made, mr__error *er
     }
     for (size_t i = 0; i < outbox->epoch_count; i++)
         MR_TRY(mr__flow_close(flow, outbox->epochs[i], error));
+    for (size_t i = 0; i < flow->share_count; i++)
+        flow->shares[i]->again = outbox->flow_count > 0;        /* before the first assign nothing was sent */
 done:
     return status;
 }

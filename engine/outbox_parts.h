@@ -38,6 +38,7 @@ typedef struct mr__share {
     uint64_t bytes;                     /* that take memory if they are kept */
     uint32_t epoch;
     bool due, told;
+    bool again;                         /* its flow began anew: an owner of before may hold all of it (outbox.c) */
 } mr__share;
 
 typedef struct mr__flow {               /* a group, and what is to go to its owner */

@@ -94,6 +94,63 @@ static void test_what_is_stale_is_not_counted_twice(void **state)
             be_stale(sent, in_time);
 }
 
+static bool is_rank_4(void *context, uint32_t rank)
+{
+    return rank == 4;
+}
+
+/* Rank 3 maps what rank 2 forgot of what rank 4 had, as if the coordinator had given it that. */
+static void map_again(struct fleet *fleet, const mr__works *forgotten)
+{
+    struct node *at = &fleet->nodes[3];
+    for (size_t i = 0; i < forgotten->count; i++) {
+        const uint32_t epoch = mr__outbox_begin(at->outbox);
+        pair_put(at, epoch, 5, 100, 1);
+        pair_close(at, epoch, forgotten->list[i].begin, forgotten->list[i].end);
+    }
+}
+
+/* Rank 2 hears of rank 3 as an owner that never comes to be, sends it a cheap epoch, and then again to rank 4, which
+ * has it and is lost. When rank 3 becomes the owner after all, the epoch is there already. */
+static void test_what_is_stale_elsewhere_is_not_mapped_again(void **state)
+{
+    static const mr__group views[][3] = {
+        {{.last = 4, .owner = 0}, {.first = 4, .last = 8, .owner = 1}, {.first = 8, .last = 12, .owner = 2}},
+        {{.last = 4, .owner = 0}, {.first = 4, .last = 8, .owner = 3}, {.first = 8, .last = 12, .owner = 2}},
+        {{.last = 4, .owner = 3}, {.first = 4, .last = 8, .owner = 4}, {.first = 8, .last = 12, .owner = 2}},
+        {{.last = 4, .owner = 3}, {.first = 4, .last = 8, .owner = 3}, {.first = 8, .last = 12, .owner = 2}},
+    };
+    struct fleet *fleet = fleet_create(5, 100, UINT64_MAX / 2, FLEET_CHUNK, false);
+    struct node *from = &fleet->nodes[2];
+    mr__works forgotten = {.count = 0};
+    mr__error error = {.text = ""};
+    for (uint32_t r = 2; r < 5; r++)
+        pair_assign(&fleet->nodes[r], views[0], 3, MR_OK);
+    fleet_kill(fleet, 1);
+    const uint32_t epoch = mr__outbox_begin(from->outbox);
+    pair_put(from, epoch, 5, 100, 1);
+    pair_close_after(from, epoch, 0, 10, CHEAP);
+    pair_assign(from, views[1], 3, MR_OK);
+    while (pair_turn(from) == MR__CARRIED)
+        fleet_deliver(fleet, 2, 3, MR__BULK);
+    fleet_kill(fleet, 0);
+    for (uint32_t r = 2; r < 5; r++)
+        pair_assign(&fleet->nodes[r], views[2], 3, MR_OK);
+    pair_settle(fleet);
+    assert_true(mr__outbox_is_clear(from->outbox));
+    assert_int_equal(mr__exchange_waiting(fleet->nodes[4].job.exchange, 5), 100);
+    fleet_kill(fleet, 4);
+    assert_int_equal(mr__outbox_forgotten(from->outbox, is_rank_4, NULL, &forgotten, &error), MR_OK);
+    for (uint32_t r = 2; r < 4; r++)
+        pair_assign(&fleet->nodes[r], views[3], 3, MR_OK);
+    map_again(fleet, &forgotten);
+    pair_settle(fleet);
+    assert_true(mr__outbox_is_clear(from->outbox));
+    assert_int_equal(mr__exchange_waiting(fleet->nodes[3].job.exchange, 5), 100);
+    mr__free(forgotten.list);
+    fleet_destroy(fleet, false);
+}
+
 /* A part of a large chunk is stale, and its credit comes back. */
 static void test_a_part_of_a_chunk_may_be_stale(void **state)
 {
@@ -192,6 +249,7 @@ int main(void)
         cmocka_unit_test(test_groups_that_cannot_be_are_refused),
         cmocka_unit_test(test_what_moves_to_this_rank_goes_to_its_exchange_and_extents),
         cmocka_unit_test(test_what_is_stale_is_not_counted_twice),
+        cmocka_unit_test(test_what_is_stale_elsewhere_is_not_mapped_again),
         cmocka_unit_test(test_a_part_of_a_chunk_may_be_stale),
         cmocka_unit_test(test_the_lost_are_not_heard),
         cmocka_unit_test(test_a_group_covers_what_came_whole_of_the_lost),
