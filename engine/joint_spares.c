@@ -58,7 +58,9 @@ bool mr__joint_stands_by(mr__joint *joint)
 uint32_t mr__joint_places_taken(const mr__joint *joint)
 {
     uint32_t count = 0;
-    for (uint32_t r = joint->working; joint->took_place != NULL && r < joint->size; r++)
+    if (joint->took_place == NULL)      /* the job failed before */
+        return 0;
+    for (uint32_t r = joint->working; r < joint->size; r++)
         count += joint->took_place[r];
     return count;
 }

@@ -185,7 +185,7 @@ void mr__joint_fill_record(mr__joint *joint, mr__record *record)
     pthread_mutex_lock(&joint->mutex);
     for (uint32_t r = joint->working; r < joint->size; r++) {
         ranks[r].spare = true;
-        ranks[r].took_place = joint->took_place[r];
+        ranks[r].took_place = joint->took_place != NULL && joint->took_place[r];
     }
     pthread_mutex_unlock(&joint->mutex);
     record->ranks = ranks;

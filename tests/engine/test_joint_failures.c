@@ -1,6 +1,7 @@
 /* test_joint_failures.c: one rank fails, or does another job than the others: every rank ends, with the same status and
  * the sentence of the one that failed, and nothing looks like a result.
  * Oracle: what the test did to that rank.
+ * --wrap=mr__joint_spares_init: a rank gets no memory for its part in the job.
  *
  * MILLRACE_JOINT_FAULTS=1 fails every allocation of a job in turn, 7 (for example) every seventh. */
 #include "cmocka_all.h"
@@ -13,6 +14,7 @@
 #include "convoy_cargo.h"
 #include "fault.h"
 #include "job_fixture.h"
+#include "joint_parts.h"
 
 enum { RANKS = 3, BAD = 1 };
 
@@ -297,6 +299,29 @@ static void fail_every(const char *name, enum mr__fault_point which, uint32_t st
         nth += step;
 }
 
+static bool no_memory;
+
+mr_status __real_mr__joint_spares_init(mr__joint *joint, mr__error *error);
+
+mr_status __wrap_mr__joint_spares_init(mr__joint *joint, mr__error *error)
+{
+    if (no_memory && joint->rank == BAD)
+        return mr__fail(error, MR_NO_MEMORY, "no memory, as the test wants it");
+    return __real_mr__joint_spares_init(joint, error);
+}
+
+static void a_rank_without_memory_to_begin_says_so(void **state)
+{
+    mr_job job;
+    struct convoy convoy = {.ranks = RANKS};
+    prepare(voyage_named("count"), &convoy, &job);
+    no_memory = true;
+    convoy_sail(&convoy);
+    no_memory = false;
+    assert_all_failed(&convoy, MR_NO_MEMORY, "no memory, as the test wants it", BAD);
+    convoy_scrap(&convoy);
+}
+
 static void every_allocation_may_fail(void **state)
 {
     static const char *const names[] = {"list", "count", "centres", "count by value"};
@@ -326,6 +351,7 @@ int main(void)
         cmocka_unit_test(a_job_that_is_cancelled_on_one_rank_is_on_all),
         cmocka_unit_test(a_rank_that_never_comes_says_why),
         cmocka_unit_test(a_rank_that_leaves_before_the_job_is_not_missed),
+        cmocka_unit_test(a_rank_without_memory_to_begin_says_so),
         cmocka_unit_test(every_allocation_may_fail),
         cmocka_unit_test(every_call_to_the_file_system_may_fail),
     };
