@@ -126,6 +126,10 @@ static mr_status prepare(mr__job *job, mr__error *error)
     mr_status status = MR_OK;
     MR_TRY(mr__job_choose_workers(job, error));
     MR_TRY(mr__job_plan(job, error));
+    /* Here, for the courier's thread opens the output, and must not wait. By one rank: if it is lost meanwhile, the
+     * next job does the rest. */
+    if (job->session->ranks != NULL && job->request->output != NULL && mr_session_speaks(job->session))
+        mr__output_sweep(job->session->names, job->request->output);
     if (job->session->ranks != NULL)
         MR_TRY(mr__joint_open(job, error));
     MR_TRY(mr__devices_fit(job, error));

@@ -40,6 +40,7 @@ mr_status mr__burst_open(const char *parent, mr__burst **burst, mr__error *error
     made = mr__alloc_zero(1, sizeof *made);
     MR_CHECK(made != NULL, MR_NO_MEMORY, "no memory for a burst directory in %s", parent);
     snprintf(prefix, sizeof prefix, "millrace-%ld-", (long)geteuid());
+    global->ops->sweep(global, parent, prefix);
     const int result = global->ops->claim(global, parent, prefix, &made->claim);
     MR_CHECK(result == 0, mr__status_of_errno(-result, MR_IO_FAILED),
              "could not make a burst directory in %s: %s\n  hint: name a directory that can be written to with "

@@ -106,13 +106,26 @@ char *mr__output_path(const char *format, ...)
     return path;
 }
 
+static char *claim_prefix(const mr__output *output)
+{
+    const char *slash = strrchr(output->target, '/');
+    return mr__output_path(".%s.millrace-", slash != NULL ? slash + 1 : output->target);
+}
+
+static void sweep(const mr__output *output)
+{
+    char *prefix = claim_prefix(output);
+    if (prefix != NULL)
+        output->tier->ops->sweep(output->tier, output->parent, prefix);
+    mr__free(prefix);
+}
+
 mr_status mr__output_claim(mr__output *output, mr__error *error)
 {
     mr_status status = MR_OK;
     mr__tier *tier = output->tier;
     mr__entry entry;
-    const char *slash = strrchr(output->target, '/');
-    char *prefix = mr__output_path(".%s.millrace-", slash != NULL ? slash + 1 : output->target);
+    char *prefix = claim_prefix(output);
     MR_CHECK(prefix != NULL, MR_NO_MEMORY, "no memory for output %s", output->name);
     const int found = tier->ops->stat(tier, output->parent, &entry);
     MR_CHECK(found == 0 && entry.kind == MR__DIRECTORY, MR_BAD_USAGE,
@@ -169,12 +182,21 @@ mr_status mr__output_open(const mr__namespace *names, const char *path, bool for
     mr__output *made = NULL;
     MR_TRY(mr__output_create(names, path, force, &made, error));
     MR_TRY(mr__output_check_target(made, error));
+    sweep(made);
     MR_TRY(mr__output_claim(made, error));
     *output = made;
     made = NULL;
 done:
     mr__output_close(made);
     return status;
+}
+
+void mr__output_sweep(const mr__namespace *names, const char *path)
+{
+    mr__output *output = NULL;
+    if (mr__output_create(names, path, false, &output, NULL) == MR_OK)
+        sweep(output);
+    mr__output_close(output);
 }
 
 void mr__output_close(mr__output *output)

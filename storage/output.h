@@ -1,7 +1,7 @@
 /* output.h: a result directory that appears as a whole or not at all.
  * Promise   Parts are written below a temporary name beside the target; commit adds _SUCCESS and renames. Before
  *           commit, and after a failure or a crash, nothing has the target's name (or, with force, the old result still
- *           has it). What a killed process left beside the same target is removed by the next open.
+ *           has it). What a killed process left beside the same target is removed by the next open or sweep.
  *           A shared output is written by many ranks of one job, each with an output of its own on the same place; any
  *           of them may commit, whatever happened to the others. The result is what one commit named, as a whole.
  * Threads   A part belongs to one thread at a time; parts of one output may be written by many threads.
@@ -50,8 +50,10 @@ typedef struct mr__attempt {
     uint32_t part, rank;
 } mr__attempt;
 
+/* Removes what killed processes left beside the target, as far as it can. It takes as long as there are files. */
+void mr__output_sweep(const mr__namespace *names, const char *path);
 /* As open(), but other ranks may join. Parts are written under names that carry `rank`, so each rank may write each
- * part: once, or again after mr__part_abort(). */
+ * part: once, or again after mr__part_abort(). Nothing is swept: one of the ranks does so before, where it may wait. */
 mr_status mr__output_open_shared(const mr__namespace *names, const char *path, bool force, uint32_t rank,
                                  mr__output **output, mr__error *error);
 /* What join() needs of it: a path inside the tier, valid until commit or close. */

@@ -37,7 +37,7 @@ typedef struct mr__entry {
 /* Returning false ends the listing. */
 typedef bool (*mr__visit)(const mr__entry *entry, void *context);
 
-/* A directory that no other process has, and that a later claim with the same prefix removes if its owner died. A
+/* A directory that no other process has, and that a later sweep with the same prefix removes if its owner died. A
  * shared one has several owners: it stays as long as one of them lives. */
 typedef struct mr__claim {
     char *path;                 /* inside the tier; mr__claim_drop() frees it */
@@ -56,6 +56,8 @@ typedef struct mr__tier_ops {
     int (*stat)(mr__tier *tier, const char *path, mr__entry *entry);
     int (*list)(mr__tier *tier, const char *path, mr__visit visit, void *context);          /* any order */
     int (*make_directory)(mr__tier *tier, const char *path);
+    /* Removes claims whose owners died, as far as it can. It takes as long as there are files in them. */
+    void (*sweep)(mr__tier *tier, const char *parent, const char *prefix);
     /* prefix: of the new directory's name; the rest is PID-RANDOM. */
     int (*claim)(mr__tier *tier, const char *parent, const char *prefix, mr__claim *claim);
     /* From now on other processes may join the claim by its path. -ENOTSUP: nobody else sees this tier. */

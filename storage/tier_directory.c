@@ -4,8 +4,9 @@
  * private directory for the burst tier. So no path is ever copied to be joined.
  *
  * Claims. A directory PREFIX+PID-RANDOM is its maker's while the maker holds a lock (flock) on it. The kernel ends the
- * lock when the process dies, however it dies. A claim first sweeps: whatever has the prefix, belongs to this user and
- * can be locked has no living owner and is removed.
+ * lock when the process dies, however it dies. Who is about to claim sweeps first: whatever has the prefix, belongs to
+ * this user and can be locked has no living owner and is removed. A call of its own, since a dead job may have left
+ * thousands of files, and some claim on a thread that must not wait so long (joint_view.c).
  *     maker:   mkdir -> open -> lock -> is it still there?  no: another name
  *     sweeper: open -> lock (held: leave it) -> remove
  * Why the last question: between mkdir and lock the directory looks dead. A sweeper that came in between has the lock,
@@ -333,12 +334,16 @@ static int claim_once(mr__tier *tier, const char *parent, const char *prefix, mr
     return result;
 }
 
-static int directory_claim(mr__tier *tier, const char *parent, const char *prefix, mr__claim *claim)
+static void directory_sweep(mr__tier *tier, const char *parent, const char *prefix)
 {
     struct sweep sweep = {.tier = tier, .parent = parent, .prefix = prefix};
-    int result = -EAGAIN;
     /* What cannot be listed cannot be swept, but it may still be written to. */
     directory_list(tier, parent, sweep_one, &sweep);
+}
+
+static int directory_claim(mr__tier *tier, const char *parent, const char *prefix, mr__claim *claim)
+{
+    int result = -EAGAIN;
     /* EWOULDBLOCK (= EAGAIN) and ENOENT: a sweeper was faster; EEXIST: the name was taken */
     for (int i = 0; i < CLAIM_ATTEMPTS && (result == -EAGAIN || result == -EEXIST || result == -ENOENT); i++) {
         struct stat found;
@@ -413,6 +418,7 @@ static const mr__tier_ops directory_ops = {
     .stat = directory_stat,
     .list = directory_list,
     .make_directory = directory_make_directory,
+    .sweep = directory_sweep,
     .claim = directory_claim,
     .share = directory_share,
     .join = directory_join,

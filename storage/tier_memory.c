@@ -204,7 +204,11 @@ static int memory_make_directory(mr__tier *tier, const char *path)
     return result;
 }
 
-/* Nothing to sweep: what a process leaves in memory dies with it. */
+/* What a process leaves in memory dies with it. */
+static void memory_sweep(mr__tier *tier, const char *parent, const char *prefix)
+{
+}
+
 static int memory_claim(mr__tier *tier, const char *parent, const char *prefix, mr__claim *claim)
 {
     const size_t length = trim(&parent);
@@ -346,6 +350,7 @@ static const mr__tier_ops memory_ops = {
     .stat = memory_stat,
     .list = memory_list,
     .make_directory = memory_make_directory,
+    .sweep = memory_sweep,
     .claim = memory_claim,
     .share = memory_share,
     .join = memory_join,

@@ -25,6 +25,7 @@ void mr__device_scratch_open(const char *parent)
         parent = "/tmp";
     gethostname(host, sizeof host - 1);
     snprintf(prefix, sizeof prefix, "millrace-pocl-%ld-%s-", (long)geteuid(), host);
+    tier->ops->sweep(tier, parent, prefix);
     if (tier->ops->claim(tier, parent, prefix, &claim) == 0)
         setenv("POCL_CACHE_DIR", claim.path, 1);
 }

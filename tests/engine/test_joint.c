@@ -1,9 +1,12 @@
 /* test_joint.c: jobs that many ranks do together, undisturbed.
- * Oracle: plain loops and qsort() over the same input (convoy_apps.c). */
+ * Oracle: plain loops and qsort() over the same input (convoy_cargo.c).
+ * --wrap=mr__tier_remove_tree: who removes what a dead job left. */
 #include "cmocka_all.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "job_fixture.h"
 #include "joint_parts.h"
@@ -107,6 +110,41 @@ static void all_ranks_together_give_the_numbers_of_the_job(void **state)
     convoy_scrap(&convoy);
 }
 
+static struct ship *sweeper;            /* NULL: nobody, or the thread of a courier */
+static uint32_t sweeps;
+
+int __real_mr__tier_remove_tree(mr__tier *tier, const char *path);
+
+int __wrap_mr__tier_remove_tree(mr__tier *tier, const char *path)
+{
+    if (strstr(path, "/.leaving.millrace-") != NULL) {
+        sweeper = convoy_self();
+        sweeps++;
+    }
+    return __real_mr__tier_remove_tree(tier, path);
+}
+
+/* There may be thousands of files in it, and a courier that sends nothing is taken for lost. */
+static void what_a_dead_job_left_is_removed_on_the_jobs_own_thread(void **state)
+{
+    char result[4400], path[4500];
+    mr_job job;
+    struct convoy convoy = {.ranks = 3};
+    snprintf(result, sizeof result, "%s/leaving", voyages_place);
+    snprintf(path, sizeof path, "%s/.leaving.millrace-1-0123456789abcdef", voyages_place);
+    assert_int_equal(mkdir(path, 0700), 0);
+    strcat(path, "/attempts");
+    assert_int_equal(mkdir(path, 0777), 0);
+    voyage_load(voyage_named("count"), &convoy, &job, result);
+    convoy_sail(&convoy);
+    convoy_assert_arrived(&convoy);
+    assert_int_equal(sweeps, 1);
+    assert_ptr_equal(sweeper, &convoy.ships[0]);
+    fixture_remove(result);
+    fixture_assert_empty(voyages_place);
+    convoy_scrap(&convoy);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -116,6 +154,7 @@ int main(void)
         cmocka_unit_test(results_in_memory_are_shared_among_the_ranks),
         cmocka_unit_test(a_session_does_many_jobs),
         cmocka_unit_test(all_ranks_together_give_the_numbers_of_the_job),
+        cmocka_unit_test(what_a_dead_job_left_is_removed_on_the_jobs_own_thread),
     };
     return cmocka_run_group_tests(tests, voyages_set_up, voyages_tear_down);
 }
