@@ -57,7 +57,19 @@ static void keep(mr__ranks *ranks, uint32_t job, uint32_t from, uint32_t kind, c
     ranks->stash_end = &made->next;
 }
 
-/* Hands on what waited for this job, and forgets what waited for jobs that are over. */
+static void say_words(mr__ranks *ranks, uint32_t to, uint32_t job, const mr__last_words *words)
+{
+    mr__say_last_words(ranks->courier, to, MR__TAG_FIRST + job * MR__KINDS, words);
+}
+
+/* To a question about a job that is over here: how it ended. */
+static void answer(mr__ranks *ranks, uint32_t to, uint32_t job, uint32_t kind)
+{
+    if (job + 1 == ranks->job && mr__joint_is_question(kind))
+        say_words(ranks, to, job, &ranks->words);
+}
+
+/* Hands on what waited for this job, if it has entered, and answers who asked about the last one. */
 static void unstash(mr__ranks *ranks)
 {
     stashed *list = ranks->stash, *next;
@@ -66,20 +78,17 @@ static void unstash(mr__ranks *ranks)
     for (; list != NULL; list = next) {
         next = list->next;
         list->next = NULL;
-        if (list->job > ranks->job) {
+        if (list->job > ranks->job || (list->job == ranks->job && !ranks->entered)) {
             *ranks->stash_end = list;
             ranks->stash_end = &list->next;
             continue;
         }
         if (list->job == ranks->job)
             mr__joint_message(ranks->joint, list->from, list->kind, list->bytes, list->size);
+        else
+            answer(ranks, list->from, list->job, list->kind);
         mr__free(list);
     }
-}
-
-static void say_words(mr__ranks *ranks, uint32_t to, uint32_t job, const mr__last_words *words)
-{
-    mr__say_last_words(ranks->courier, to, MR__TAG_FIRST + job * MR__KINDS, words);
 }
 
 /* What was not stashed was said to this job: it cannot go on without. */
@@ -117,8 +126,8 @@ static void message(void *context, uint32_t from, uint32_t tag, const void *byte
         mr__joint_message(ranks->joint, from, kind, bytes, size);
     } else if (job >= ranks->job) {
         keep(ranks, job, from, kind, bytes, size);
-    } else if (job + 1 == ranks->job && mr__joint_is_question(kind)) {
-        say_words(ranks, from, job, &ranks->words);
+    } else {
+        answer(ranks, from, job, kind);
     }
     pthread_mutex_unlock(&ranks->mutex);
 }
@@ -267,6 +276,7 @@ void mr__ranks_leave(mr__ranks *ranks, mr__joint *joint, const mr__last_words *w
     }
     ranks->joint = NULL;
     ranks->entered = false;
+    unstash(ranks);             /* a job that ended before this rank was in it */
     pthread_mutex_unlock(&ranks->mutex);
 }
 
