@@ -67,27 +67,28 @@ void mr__map_destroy(mr__map *map, mr__budget *budget)
     mr__free(map);
 }
 
-/* false: it could not be mapped; there is no stretch then. */
+/* false: it could not be mapped; the stretch of before stays, for bytes that are kept lie in it. */
 static bool map_stretch(mr__reader *reader, uint64_t from)
 {
     mr__map *map = reader->map;
-    mr__map_end(map);
-    map->start = from / HUGE_PAGE * HUGE_PAGE;
-    map->populated = from / PAGE * PAGE;
-    map->end = map->start + STRETCH < reader->source->size ? map->start + STRETCH : reader->source->size;
-    const size_t length = (size_t)(map->end - map->start + PAGE - 1) / PAGE * PAGE;
-    map->size = length + PAGE + HUGE_PAGE;
+    const uint64_t start = from / HUGE_PAGE * HUGE_PAGE;
+    const uint64_t end = start + STRETCH < reader->source->size ? start + STRETCH : reader->source->size;
+    const size_t length = (size_t)(end - start + PAGE - 1) / PAGE * PAGE, size = length + PAGE + HUGE_PAGE;
     uint8_t *reserved = mr__fault(MR__FAULT_MAP)
                             ? MAP_FAILED
-                            : mmap(NULL, map->size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+                            : mmap(NULL, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (reserved == MAP_FAILED)
         return false;
     uint8_t *base = (uint8_t *)(((uintptr_t)reserved + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE);
-    if (mmap(base, length, PROT_READ, MAP_SHARED | MAP_FIXED, reader->ranged.file.fd, (off_t)map->start) ==
-        MAP_FAILED) {
-        munmap(reserved, map->size);
+    if (mmap(base, length, PROT_READ, MAP_SHARED | MAP_FIXED, reader->ranged.file.fd, (off_t)start) == MAP_FAILED) {
+        munmap(reserved, size);
         return false;
     }
+    mr__map_end(map);
+    map->start = start;
+    map->end = end;
+    map->populated = from / PAGE * PAGE;
+    map->size = size;
     map->reserved = reserved;
     map->base = base;
     mr__guard_watch(map->guard, base, length);

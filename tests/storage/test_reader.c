@@ -135,6 +135,41 @@ static void every_window_holds_what_the_file_holds(void **state)
     assert_int_equal(atomic_load(&budget.used), 0);
 }
 
+/* Of a file of several stretches the second one cannot be mapped, while bytes of the first are kept. */
+static void what_is_kept_survives_a_stretch_that_cannot_be_mapped(void **state)
+{
+    enum { TIMES = 8, KEEP = 5000 };
+    mr__reader *reader = NULL;
+    uint64_t at, position = 0;
+    bool at_end = false;
+    int fd = open(scratch_file("long"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    for (int i = 0; i < TIMES; i++)
+        assert_int_equal(write(fd, content, BIG), BIG);
+    close(fd);
+    mr__sources *sources = open_sources("long");
+    assert_int_equal(mr__reader_create(sources, MR__READ_MMAP, 1 << 20, &budget, &reader, NULL), MR_OK);
+    assert_int_equal(mr__reader_start(reader, 0, 0, (uint64_t)TIMES * BIG, NULL), MR_OK);
+    mr__fault_arm(MR__FAULT_MAP, 2);
+    for (size_t keep = 0; !at_end; keep = KEEP) {
+        mr_slice window = {0};
+        assert_int_equal(mr__reader_next(reader, keep, &window, &at, &at_end, NULL), MR_OK);
+        for (size_t done = 0, here; done < window.size; done += here) {
+            const size_t from = (size_t)((at + done) % BIG);
+            here = window.size - done < BIG - from ? window.size - done : BIG - from;
+            assert_memory_equal(window.data + done, content + from, here);
+        }
+        position = at + window.size;
+    }
+    assert_true(mr__fault_fired());
+    mr__fault_disarm();
+    assert_int_equal(position, (uint64_t)TIMES * BIG);
+    assert_int_equal(mr__reader_end(reader, NULL), MR_OK);
+    mr__reader_destroy(reader);
+    mr__sources_close(sources);
+    assert_int_equal(unlink(scratch_file("long")), 0);
+    assert_int_equal(atomic_load(&budget.used), 0);
+}
+
 static size_t keep_all(size_t have, uint32_t step)
 {
     return have;
@@ -503,6 +538,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_window_holds_what_the_file_holds),
+        cmocka_unit_test(what_is_kept_survives_a_stretch_that_cannot_be_mapped),
         cmocka_unit_test(a_record_longer_than_everything_grows_the_window_until_the_budget_ends),
         cmocka_unit_test(without_memory_for_one_buffer_there_is_no_reader),
         cmocka_unit_test(small_files_are_read_as_a_whole),
