@@ -1,6 +1,7 @@
 /* burst.h: the private directory of one process in the burst buffer (node-local SSD).
- * Promise   PARENT/millrace-UID-PID-RANDOM, mode 0700, locked while its owner lives. Opening one removes the
- *           directories that dead processes of the same user left (their lock can be taken), and nothing else.
+ * Promise   PARENT/millrace-UID-HOST-PID-RANDOM, mode 0700, locked while its owner lives. Opening one removes the
+ *           directories that dead processes of the same user left on this host (their lock can be taken), and nothing
+ *           else.
  * Capacity  MILLRACE_BURST_SIZE ("20G"), else what the disk has.
  * Threads   Any thread may ask for names.
  * Failure   A sentence that names the directory; nothing is left. */

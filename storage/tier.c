@@ -2,6 +2,8 @@
 #include "tier.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -86,6 +88,13 @@ int mr__tier_remove_tree(mr__tier *tier, const char *path)
     }
     const int removed = tier->ops->remove(tier, path);
     return result != 0 ? result : removed;
+}
+
+void mr__claim_prefix_of_host(const char *word, char prefix[MR__CLAIM_PREFIX])
+{
+    char host[HOST_NAME_MAX + 1] = "";
+    gethostname(host, sizeof host - 1);
+    snprintf(prefix, MR__CLAIM_PREFIX, "%s-%ld-%s-", word, (long)geteuid(), host);
 }
 
 void mr__claim_drop(mr__tier *tier, mr__claim *claim)

@@ -139,9 +139,25 @@ static void the_directory_of_another_user_stays(void **state)
     if (geteuid() != 0)
         skip();
     mr__burst *burst = NULL;
-    const char *theirs = scratch_file("millrace-0-1-0123456789abcdef");
+    char prefix[MR__CLAIM_PREFIX], name[MR__CLAIM_PREFIX + 32];
+    mr__claim_prefix_of_host("millrace", prefix);
+    snprintf(name, sizeof name, "%s1-0123456789abcdef", prefix);
+    const char *theirs = scratch_file(name);
     assert_int_equal(mkdir(theirs, 0700), 0);
     assert_int_equal(chown(theirs, 65534, 65534), 0);
+    assert_int_equal(mr__burst_open(scratch_path, &burst, NULL), MR_OK);
+    mr__burst_close(burst);
+    assert_int_equal(rmdir(theirs), 0);
+}
+
+/* A parent on NFS: whether its owner lives cannot be seen from here. */
+static void the_directory_of_another_host_stays(void **state)
+{
+    mr__burst *burst = NULL;
+    char name[64];
+    snprintf(name, sizeof name, "millrace-%ld-elsewhere-1-0123456789abcdef", (long)geteuid());
+    const char *theirs = scratch_file(name);
+    assert_int_equal(mkdir(theirs, 0700), 0);
     assert_int_equal(mr__burst_open(scratch_path, &burst, NULL), MR_OK);
     mr__burst_close(burst);
     assert_int_equal(rmdir(theirs), 0);
@@ -208,6 +224,7 @@ int main(void)
         cmocka_unit_test(the_capacity_is_kept),
         cmocka_unit_test(what_a_killed_process_left_goes_and_what_a_live_one_has_stays),
         cmocka_unit_test(the_directory_of_another_user_stays),
+        cmocka_unit_test(the_directory_of_another_host_stays),
         cmocka_unit_test(many_processes_at_once_each_keep_their_directory),
         cmocka_unit_test(every_call_that_fails_leaves_nothing),
     };
