@@ -15,7 +15,7 @@ void cli_device_collect(const mr__device_info *info, cli_device *out)
     mr__token_pool *pool = NULL;
     mr__error error = {.text = ""};
     *out = (cli_device){.info = info};
-    mr_status status = mr__token_pool_open(info->id, &pool, &error);
+    mr_status status = mr__token_pool_open_at(info->id, info->bus, &pool, &error);
     if (status == MR_OK)
         status = mr__device_health_get(pool, &out->health, &error);
     if (status == MR_OK) {
@@ -158,6 +158,7 @@ static void add_info(json_t *to, const mr__device_info *info)
     json_object_set_new(to, "version", cli_json_text(info->version));
     json_object_set_new(to, "driver", cli_json_text(info->driver));
     json_object_set_new(to, "type", json_string(mr__device_type_name(info->type)));
+    json_object_set_new(to, "bus", cli_json_text(info->bus));
     json_object_set_new(to, "units", json_integer(info->units));
     json_object_set_new(to, "global_bytes", cli_json_count(info->global_bytes));
     json_object_set_new(to, "local_bytes", cli_json_count(info->local_bytes));

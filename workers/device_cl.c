@@ -8,6 +8,7 @@
  * one. */
 #include "device_cl.h"
 
+#include <CL/cl_ext.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -151,6 +152,29 @@ static mr_status text_info(const mr__cl_device *device, cl_device_info what, siz
     return status;
 }
 
+/* Debian's headers lack those of cl_nv_device_attribute_query. */
+enum { NV_PCI_BUS = 0x4008, NV_PCI_SLOT = 0x4009, NV_PCI_DOMAIN = 0x400a };
+
+/* A driver that cannot tell leaves it unknown. */
+static void describe_bus(mr__cl_device *device, const char *extensions)
+{
+    mr__error ignored = {.text = ""};
+    cl_device_pci_bus_info_khr at = {.pci_domain = 0};
+    bool known = false;
+    if (strstr(extensions, "cl_khr_pci_bus_info") != NULL)
+        known = info(device, CL_DEVICE_PCI_BUS_INFO_KHR, sizeof at, &at, &ignored) == MR_OK;
+    if (!known && strstr(extensions, "cl_nv_device_attribute_query") != NULL) {
+        known = info(device, NV_PCI_BUS, sizeof at.pci_bus, &at.pci_bus, &ignored) == MR_OK &&
+                info(device, NV_PCI_SLOT, sizeof at.pci_device, &at.pci_device, &ignored) == MR_OK;
+        if (info(device, NV_PCI_DOMAIN, sizeof at.pci_domain, &at.pci_domain, &ignored) != MR_OK)
+            at.pci_domain = 0;      /* drivers before 2018 */
+        at.pci_function = 0;
+    }
+    if (known)
+        snprintf(device->bus, sizeof device->bus, "%04x.%02x.%02x.%x", at.pci_domain & 0xffff, at.pci_bus & 0xff,
+                 at.pci_device & 0x1f, at.pci_function & 0x7);
+}
+
 mr_status mr__cl_describe(mr__cl_device *device, mr__error *error)
 {
     mr_status status = MR_OK;
@@ -186,6 +210,7 @@ mr_status mr__cl_describe(mr__cl_device *device, mr__error *error)
     device->f64 = twice != 0;
     device->int64_atomics = strstr(extensions, "cl_khr_int64_base_atomics") != NULL;
     device->exact_f32 = (single & CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT) != 0;
+    describe_bus(device, extensions);
 done:
     return status;
 }

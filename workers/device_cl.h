@@ -43,6 +43,7 @@ enum mr__cl_point {
 
 typedef struct mr__cl_device {
     char id[48], name[192], platform[128], vendor[128], version[192], driver[128];
+    char bus[16];                   /* where it sits on the PCI bus: "0000.3b.00.0"; "": nobody knows */
     const char *type;               /* "cpu", "gpu", "accelerator" */
     uint32_t platform_index, device_index, units;
     uint64_t global_bytes, local_bytes, max_alloc_bytes;

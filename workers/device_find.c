@@ -5,14 +5,15 @@
  *
  * Loading drivers takes a tenth of a second to seconds, and a broken one takes its process with it; so a process of its
  * own does it, and the answer is kept. The key is the plain text of all that decides which devices appear: the program,
- * the files that name drivers, the drivers themselves where their path is known, and the variables that loader and
- * drivers read. A text can be compared whole: no hash, no collision. Only answers are kept: after a crash or a time-out
- * the next job asks again. */
+ * the files that name drivers, the drivers themselves where their path is known, the GPUs that this process may open (a
+ * batch system gives each task its own), and the variables that loader and drivers read. A text can be compared whole:
+ * no hash, no collision. Only answers are kept: after a crash or a time-out the next job asks again. */
 #include "device_find.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -61,8 +62,8 @@ done:
 static const char *const variables[] = {
     "OCL_ICD_VENDORS", "OCL_ICD_FILENAMES", "OPENCL_VENDOR_PATH", "OCL_ICD_PLATFORM_SORT", "LD_LIBRARY_PATH",
     "LD_PRELOAD", "POCL_DEVICES", "POCL_MAX_PTHREAD_COUNT", "POCL_MEMORY_LIMIT", "CUDA_VISIBLE_DEVICES",
-    "NVIDIA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ONEAPI_DEVICE_SELECTOR", "CL_CONFIG_CPU_FORCE_NUM_CUS",
-    "MILLRACE_CL_FAULT"};
+    "NVIDIA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL", "ONEAPI_DEVICE_SELECTOR",
+    "CL_CONFIG_CPU_FORCE_NUM_CUS", "MILLRACE_CL_FAULT"};
 
 typedef struct key {
     char *text;                 /* KEY_SIZE bytes */
@@ -138,6 +139,20 @@ static void add_vendors(key *to, const char *place)
     free(entry);
 }
 
+/* access() asks the cgroup's device rules, too, and does not wake the device. */
+static void add_nodes(key *to)
+{
+    static const char *const patterns[] = {"/dev/nvidia[0-9]*", "/dev/dri/renderD*"};
+    for (size_t p = 0; p < MR__COUNT(patterns); p++) {
+        glob_t found;
+        if (glob(patterns[p], 0, NULL, &found) != 0)
+            continue;
+        for (size_t i = 0; i < found.gl_pathc; i++)
+            add(to, "%s: %s\n", found.gl_pathv[i], access(found.gl_pathv[i], R_OK | W_OK) == 0 ? "open" : "closed");
+        globfree(&found);
+    }
+}
+
 /* NULL: no memory, or too much to compare. The caller's: mr__free(). */
 static char *make_key(const char *program)
 {
@@ -146,7 +161,7 @@ static char *make_key(const char *program)
     cpu_set_t allowed;
     if (made.text == NULL)
         return NULL;
-    add(&made, "millrace devices 1\n");
+    add(&made, "millrace devices 2\n");
     add_stat(&made, program);
     for (size_t i = 0; i < MR__COUNT(variables); i++) {
         const char *value = getenv(variables[i]);
@@ -155,6 +170,7 @@ static char *make_key(const char *program)
     }
     if (sched_getaffinity(0, sizeof allowed, &allowed) == 0)
         add(&made, "%d CPUs\n", CPU_COUNT(&allowed));
+    add_nodes(&made);
     const char *vendors = getenv("OCL_ICD_VENDORS");
     add_vendors(&made, vendors != NULL && vendors[0] == '/' ? vendors : "/etc/OpenCL/vendors");
     add_content(&made, "/proc/driver/nvidia/version", text);

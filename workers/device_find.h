@@ -28,6 +28,7 @@ enum mr__device_type { MR__DEVICE_CPU, MR__DEVICE_GPU, MR__DEVICE_ACCELERATOR };
 typedef struct mr__device_info {
     char id[MR__DEVICE_ID];                     /* "pocl-0": short, and the same from run to run */
     char name[256], platform[256], vendor[128], version[256], driver[128];
+    char bus[16];                               /* where it sits on the PCI bus; "": nobody knows */
     enum mr__device_type type;
     uint32_t platform_index, device_index;
     uint32_t units;

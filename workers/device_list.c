@@ -101,7 +101,9 @@ static bool read_device(const json_t *from, mr__device_info *to)
         !copy_text(from, "platform", to->platform, sizeof to->platform) ||
         !copy_text(from, "vendor", to->vendor, sizeof to->vendor) ||
         !copy_text(from, "version", to->version, sizeof to->version) ||
-        !copy_text(from, "driver", to->driver, sizeof to->driver))
+        !copy_text(from, "driver", to->driver, sizeof to->driver) ||
+        !copy_text(from, "bus", to->bus, sizeof to->bus) ||
+        (to->bus[0] != '\0' && !mr__name_is_plain(to->bus, sizeof to->bus)))
         return false;
     if (!copy_type(from, &to->type) || !copy_bool(from, "unified", &to->unified) || !copy_bool(from, "f64", &to->f64) ||
         !copy_bool(from, "int64_atomics", &to->int64_atomics))

@@ -179,6 +179,7 @@ static void print_device(const mr__cl_device *device)
     print_field("version", device->version);
     print_field("driver", device->driver);
     print_field("type", device->type);
+    print_field("bus", device->bus);
     printf("\"platform_index\": %u, \"device_index\": %u, \"units\": %u, \"global_bytes\": %" PRIu64
            ", \"local_bytes\": %" PRIu64 ", \"max_alloc_bytes\": %" PRIu64
            ", \"unified\": %s, \"f64\": %s, \"int64_atomics\": %s}",

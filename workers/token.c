@@ -47,10 +47,15 @@ typedef struct view {
 
 mr_status mr__token_pool_open(const char *device, mr__token_pool **out, mr__error *error)
 {
+    return mr__token_pool_open_at(device, "", out, error);
+}
+
+mr_status mr__token_pool_open_at(const char *device, const char *bus, mr__token_pool **out, mr__error *error)
+{
     mr_status status = MR_OK;
     mr__token_pool *pool = mr__alloc(sizeof *pool);
     MR_CHECK(pool != NULL, MR_NO_MEMORY, "no memory for the tokens of %.60s", device);
-    MR_TRY(mr__token_attach(pool, device, error));
+    MR_TRY(mr__token_attach(pool, device, bus, error));
     *out = pool;
     pool = NULL;
 done:

@@ -158,7 +158,7 @@ static mr_status open_file(mr__token_pool *pool, int folder, bool *elsewhere, mr
     struct stat about = {0};
     pool->fd = mr__fault(MR__FAULT_OPEN)
                    ? (errno = EMFILE, -1)
-                   : openat(folder, pool->device, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
+                   : openat(folder, pool->file, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
     *elsewhere = pool->fd < 0 && place_fails(errno);
     MR_CHECK(pool->fd >= 0, mr__status_of_errno(errno, MR_IO_FAILED), "could not open the token pool %s: %s",
              pool->path, strerror(errno));
@@ -211,14 +211,16 @@ static void shorten_rest(mr__token_shared *shared)
 }
 
 /* Attaches to the device's file in the folder pool->path. */
-static mr_status attach_in_folder(mr__token_pool *pool, const char *device, bool *elsewhere, mr__error *error)
+static mr_status attach_in_folder(mr__token_pool *pool, const char *device, const char *bus, bool *elsewhere,
+                                  mr__error *error)
 {
     mr_status status = MR_OK;
     int folder = -1;
     strcpy(pool->device, device);
+    snprintf(pool->file, sizeof pool->file, "%s%s", bus[0] != '\0' ? "pci-" : "", bus[0] != '\0' ? bus : device);
     MR_TRY(open_folder(pool->path, &folder, elsewhere, error));
     const size_t used = strlen(pool->path);
-    snprintf(pool->path + used, sizeof pool->path - used, "/%s", device);
+    snprintf(pool->path + used, sizeof pool->path - used, "/%s", pool->file);
     MR_TRY(open_file(pool, folder, elsewhere, error));
     MR_TRY(lock_for_build(pool, error));
     MR_TRY(map_file(pool, elsewhere, error));
@@ -245,7 +247,7 @@ done:
 
 /* /dev/shm may not be there, or be full, and another user may have taken the name in it, where everybody may make one;
  * the cache folder is this user's. */
-mr_status mr__token_attach(mr__token_pool *pool, const char *device, mr__error *error)
+mr_status mr__token_attach(mr__token_pool *pool, const char *device, const char *bus, mr__error *error)
 {
     mr_status status = MR_OK;
     bool elsewhere = false;
@@ -259,10 +261,10 @@ mr_status mr__token_attach(mr__token_pool *pool, const char *device, mr__error *
         MR_CHECK(strlen(given) < MR__PATH_MAX - NAME_SPACE, MR_BAD_USAGE, "MILLRACE_TOKENS is too long: %.60s...",
                  given);
         snprintf(pool->path, sizeof pool->path, "%s", given);
-        return attach_in_folder(pool, device, &elsewhere, error);
+        return attach_in_folder(pool, device, bus, &elsewhere, error);
     }
     snprintf(pool->path, sizeof pool->path, "/dev/shm/millrace-%u", (unsigned)geteuid());
-    status = attach_in_folder(pool, device, &elsewhere, &first);
+    status = attach_in_folder(pool, device, bus, &elsewhere, &first);
     if (status == MR_OK)
         return MR_OK;
     if (!elsewhere || mr__device_cache_folder(pool->path, NULL) != MR_OK)
@@ -270,7 +272,7 @@ mr_status mr__token_attach(mr__token_pool *pool, const char *device, mr__error *
     gethostname(host, sizeof host - 1);
     const size_t used = strlen(pool->path);
     snprintf(pool->path + used, sizeof pool->path - used, "/tokens-%s", host);
-    status = attach_in_folder(pool, device, &elsewhere, error);
+    status = attach_in_folder(pool, device, bus, &elsewhere, error);
 done:
     return status;
 }

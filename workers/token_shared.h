@@ -62,7 +62,7 @@ typedef struct mr__token_shared {
 enum { MR__NO_JOB = UINT32_MAX };
 
 struct mr__token_pool {
-    char device[MR__DEVICE_ID];
+    char device[MR__DEVICE_ID], file[MR__DEVICE_ID];
     char path[MR__PATH_MAX];        /* for sentences */
     int fd;                         /* holds the locks of users and of the job's slot */
     mr__token_shared *shared;
@@ -72,7 +72,7 @@ struct mr__token_pool {
     int probe_fd;                   /* holds the right to probe; -1: has none */
 };
 
-mr_status mr__token_attach(mr__token_pool *pool, const char *device, mr__error *error);
+mr_status mr__token_attach(mr__token_pool *pool, const char *device, const char *bus, mr__error *error);
 void mr__token_detach(mr__token_pool *pool);
 
 mr_status mr__token_lock(mr__token_pool *pool, mr__error *error);

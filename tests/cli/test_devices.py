@@ -8,9 +8,10 @@ import cli_test
 from cli_test import MILLRACE, CliTest
 
 DEVICES = [{"id": name, "name": f"Device {name}", "platform": "Portable", "vendor": "Somebody", "version": "OpenCL 1.2",
-            "driver": "3.1", "platform_index": 0, "device_index": index, "type": kind, "units": 2,
+            "driver": "3.1", "platform_index": 0, "device_index": index, "type": kind, "bus": bus, "units": 2,
             "global_bytes": 3 << 30, "local_bytes": 1 << 20, "max_alloc_bytes": 1 << 30, "unified": True, "f64": True,
-            "int64_atomics": True} for index, (name, kind) in enumerate([("pocl-0", "cpu"), ("nvidia-0", "gpu")])]
+            "int64_atomics": True}
+           for index, (name, kind, bus) in enumerate([("pocl-0", "cpu", ""), ("nvidia-0", "gpu", "0000.3b.00.0")])]
 
 PROGRAM = """#!/bin/sh
 case $1:$2 in
@@ -93,6 +94,14 @@ class Devices(CliTest):
         self.assertEqual(self.list()["pocl-0"]["state"], "well")
         self.succeed("devices", "drain", "pocl-0")
         self.assertEqual(self.list()["pocl-0"]["why"], "drained by hand")
+
+    def test_a_drained_device_is_known_by_its_place(self):
+        """A batch system shows each task a device of its own, and all of them call it the first."""
+        self.succeed("devices", "drain", "nvidia-0")
+        for name, bus, state in (("nvidia-0", "0000.5e.00.0", "well"), ("nvidia-1", "0000.3b.00.0", "drained")):
+            self.answer([{**DEVICES[1], "id": name, "bus": bus}], [])
+            device = json.loads(self.succeed("devices", "--json", "--fresh"))["devices"][0]
+            self.assertEqual((device["id"], device["bus"], device["state"]), (name, bus, state))
 
     def test_limit(self):
         self.assertEqual(self.succeed("devices", "limit", "pocl-0", "1"), b"pocl-0 has 1 token\n")

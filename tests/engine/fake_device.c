@@ -262,7 +262,7 @@ int main(int count, char **arguments)
     printf("{\"devices\":[");
     for (int i = 0; i < (devices != NULL ? atoi(devices) : 1); i++)
         printf("%s{\"id\":\"fake-%d\",\"name\":\"Fake\",\"platform\":\"Fake\",\"vendor\":\"Test\",\"version\":\"1\","
-               "\"driver\":\"1\",\"type\":\"%s\",\"platform_index\":0,\"device_index\":%d,\"units\":1,"
+               "\"driver\":\"1\",\"type\":\"%s\",\"bus\":\"\",\"platform_index\":0,\"device_index\":%d,\"units\":1,"
                "\"global_bytes\":1073741824,\"local_bytes\":65536,\"max_alloc_bytes\":268435456,\"unified\":true,"
                "\"f64\":true,\"int64_atomics\":true}", i > 0 ? "," : "", i, type != NULL ? type : "cpu", i);
     printf("],\"notes\":[]}\n");

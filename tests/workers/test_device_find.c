@@ -17,9 +17,11 @@
 
 enum { PROCESSES = 4, PUTS = 100 };
 
+#define BUS "0000.3b.00.0"
 #define DEVICE(id, type)                                                                                               \
     "{\"id\":\"" id "\",\"name\":\"Device " id "\",\"platform\":\"Portable\",\"vendor\":\"Somebody\","                 \
     "\"version\":\"OpenCL 1.2\",\"driver\":\"3.1\",\"platform_index\":1,\"device_index\":2,\"type\":\"" type "\","     \
+    "\"bus\":\"" BUS "\","                                                                                             \
     "\"units\":2,\"global_bytes\":1000,\"local_bytes\":100,\"max_alloc_bytes\":500,\"unified\":true,\"f64\":true,"     \
     "\"int64_atomics\":false}"
 #define LIST(devices, notes) "{\"devices\":[" devices "],\"notes\":[" notes "]}"
@@ -121,6 +123,7 @@ static void test_what_the_program_says_is_found_once(void **state)
     assert_string_equal(device->vendor, "Somebody");
     assert_string_equal(device->version, "OpenCL 1.2");
     assert_string_equal(device->driver, "3.1");
+    assert_string_equal(device->bus, BUS);
     assert_int_equal(device->type, MR__DEVICE_GPU);
     assert_int_equal(device->platform_index, 1);
     assert_int_equal(device->device_index, 2);

@@ -99,6 +99,23 @@ static void test_names_that_cannot_be_a_file_are_refused(void **state)
     }
 }
 
+static void test_the_pool_is_that_of_the_place(void **state)
+{
+    mr__token_pool *first = NULL, *other = NULL, *same = NULL;
+    mr__token held, extra;
+    assert_int_equal(mr__token_pool_open_at("nvidia-0", "0000.3b.00.0", &first, NULL), MR_OK);
+    assert_int_equal(mr__token_pool_open_at("nvidia-0", "0000.5e.00.0", &other, NULL), MR_OK);
+    assert_int_equal(mr__token_pool_open_at("nvidia-1", "0000.3b.00.0", &same, NULL), MR_OK);
+    assert_int_equal(mr__token_limit(first, 1, NULL), MR_OK);
+    held = acquire(first);
+    assert_int_equal(try_acquire(same, &extra), MR_TIMEOUT);
+    mr__token_release(other, acquire(other));
+    mr__token_release(first, held);
+    mr__token_pool_close(same);
+    mr__token_pool_close(other);
+    mr__token_pool_close(first);
+}
+
 /* ---- shares ------------------------------------------------------------------------------------------------------ */
 
 /* As try_acquire(), but the claim that is left never ends: a machine may keep us from running for longer than one
@@ -555,6 +572,7 @@ int main(void)
         cmocka_unit_test(test_a_lowered_limit_counts_what_is_out_above_it),
         cmocka_unit_test(test_the_limit_stays_when_everybody_has_gone),
         cmocka_unit_test(test_names_that_cannot_be_a_file_are_refused),
+        cmocka_unit_test(test_the_pool_is_that_of_the_place),
         cmocka_unit_test(test_a_job_above_its_share_yields_while_another_waits),
         cmocka_unit_test(test_one_token_goes_in_turns_even_to_those_who_only_try),
         cmocka_unit_test(test_a_job_that_lost_interest_holds_nobody_up_for_long),
