@@ -20,7 +20,8 @@
  *     shows its output, unless it is expelled meanwhile: nobody hears from it that it did. A rank that fails just then
  *     says so, although there is a result.
  * E5  A rank that fails looks at the output first. A coordinator that was stopped while it showed it, and was taken for
- *     lost, may have gone on: what the others wrote once more is gone then, and there is a result. */
+ *     lost, may have gone on: what the others wrote once more is gone then, and there is a result. It says so through
+ *     its courier, which knows whether this rank itself was stopped, and is expelled. */
 #include "joint_parts.h"
 
 #include <stdio.h>
@@ -90,17 +91,20 @@ void mr__joint_end(mr__joint *joint, mr_status status, const mr__error *error, m
 
 bool mr__joint_was_shown(mr__joint *joint)
 {
-    mr__last_words words;
-    if (joint->job->output == NULL || !mr__courier_alive(joint->courier, joint->rank) ||
-        !mr__output_is_committed(joint->job->output))
+    if (joint->job->output == NULL || !mr__output_is_committed(joint->job->output))
         return false;
     pthread_mutex_lock(&joint->mutex);
     joint->status = MR_OK;
-    joint->next = MR__NEXT_COMMITTED;
+    joint->next = MR__NEXT_WAIT;
+    joint->decides = false;         /* a courier that is expelled refuses the post, and that has to count */
     pthread_mutex_unlock(&joint->mutex);
-    find_words(joint, MR_OK, "", &words);
-    tell_all(joint, &words);
-    return true;
+    mr__joint_post(joint, MR__CONTROL, joint->rank, MR__OWN_COMMITTED, NULL, 0);
+    pthread_mutex_lock(&joint->mutex);
+    while (joint->next != MR__NEXT_COMMITTED && joint->next != MR__NEXT_FAILED)
+        mr__joint_wait_a_little(joint);
+    const bool shown = joint->next == MR__NEXT_COMMITTED;
+    pthread_mutex_unlock(&joint->mutex);
+    return shown;
 }
 
 void mr__joint_commit(mr__joint *joint, const uint8_t *total, size_t size)
