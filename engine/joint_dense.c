@@ -302,11 +302,13 @@ done:
 
 /* ---- all --------------------------------------------------------------------------------------------------------- */
 
+/* By the bulk path: on the other one a large table would hold this rank's beats up, and it would be taken for lost. What
+ * overtakes it does no harm: only a new view can, and then this rank says that it is a round behind. */
 void mr__joint_send_folded(mr__joint *joint)
 {
     for (uint32_t r = 0; r < joint->size; r++)
         if (r != joint->rank)
-            mr__joint_post(joint, MR__CONTROL, r, MR__SAY_FOLDED, joint->folded, joint->folded_size);
+            mr__joint_post(joint, MR__BULK, r, MR__SAY_FOLDED, joint->folded, joint->folded_size);
 }
 
 mr_status mr__joint_folded(mr__joint *joint, const uint8_t *bytes, size_t size, mr__error *error)
