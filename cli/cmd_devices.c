@@ -75,7 +75,7 @@ static mr_status open_named(const mr__device_list *list, const char *id, mr__tok
     size_t used = 0;
     const mr__device_info *device = mr__device_by_id(list, id);
     if (device != NULL)
-        return mr__token_pool_open_at(id, device->bus, pool, error);
+        return mr__token_pool_open(id, device->bus, pool, error);
     for (uint32_t i = 0; i < list->count && used + MR__DEVICE_ID + 8 < sizeof names; i++)
         used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", i > 0 ? ", " : "", list->device[i].id);
     if (used == 0)

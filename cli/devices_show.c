@@ -15,7 +15,7 @@ void cli_device_collect(const mr__device_info *info, cli_device *out)
     mr__token_pool *pool = NULL;
     mr__error error = {.text = ""};
     *out = (cli_device){.info = info};
-    mr_status status = mr__token_pool_open_at(info->id, info->bus, &pool, &error);
+    mr_status status = mr__token_pool_open(info->id, info->bus, &pool, &error);
     if (status == MR_OK)
         status = mr__device_health_get(pool, &out->health, &error);
     if (status == MR_OK) {

@@ -45,12 +45,7 @@ typedef struct view {
     uint32_t share;                         /* of each job that holds or wants tokens */
 } view;
 
-mr_status mr__token_pool_open(const char *device, mr__token_pool **out, mr__error *error)
-{
-    return mr__token_pool_open_at(device, "", out, error);
-}
-
-mr_status mr__token_pool_open_at(const char *device, const char *bus, mr__token_pool **out, mr__error *error)
+mr_status mr__token_pool_open(const char *device, const char *bus, mr__token_pool **out, mr__error *error)
 {
     mr_status status = MR_OK;
     mr__token_pool *pool = mr__alloc(sizeof *pool);

@@ -47,11 +47,9 @@ typedef struct mr__token {
 /* May it name a device (room: MR__DEVICE_ID) or be part of a file's name: letters, digits and '_', also '.' and '-' but
  * not first, at most room - 1 bytes? */
 bool mr__name_is_plain(const char *text, size_t room);
-/* device: its id, such as "pocl-0"; it need not exist. bus: where it sits (mr__device_info), or "". A batch system shows
- * each task a GPU of its own, and each calls it the first: the pool is that of the place, where it is known. */
-mr_status mr__token_pool_open_at(const char *device, const char *bus, mr__token_pool **out, mr__error *error);
-/* Of a device without a place. */
-mr_status mr__token_pool_open(const char *device, mr__token_pool **out, mr__error *error);
+/* device: its id, such as "pocl-0"; it need not exist. bus: where it sits (mr__device_info), or "". A batch system
+ * shows each task a GPU of its own, and each calls it the first: the pool is that of the place, where it is known. */
+mr_status mr__token_pool_open(const char *device, const char *bus, mr__token_pool **out, mr__error *error);
 void mr__token_pool_close(mr__token_pool *pool);        /* takes NULL; the caller has released its tokens */
 /* The file is gone: who holds no token opens the pool again. */
 bool mr__token_pool_removed(const mr__token_pool *pool);

@@ -69,7 +69,7 @@ mr_status mr__device_link_create(const mr__device_config *config, mr__device_lin
              text);
     link->first_ns = text != NULL ? limit_ms * MR__MILLISECOND : FIRST_NS;
     link->task_ns = text != NULL ? link->first_ns : TASK_NS;
-    MR_TRY(mr__token_pool_open_at(config->device.id, config->device.bus, &link->pool, error));
+    MR_TRY(mr__token_pool_open(config->device.id, config->device.bus, &link->pool, error));
     *out = link;
     link = NULL;
 done:

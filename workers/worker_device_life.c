@@ -61,7 +61,7 @@ mr_status mr__link_renew_pool(mr__device_link *link, mr__error *error)
     mr__token_pool *pool = NULL;
     if (link->in_flight > 0 || !mr__token_pool_removed(link->pool))
         return MR_OK;
-    MR_TRY(mr__token_pool_open_at(link->config->device.id, link->config->device.bus, &pool, error));
+    MR_TRY(mr__token_pool_open(link->config->device.id, link->config->device.bus, &pool, error));
     mr__token_pool_close(link->pool);
     link->pool = pool;
 done:

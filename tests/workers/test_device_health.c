@@ -151,7 +151,7 @@ static void test_a_prober_that_dies_lets_the_next_one_in(void **state)
     if (pid == 0) {
         mr__token_pool *other = NULL;
         uint64_t wait;
-        if (mr__token_pool_open("prober", &other, NULL) != MR_OK)
+        if (mr__token_pool_open("prober", "", &other, NULL) != MR_OK)
             _exit(1);
         while (mr__device_probe_begin(other, &wait) != MR__PROBE_GO)
             sleep_ns(wait);

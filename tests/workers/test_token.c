@@ -93,7 +93,7 @@ static void test_names_that_cannot_be_a_file_are_refused(void **state)
     for (size_t i = 0; i < MR__COUNT(names); i++) {
         mr__token_pool *pool = (mr__token_pool *)state;
         mr__error error = {.code = MR_OK};
-        assert_int_equal(mr__token_pool_open(names[i], &pool, &error), MR_BAD_USAGE);
+        assert_int_equal(mr__token_pool_open(names[i], "", &pool, &error), MR_BAD_USAGE);
         assert_ptr_equal(pool, state);
         assert_string_not_equal(error.text, "");
     }
@@ -103,9 +103,9 @@ static void test_the_pool_is_that_of_the_place(void **state)
 {
     mr__token_pool *first = NULL, *other = NULL, *same = NULL;
     mr__token held, extra;
-    assert_int_equal(mr__token_pool_open_at("nvidia-0", "0000.3b.00.0", &first, NULL), MR_OK);
-    assert_int_equal(mr__token_pool_open_at("nvidia-0", "0000.5e.00.0", &other, NULL), MR_OK);
-    assert_int_equal(mr__token_pool_open_at("nvidia-1", "0000.3b.00.0", &same, NULL), MR_OK);
+    assert_int_equal(mr__token_pool_open("nvidia-0", "0000.3b.00.0", &first, NULL), MR_OK);
+    assert_int_equal(mr__token_pool_open("nvidia-0", "0000.5e.00.0", &other, NULL), MR_OK);
+    assert_int_equal(mr__token_pool_open("nvidia-1", "0000.3b.00.0", &same, NULL), MR_OK);
     assert_int_equal(mr__token_limit(first, 1, NULL), MR_OK);
     held = acquire(first);
     assert_int_equal(try_acquire(same, &extra), MR_TIMEOUT);
@@ -372,7 +372,7 @@ static void test_damage_and_removal_under_a_running_job_get_a_sentence(void **st
     assert_int_equal(mr__token_acquire(pool, 0, &before, &error), MR_IO_FAILED);
     assert_non_null(strstr(error.text, "was damaged while this job used it"));
     mr__error_clear(&error);
-    assert_int_equal(mr__token_pool_open("running", &other, &error), MR_IO_FAILED);
+    assert_int_equal(mr__token_pool_open("running", "", &other, &error), MR_IO_FAILED);
     assert_non_null(strstr(error.text, "is damaged, and jobs use it"));
     assert_ptr_equal(other, state);
     mr__error_clear(&error);
@@ -406,7 +406,7 @@ static mr_status open_in(const char *folder, mr__error *error)
 {
     mr__token_pool *pool = NULL;
     setenv("MILLRACE_TOKENS", folder, 1);
-    const mr_status status = mr__token_pool_open("any", &pool, error);
+    const mr_status status = mr__token_pool_open("any", "", &pool, error);
     setenv("MILLRACE_TOKENS", token_folder, 1);
     mr__token_pool_close(pool);
     return status;
@@ -445,7 +445,7 @@ static int as_user(uid_t user, int (*what)(void))
 static int open_ours(void)
 {
     mr__token_pool *pool = NULL;
-    return (int)mr__token_pool_open("stolen", &pool, NULL);
+    return (int)mr__token_pool_open("stolen", "", &pool, NULL);
 }
 
 static void test_another_user_can_not_take_our_tokens(void **state)
@@ -468,7 +468,7 @@ static int acquire_by_default(void)
     mr__token token;
     unsetenv("MILLRACE_TOKENS");
     setenv("XDG_CACHE_HOME", stranger_home, 1);
-    if (mr__token_pool_open("blocked", &pool, NULL) != MR_OK || mr__token_acquire(pool, 0, &token, NULL) != MR_OK)
+    if (mr__token_pool_open("blocked", "", &pool, NULL) != MR_OK || mr__token_acquire(pool, 0, &token, NULL) != MR_OK)
         return 1;
     mr__token_release(pool, token);
     mr__token_pool_close(pool);
@@ -517,7 +517,7 @@ static void test_tokens_lie_in_the_cache_folder_where_shared_memory_cannot_be_us
         mr__error error = {.text = ""};
         unsetenv("MILLRACE_TOKENS");
         mr__fault_arm(points[p], 1);
-        const mr_status status = mr__token_pool_open(device, &pool, &error);
+        const mr_status status = mr__token_pool_open(device, "", &pool, &error);
         const bool fired = mr__fault_fired();
         mr__fault_disarm();
         setenv("MILLRACE_TOKENS", token_folder, 1);
@@ -545,7 +545,7 @@ static void test_every_call_may_fail(void **state)
             mr__token token = {.fd = -7};
             mr__error error = {.text = ""};
             mr__fault_arm(mr__fault_points[p], nth);
-            mr_status status = mr__token_pool_open("faults", &pool, &error);
+            mr_status status = mr__token_pool_open("faults", "", &pool, &error);
             if (status == MR_OK)
                 status = mr__token_acquire(pool, 0, &token, &error);
             const bool fired = mr__fault_fired();

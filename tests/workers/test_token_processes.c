@@ -86,7 +86,7 @@ static int play_worker(const char *device, uint32_t job)
 {
     mr__token_pool *pool = NULL;
     mr__error error = {.code = MR_OK};
-    if (mr__token_pool_open(device, &pool, &error) != MR_OK) {
+    if (mr__token_pool_open(device, "", &pool, &error) != MR_OK) {
         fprintf(stderr, "%s\n", error.text);
         atomic_fetch_add(&shared->wrong, 1);
         return 1;
@@ -116,7 +116,7 @@ static int play_worker(const char *device, uint32_t job)
 static int play_dying_owner(const char *device)
 {
     mr__token_pool *pool = NULL;
-    if (mr__token_pool_open(device, &pool, NULL) != MR_OK || mr__token_lock(pool, NULL) != MR_OK)
+    if (mr__token_pool_open(device, "", &pool, NULL) != MR_OK || mr__token_lock(pool, NULL) != MR_OK)
         return 1;
     pool->shared->token[0] = (mr__token_record){.lease = 77, .job = 3};
     pool->shared->token[1] = (mr__token_record){.lease = 77, .job = 99};
@@ -130,7 +130,7 @@ static int play_sender(const char *device)
 {
     mr__token_pool *pool = NULL;
     mr__token token;
-    if (mr__token_pool_open(device, &pool, NULL) != MR_OK ||
+    if (mr__token_pool_open(device, "", &pool, NULL) != MR_OK ||
         mr__token_acquire(pool, PATIENCE_NS, &token, NULL) != MR_OK)
         return 1;
     union {

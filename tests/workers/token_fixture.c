@@ -33,7 +33,7 @@ mr__token_pool *open_pool(const char *device)
 {
     mr__error error = {.code = MR_OK};
     mr__token_pool *pool = NULL;
-    if (mr__token_pool_open(device, &pool, &error) != MR_OK)
+    if (mr__token_pool_open(device, "", &pool, &error) != MR_OK)
         fail_msg("%s", error.text);
     return pool;
 }
