@@ -3,10 +3,8 @@
 
 #include <errno.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "memory.h"
 #include "parse.h"
@@ -29,19 +27,15 @@ const char *mr__burst_parent(const char *parent)
 mr_status mr__burst_open(const char *parent, mr__burst **burst, mr__error *error)
 {
     mr_status status = MR_OK;
-    mr__tier *global = mr__tier_global();
     const char *size = getenv("MILLRACE_BURST_SIZE");
     uint64_t capacity = 0;
-    char prefix[MR__CLAIM_PREFIX];
     mr__burst *made = NULL;
     parent = mr__burst_parent(parent);
     MR_CHECK(size == NULL || *size == '\0' || mr__parse_size(size, &capacity) == MR__PARSED, MR_BAD_USAGE,
              "MILLRACE_BURST_SIZE=%s is not a size\n  hint: write it like 500M or 20G", size);
     made = mr__alloc_zero(1, sizeof *made);
     MR_CHECK(made != NULL, MR_NO_MEMORY, "no memory for a burst directory in %s", parent);
-    mr__claim_prefix_of_host("millrace", prefix);
-    global->ops->sweep(global, parent, prefix);
-    const int result = global->ops->claim(global, parent, prefix, &made->claim);
+    const int result = mr__claim_for_host(parent, "millrace", &made->claim);
     MR_CHECK(result == 0, mr__status_of_errno(-result, MR_IO_FAILED),
              "could not make a burst directory in %s: %s\n  hint: name a directory that can be written to with "
              "MILLRACE_BURST",

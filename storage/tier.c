@@ -90,11 +90,14 @@ int mr__tier_remove_tree(mr__tier *tier, const char *path)
     return result != 0 ? result : removed;
 }
 
-void mr__claim_prefix_of_host(const char *word, char prefix[MR__CLAIM_PREFIX])
+int mr__claim_for_host(const char *parent, const char *word, mr__claim *claim)
 {
-    char host[HOST_NAME_MAX + 1] = "";
+    mr__tier *tier = mr__tier_global();
+    char host[HOST_NAME_MAX + 1] = "", prefix[128];
     gethostname(host, sizeof host - 1);
-    snprintf(prefix, MR__CLAIM_PREFIX, "%s-%ld-%s-", word, (long)geteuid(), host);
+    snprintf(prefix, sizeof prefix, "%s-%ld-%s-", word, (long)geteuid(), host);
+    tier->ops->sweep(tier, parent, prefix);
+    return tier->ops->claim(tier, parent, prefix, claim);
 }
 
 void mr__claim_drop(mr__tier *tier, mr__claim *claim)

@@ -98,11 +98,10 @@ void mr__tier_refund(mr__tier *tier, uint64_t bytes);
 int mr__tier_remove_tree(mr__tier *tier, const char *path);
 /* Removes the claimed directory, if it is still there, and ends the claim. Takes a zeroed claim. */
 void mr__claim_drop(mr__tier *tier, mr__claim *claim);
-/* WORD-UID-HOST-, a prefix for claims that are this host's alone. Their parent may lie on a file system that several
- * hosts share, and a lock on a directory of NFS is not seen by the others: each sweeps its own. What is left on a host
- * that never comes back stays. */
-enum { MR__CLAIM_PREFIX = 128 };
-void mr__claim_prefix_of_host(const char *word, char prefix[MR__CLAIM_PREFIX]);
+/* Sweeps, then claims PARENT/WORD-UID-HOST-... on the global tier: this host's alone. The parent may lie on a file
+ * system that several hosts share, and a lock on a directory of NFS is not seen by the others: each sweeps its own.
+ * What is left on a host that never comes back stays. 0, or what claim() says. */
+int mr__claim_for_host(const char *parent, const char *word, mr__claim *claim);
 /* Ends the part that this process has in a shared claim; the last one to leave removes the directory. */
 void mr__claim_leave(mr__tier *tier, mr__claim *claim);
 

@@ -4,9 +4,7 @@
 #include "device_scratch.h"
 
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "tier.h"
 
@@ -14,15 +12,11 @@ static mr__claim claim = {.lock = -1};
 
 void mr__device_scratch_open(const char *parent)
 {
-    mr__tier *tier = mr__tier_global();
-    char prefix[MR__CLAIM_PREFIX];
     if (parent == NULL)
         parent = getenv("TMPDIR");
     if (parent == NULL || *parent == '\0')
         parent = "/tmp";
-    mr__claim_prefix_of_host("millrace-pocl", prefix);
-    tier->ops->sweep(tier, parent, prefix);
-    if (tier->ops->claim(tier, parent, prefix, &claim) == 0)
+    if (mr__claim_for_host(parent, "millrace-pocl", &claim) == 0)
         setenv("POCL_CACHE_DIR", claim.path, 1);
 }
 
