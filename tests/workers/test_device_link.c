@@ -16,12 +16,11 @@
 
 #include "clock.h"
 #include "fault.h"
+#include "link_fixture.h"
 #include "token_fixture.h"
-#include "worker_device.h"
 
 static const uint64_t LONG_NS = 60000000000, SHORT_NS = 20000000000;
 
-static _Atomic uint32_t first_round;
 static int job;                 /* a descriptor that nobody looks at */
 static bool is_stopping;
 
@@ -49,41 +48,15 @@ static void make_sleeper(void)
     setenv("MILLRACE_DEVICE_PROGRAM", path, 1);
 }
 
-static void create_link(const mr__device_config *config, mr__worker *worker)
-{
-    mr__error error = {.text = ""};
-    mr__device_link *link = NULL;
-    assert_int_equal(mr__device_link_create(config, &link, &error), MR_OK);
-    *worker = (mr__worker){.ops = &mr__worker_device_ops, .config = link};
-    assert_int_equal(worker->ops->start(worker, &error), MR_OK);
-}
-
-static enum mr__device_pack pack(const mr__task *task, mr__worker *worker, mr__device_segment *segments,
-                                 uint32_t *count)
-{
-    *count = 0;
-    return MR__PACKED;
-}
-
-static mr_status unpack(const mr__task *task, mr__worker *worker, const mr__device_done *done, const uint8_t *result,
-                        mr__error *error)
-{
-    return MR_OK;
-}
-
-static void traced(mr__worker *worker, const mr__device_done *done)
-{
-}
-
 /* A link whose device process is this program. */
 static void create_link_to(const char *device, mr__device_config *config, mr__worker *worker)
 {
     char program[256] = "";
     assert_true(readlink("/proc/self/exe", program, sizeof program - 1) > 0);
     setenv("MILLRACE_DEVICE_PROGRAM", program, 1);
-    *config = (mr__device_config){.depth = 2, .slot_bytes = 4096, .job = job, .round = &first_round,
-                                  .pack = pack, .unpack = unpack, .stopping = stopping, .traced = traced};
-    strcpy(config->device.id, device);
+    *config = link_config(device);
+    config->job = job;
+    config->stopping = stopping;
     create_link(config, worker);
 }
 
@@ -104,8 +77,8 @@ static void test_a_poll_that_waits_for_a_device_is_woken(void **state)
     mr__done done[1];
     pthread_t thread;
     make_sleeper();
-    const mr__device_config config = {.device = {.id = "slow-0"}, .depth = 1, .slot_bytes = 4096, .job = job,
-                                      .round = &first_round};
+    mr__device_config config = link_config("slow-0");
+    config.job = job;
     create_link(&config, &worker);
     mr__device_link *const link = worker.config;
     assert_int_equal(worker.ops->poll(&worker, 0, done, 1), 0);         /* starts the process */
@@ -129,12 +102,12 @@ static void test_a_poll_that_waits_for_a_device_is_woken(void **state)
 
 static void test_a_job_that_cannot_start_the_process_leaves_the_probe_to_others(void **state)
 {
-    const mr__device_config config = {.device = {.id = "probed-0"}, .depth = 1, .slot_bytes = 4096, .job = job,
-                                      .round = &first_round};
+    mr__device_config config = link_config("probed-0");
     mr__token_pool *pool = open_pool("probed-0");
     mr__worker worker;
     setenv("MILLRACE_DEVICE_PROGRAM", "/nowhere/millrace-device", 1);
     assert_int_equal(mr__device_failed(pool, "in another job", NULL, NULL), MR_OK);
+    config.job = job;
     create_link(&config, &worker);
     poll_link(&worker);
     assert_int_equal(worker.ops->room(&worker), MR__GONE);
