@@ -335,6 +335,7 @@ static mr_status make_joint(mr__job *job, mr__error *error)
     joint->courier = mr__ranks_courier(joint->ranks);
     joint->rank = mr__ranks_rank(joint->ranks);
     joint->size = mr__ranks_count(joint->ranks);
+    joint->working = job->working;
     joint->early_end = &joint->early;
     joint->own.rank = joint->rank;
     pthread_mutex_init(&joint->mutex, NULL);

@@ -28,7 +28,6 @@
 mr_status mr__joint_spares_init(mr__joint *joint, mr__error *error)
 {
     mr_status status = MR_OK;
-    joint->working = joint->job->working;
     joint->stands_by = joint->rank >= joint->working;
     joint->took_place = mr__alloc_zero(joint->size, sizeof *joint->took_place);
     MR_CHECK(joint->took_place != NULL, MR_NO_MEMORY, "no memory for a job of %u ranks", joint->size);
