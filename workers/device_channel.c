@@ -2,8 +2,8 @@
  *
  * A kernel that segfaults takes its process with it, and one that never ends can only be ended with it. So kernels run
  * in a process that this one can lose. posix_spawn() executes it without a fork of our threads; its end of the socket
- * is descriptor 3, the others are close-on-exec. It ends by itself when the socket closes, also when we are killed;
- * close() does not rely on that and kills it.
+ * is descriptor 3, the others are close-on-exec. It ends by itself when the socket closes, also when we are killed, and
+ * removes what its driver left on disk; close() gives it the time for that, and then kills it.
  *
  * Who ends a job may send SIGTERM to every process of it (scancel, systemd). The job decides what that means: these
  * signals are blocked here from the first instruction on, else the device would seem to have died. SIGKILL comes from
@@ -105,7 +105,7 @@ void mr__device_channel_close(mr__device_channel *channel)
     if (channel->socket >= 0)
         close(channel->socket);
     if (channel->process > 0)
-        mr__device_kill(channel->process, &how);
+        mr__device_end(channel->process, &how);
     if (channel->slots != NULL)
         munmap(channel->slots, channel->bytes);
     if (channel->memory >= 0)

@@ -14,14 +14,25 @@ bool mr__device_reap(pid_t process, int *how)
     return ended == process || (ended < 0 && errno == ECHILD);
 }
 
-bool mr__device_kill(pid_t process, int *how)
+static bool wait_for(pid_t process, int most_ms, int *how)
 {
     bool ended = mr__device_reap(process, how);
-    if (!ended)
-        kill(-process, SIGKILL);
-    for (int ms = 0; ms < MR__REAP_MS && !ended; ms++) {
+    for (int ms = 0; ms < most_ms && !ended; ms++) {
         usleep(1000);
         ended = mr__device_reap(process, how);
     }
     return ended;
+}
+
+bool mr__device_kill(pid_t process, int *how)
+{
+    if (mr__device_reap(process, how))
+        return true;
+    kill(-process, SIGKILL);
+    return wait_for(process, MR__REAP_MS, how);
+}
+
+bool mr__device_end(pid_t process, int *how)
+{
+    return wait_for(process, MR__END_MS, how) || mr__device_kill(process, how);
 }

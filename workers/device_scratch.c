@@ -3,7 +3,7 @@
  * share, so the claim is this host's. */
 #include "device_scratch.h"
 
-#include <stdatomic.h>
+#include <pthread.h>
 #include <stdlib.h>
 
 #include "tier.h"
@@ -20,9 +20,12 @@ void mr__device_scratch_open(const char *parent)
         setenv("POCL_CACHE_DIR", claim.path, 1);
 }
 
+/* Several threads may end the process at once: the first one removes, the others wait, since their exit would end that
+ * half-way. */
 void mr__device_scratch_close(void)
 {
-    static atomic_flag closing = ATOMIC_FLAG_INIT;
-    if (!atomic_flag_test_and_set(&closing))
-        mr__claim_drop(mr__tier_global(), &claim);
+    static pthread_mutex_t closing = PTHREAD_MUTEX_INITIALIZER;
+    pthread_mutex_lock(&closing);
+    mr__claim_drop(mr__tier_global(), &claim);
+    pthread_mutex_unlock(&closing);
 }

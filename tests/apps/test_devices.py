@@ -197,6 +197,17 @@ class OnDevices(lib.AppTest):
             self.assertEqual(device_processes(), [])
             self.assertFalse(os.path.exists(self.path("out")))
 
+    def test_a_job_leaves_nothing_of_its_drivers_on_disk(self):
+        """The folder is this test's own: a device that another test killed leaves its driver's files to the next."""
+        text = [self.file("zipf", lib.zipf_text(500_000, 14))]
+        os.environ["XDG_CACHE_HOME"], before = self.path("cache"), os.environ["XDG_CACHE_HOME"]
+        self.addCleanup(os.environ.update, XDG_CACHE_HOME=before)
+        for device in self.devices:
+            self.assertGreater(self.stats("wordcount", text, workers=f"cpu=0,device={device}")["device_tasks"], 0)
+            left = os.listdir(self.path("cache", "millrace", "kernels"))
+            self.assertTrue(left)
+            self.assertEqual([name for name in left if not name.endswith(".bin")], [], device)
+
     def one_token(self):
         """Leaves the first device one token; returns how to start a job on it."""
         device = self.devices[0]
