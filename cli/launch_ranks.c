@@ -146,6 +146,7 @@ __attribute__((noreturn)) static void become_launcher(const cli_launch *launch, 
     setenv(CLI_RANK_VERDICT, verdict, 1);
     setenv(CLI_RANK_OUTPUT, "3,4", 1);
     set_number(MR__LAUNCH_SHARING, launch->ranks - launch->spares);
+    set_number(MR__LAUNCH_TYPED, (uint32_t)parent);
     set_number(CLI_RANK_SPARES, launch->spares);
     for (size_t i = 0; i < MR__COUNT(unwanted); i++)
         unsetenv(unwanted[i]);

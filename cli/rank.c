@@ -131,6 +131,7 @@ void cli_rank_met(void)
 {
     const char line[] = {MET, '\n'};
     unsetenv(MR__LAUNCH_SHARING);       /* read by the session; what an app starts is no rank */
+    unsetenv(MR__LAUNCH_TYPED);
     if (self.directed && self.verdict[0] != '\0')
         add_line(line, sizeof line);
 }

@@ -282,7 +282,8 @@ static void keep_record(mr__job *job, mr_status status, int64_t started, const m
     mr__record_device devices[MR__DEVICES_MOST];
     mr__devices_tell(job, devices);
     mr__record record = {
-        .run = job->run, .started_ns = started, .app_name = job->app_name, .app = job->app,
+        .run = job->run, .started_ns = started, .typed = job->session->launch.typed, .app_name = job->app_name,
+        .app = job->app,
         .params = status == MR_OK ? job->plan.params : NULL, .settings = job->request->params,
         .setting_count = job->request->param_count,
         .inputs = job->dataset != NULL ? (const char *const *)job->dataset->inputs : NULL,

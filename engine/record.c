@@ -79,12 +79,13 @@ static void put_time(object *into, const char *key, int64_t when_ns)
     put(into, key, json_string(text));
 }
 
-/* argv of this process: what a person would type to do it again. */
-static void put_command(object *into)
+/* What a person would type to do it again. */
+static void put_command(object *into, uint32_t typed)
 {
     json_t *list = json_array();
-    char *text = mr__alloc(COMMAND_BYTES);
-    const int fd = text != NULL ? open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC) : -1;
+    char *text = mr__alloc(COMMAND_BYTES), path[32];
+    snprintf(path, sizeof path, "/proc/%u/cmdline", typed != 0 ? typed : (uint32_t)getpid());
+    const int fd = text != NULL ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     const ssize_t size = fd >= 0 ? read(fd, text, COMMAND_BYTES - 1) : -1;
     if (fd >= 0)
         close(fd);
@@ -238,7 +239,7 @@ static json_t *json_of(const mr__record *record, const char *trace_path)
     put(&root, "host", string_of(host));
     put(&root, "pid", json_integer(getpid()));
     put(&root, "version", string_of(mr_version()));
-    put_command(&root);
+    put_command(&root, record->typed);
     put(&root, "app", string_of(record->app_name));
     put_params(&root, record);
     put_list(&root, "inputs", record->inputs, record->input_count);

@@ -56,6 +56,7 @@ typedef struct mr__record_loss {
 typedef struct mr__record {
     const char *run;            /* mr__record_make_run() */
     int64_t started_ns;         /* since 1970, CLOCK_REALTIME; the same that make_run got */
+    uint32_t typed;             /* the process whose command line was typed; 0: this one */
     /* what was asked */
     const char *app_name;
     const mr_app *app;          /* NULL: unknown */

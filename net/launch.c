@@ -89,6 +89,7 @@ static mr_status get_neighbours(const variables *of, mr__launch *launch, mr__err
     const bool by_slurm = launch->by == MR__LAUNCHED_BY_SLURM;
     MR_TRY(get_number(of, by_slurm ? "SLURM_LOCALID" : "MPI_LOCALRANKID", &launch->local_rank, error));
     MR_TRY(get_number(of, MR__LAUNCH_SHARING, &sharing, error));
+    MR_TRY(get_number(of, MR__LAUNCH_TYPED, &launch->typed, error));
     if (by_slurm) {
         MR_TRY(get_number(of, "SLURM_NODEID", &node, error));
         launch->local_size = tasks_of_node(get(of, "SLURM_STEP_TASKS_PER_NODE"), node);

@@ -25,6 +25,7 @@ typedef struct mr__launch {
      * have bound each to its own cores; the process's affinity tells. */
     bool by_run;
     bool one_node;              /* all of them are on this one, as far as is known */
+    uint32_t typed;             /* the process whose command line somebody typed; 0: this one, as far as is known */
 } mr__launch;
 
 typedef const char *mr__variable(void *context, const char *name);      /* NULL: it is not set */
@@ -35,6 +36,8 @@ const char *mr__launcher_name(mr__launcher launcher);       /* "no launcher", "m
 
 /* How many ranks of the job are on each node, from who started the launcher and knows: `run --ranks`, batch scripts. */
 #define MR__LAUNCH_SHARING "MILLRACE_SHARING"
+/* The process of `run --ranks`, which lives as long as its ranks. */
+#define MR__LAUNCH_TYPED "MILLRACE_TYPED"
 
 /* version: what MPI_Get_library_version() says. MR_NETWORK_FAILED: it is not MPICH. */
 mr_status mr__launch_check_library(const char *version, mr__error *error);

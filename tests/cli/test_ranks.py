@@ -130,6 +130,7 @@ class Together(RanksTest):
                 record = json.load(file)
             self.assertEqual([rank["workers"] for rank in record["ranks"]], [4, 6, 6])
             self.assertIn("share 1 of 3: 4 of 16 CPUs", record["worker_note"])
+            self.assertEqual(record["command"][1:], list(words[words.index(MILLRACE) + 1:]))
 
     def test_a_failure_is_said_once_and_leaves_nothing(self):
         cases = [(["wordcount", "nothing", "-o", "out"], 3, "could not find input nothing"),

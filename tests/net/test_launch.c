@@ -31,6 +31,7 @@ static const launch_case cases[] = {
      MR__LAUNCHED_BY_HYDRA, 5, 8, NULL},
     {"a local rank beyond the size", {"PMI_FD=7", "PMI_RANK=5", "PMI_SIZE=8", "MPI_LOCALNRANKS=2", "MPI_LOCALRANKID=2"},
      0, 0, 0, "MPI_LOCALRANKID=2, MPI_LOCALNRANKS=2 and PMI_SIZE=8 contradict"},
+    {"a process with a word", {HYDRA("0", "2"), "MILLRACE_TYPED=me"}, 0, 0, 0, "MILLRACE_TYPED=me is not a number"},
     {"sharing with a word", {HYDRA("0", "2"), "MILLRACE_SHARING=all"}, 0, 0, 0, "MILLRACE_SHARING=all is not a number"},
     {"mpiexec.mpich over a port", {"PMI_PORT=n1:4711", "PMI_ID=1", "PMI_RANK=1", "PMI_SIZE=2"},
      MR__LAUNCHED_BY_HYDRA, 1, 2, NULL},
