@@ -195,6 +195,10 @@ mr_status mr__emit_long(mr_emitter *out, const void *key, size_t size, const voi
     mr__error *error = &lane->error;
     if (status != MR_OK)
         return status;
+    if (size == 0) {
+        mr__stage_number(&out->staged[out->count], "", 0);
+        return mr__stage_value(out, value);
+    }
     MR_CHECK(size <= (size_t)1 << 30, MR_BAD_INPUT, "the app emitted a key of %zu bytes; keys may have 1 GiB", size);
     if (out->long_used + size > MR__STAGED_LONG)
         MR_TRY(mr__emit_flush(out));

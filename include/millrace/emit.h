@@ -47,7 +47,7 @@ typedef struct mr_emitter {
     uint32_t batch;         /* flushed at so many pairs: MR_BATCH, or fewer where values are large */
 } mr_emitter;
 
-/* Private ends of the inline functions below. */
+/* Private ends of the inline functions below. mr__emit_long: a key that is longer than MR_INLINE_KEY, or empty. */
 MR_API mr_status mr__emit_flush(mr_emitter *out);
 MR_API mr_status mr__emit_long(mr_emitter *out, const void *key, size_t size, const void *value);
 MR_API mr_status mr__emit_bad_dense(mr_emitter *out, uint64_t key);
@@ -62,7 +62,7 @@ MR_API extern const uint8_t mr__key_masks[17][16];
 #endif
 #endif
 
-/* Loads up to 16 bytes of a key, zero-padded, without a branch on its size. */
+/* Loads a key of 1 to 16 bytes, zero-padded, without a branch on its size. */
 static inline void mr__stage_short(mr__staged *staged, const uint8_t *key, size_t size)
 {
 #ifdef MR__EXACT_LOADS
@@ -108,12 +108,13 @@ static inline mr_status mr__stage_value(mr_emitter *out, const void *value)
 }
 
 /* Emits one pair of a job with byte keys (or fixed-size byte keys).
- * key: `size` bytes, may be 0 bytes long, at most 2^30; copied. value: the job's value size, copied; ignored (may be
- * NULL) when the job combines with MR_COUNT. Cost: a few ns; the call that fills the batch probes all of it.
+ * key: `size` bytes, may be 0 bytes long (then it may be NULL), at most 2^30; copied. value: the job's value size,
+ * copied; ignored (may be NULL) when the job combines with MR_COUNT. Cost: a few ns; the call that fills the batch
+ * probes all of it.
  * Errors: MR_NO_MEMORY, MR_NO_SPACE, MR_IO_FAILED (from spilling), MR_BAD_INPUT (a key longer than 2^30). */
 static inline mr_status mr_emit(mr_emitter *out, const void *key, size_t size, const void *value)
 {
-    if (__builtin_expect(size > MR_INLINE_KEY, 0))
+    if (__builtin_expect(size - 1 >= MR_INLINE_KEY, 0))     /* one compare for both: 0 wraps around */
         return mr__emit_long(out, key, size, value);
     mr__stage_short(&out->staged[out->count], (const uint8_t *)key, size);
     return mr__stage_value(out, value);

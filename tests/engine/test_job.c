@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -231,6 +232,51 @@ static void bad_jobs_get_a_sentence(void **state)
     mr_session_close(session);
 }
 
+/* ---- keys where memory ends -------------------------------------------------------------------------------------- */
+
+enum { PAGE = 4096 };
+
+static uint8_t *page;       /* what follows it cannot be read */
+
+static mr_status last_bytes_map(const mr_block *block, mr_emitter *out, const void *params)
+{
+    const uint64_t one = 1;
+    mr_emit(out, NULL, 0, &one);
+    for (size_t size = 0; size <= MR_INLINE_KEY + 1; size++)
+        mr_emit(out, page + PAGE - size, size, &one);
+    return MR_OK;
+}
+
+static void keys_may_be_empty_and_end_where_memory_does(void **state)
+{
+    static const mr_combine rules[] = {MR_COMBINE_NONE, MR_COUNT, MR_SUM};
+    page = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(page != MAP_FAILED);
+    memset(page, 'k', PAGE);
+    assert_int_equal(mprotect(page + PAGE, PAGE, PROT_NONE), 0);
+    for (size_t rule = 0; rule < MR__COUNT(rules); rule++) {
+        const mr_app app = {.input = MR_INPUT_FILES, .key = MR_BYTES, .value = MR_U64, .combine = rules[rule],
+                            .map = last_bytes_map};
+        const mr_app_handle handle = {MR_APP_MAGIC, MR_API_VERSION, sizeof app, "last_bytes", &app};
+        uint64_t count[MR_INLINE_KEY + 2] = {0};
+        mr_session *session = fixture_session(1, 0);
+        mr_dataset *dataset;
+        assert_int_equal(mr_dataset_open(session, &text, 1, &dataset), MR_OK);
+        mr_result *result = fixture_run(session, &(mr_job){.app = &handle, .dataset = dataset});
+        for (mr_slice key, value; mr_result_next(result, &key, &value);) {
+            assert_in_range(key.size, 0, MR_INLINE_KEY + 1);
+            assert_memory_equal(key.data, page, key.size);
+            count[key.size] += fixture_u64(value);
+        }
+        for (size_t size = 0; size < MR__COUNT(count); size++)
+            assert_int_equal(count[size], size == 0 ? 2 : 1);
+        mr_result_close(result);
+        mr_dataset_close(dataset);
+        mr_session_close(session);
+    }
+    munmap(page, 2 * PAGE);
+}
+
 static void cancel(const mr_progress *progress, void *session)
 {
     mr_session_cancel(session);
@@ -348,6 +394,7 @@ int main(void)
         cmocka_unit_test(records_come_out_in_total_order),
         cmocka_unit_test(floating_sums_have_the_same_bits_for_every_team_and_when_pinned),
         cmocka_unit_test(bad_jobs_get_a_sentence),
+        cmocka_unit_test(keys_may_be_empty_and_end_where_memory_does),
         cmocka_unit_test(a_cancelled_job_leaves_nothing),
         cmocka_unit_test(only_a_team_that_fills_the_machine_is_bound),
     };
