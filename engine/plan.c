@@ -111,6 +111,8 @@ static mr_status validate(const mr__job *job, mr__error *error)
     const char *name = job->app_name;
     const bool sums = app->combine == MR_SUM || app->combine == MR_COUNT;
     const bool number = app->value == MR_U64 || app->value == MR_I64 || app->value == MR_F64;
+    const bool has_rows = app->input == MR_INPUT_RANGE ||
+                          (app->input == MR_INPUT_RECORDS && app->layout == MR_COLUMNS);
     MR_CHECK((app->map != NULL) != (app->row != NULL), MR_BAD_APP, "app %s must have either map or row", name);
     MR_CHECK(app->key >= MR_BYTES && app->key <= MR_U64, MR_BAD_APP, "app %s declares no usable key type", name);
     MR_CHECK(app->value >= MR_U64 && app->value <= MR_STRUCT, MR_BAD_APP, "app %s declares no usable value type", name);
@@ -127,8 +129,8 @@ static mr_status validate(const mr__job *job, mr__error *error)
     MR_CHECK(app->key != MR_DENSE || app->reduce == NULL, MR_BAD_APP, "app %s: dense keys have no reduce", name);
     MR_CHECK((app->round == NULL && app->finish == NULL) || app->key == MR_DENSE, MR_BAD_APP,
              "app %s: round and finish need dense keys", name);
-    MR_CHECK(app->row == NULL || app->input == MR_INPUT_RANGE || app->layout == MR_COLUMNS, MR_BAD_APP,
-             "app %s: a row kernel needs columns", name);
+    MR_CHECK(app->row == NULL || has_rows, MR_BAD_APP,
+             "app %s: a row kernel needs rows: MR_INPUT_RECORDS in MR_COLUMNS, or MR_INPUT_RANGE", name);
     MR_CHECK(app->key_suffix == 0 || (app->key == MR_BYTES && app->reduce != NULL), MR_BAD_APP,
              "app %s: a key suffix needs byte keys and a reduce", name);
     MR_CHECK(app->output != MR_OUTPUT_TSV || app->value != MR_STRUCT || app->reduce != NULL || app->format != NULL,

@@ -232,6 +232,31 @@ static void bad_jobs_get_a_sentence(void **state)
     mr_session_close(session);
 }
 
+static void no_rows(const mr_block *block, mr_emitter *out, const void *params)
+{
+}
+
+static void a_row_kernel_over_bytes_is_refused(void **state)
+{
+    static const mr_row_kernel kernel = {.name = "no_rows", .scalar = no_rows};
+    static const struct { mr_input input; mr_layout layout; } cases[] = {
+        {MR_INPUT_TEXT, MR_COLUMNS}, {MR_INPUT_FILES, MR_COLUMNS}, {MR_INPUT_RECORDS, MR_ROWS}};
+    mr_session *session = fixture_session(1, 0);
+    mr_dataset *dataset;
+    assert_int_equal(mr_dataset_open(session, &text, 1, &dataset), MR_OK);
+    for (size_t c = 0; c < MR__COUNT(cases); c++) {
+        const mr_app app = {.input = cases[c].input, .layout = cases[c].layout, .record_size = 1, .key = MR_DENSE,
+                            .dense_keys = 1, .value = MR_U64, .combine = MR_SUM, .row = &kernel};
+        const mr_app_handle handle = {MR_APP_MAGIC, MR_API_VERSION, sizeof app, "no_rows", &app};
+        mr_result *result = NULL;
+        assert_int_equal(mr_run(session, &(mr_job){.app = &handle, .dataset = dataset}, &result), MR_BAD_APP);
+        assert_non_null(strstr(mr_error(session), "a row kernel needs rows"));
+        assert_null(result);
+    }
+    mr_dataset_close(dataset);
+    mr_session_close(session);
+}
+
 /* ---- keys where memory ends -------------------------------------------------------------------------------------- */
 
 enum { PAGE = 4096 };
@@ -394,6 +419,7 @@ int main(void)
         cmocka_unit_test(records_come_out_in_total_order),
         cmocka_unit_test(floating_sums_have_the_same_bits_for_every_team_and_when_pinned),
         cmocka_unit_test(bad_jobs_get_a_sentence),
+        cmocka_unit_test(a_row_kernel_over_bytes_is_refused),
         cmocka_unit_test(keys_may_be_empty_and_end_where_memory_does),
         cmocka_unit_test(a_cancelled_job_leaves_nothing),
         cmocka_unit_test(only_a_team_that_fills_the_machine_is_bound),
