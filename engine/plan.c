@@ -31,7 +31,6 @@ enum {
     PARTITIONS_MOST = 1024,
     PARTS = 16,
     SHARES_LEAST = 4,                   /* of a rank */
-    VALUE_MOST = 64 << 20,              /* bytes of a value */
     OVERHEAD = 12 << 20,
     OVERHEAD_WORKER = 4 << 20,
     LEAST_PER_WORKER = 6 << 20,
@@ -189,10 +188,10 @@ static mr_status lay_out_pairs(mr__job *job, mr__error *error)
                                                            : 8;
     MR_CHECK(app->key != MR_FIXED || (plan->key_size > 0 && plan->key_size <= 1 << 20), MR_BAD_APP,
              "app %s: fixed keys may have 1 byte to 1 MiB, not %u", job->app_name, plan->key_size);
-    MR_CHECK(app->value != MR_F64_VECTOR || (plan->value_width > 0 && plan->value_width <= VALUE_MOST / 8), MR_BAD_APP,
-             "app %s: a vector may have a value_width of 1 to %d, not %u", job->app_name, VALUE_MOST / 8,
+    MR_CHECK(app->value != MR_F64_VECTOR || (plan->value_width > 0 && plan->value_width <= MR_VALUE_MAX / 8),
+             MR_BAD_APP, "app %s: a vector may have a value_width of 1 to %d, not %u", job->app_name, MR_VALUE_MAX / 8,
              plan->value_width);
-    MR_CHECK(job->layout.value_size <= VALUE_MOST, MR_BAD_APP, "app %s: a value of %u bytes is too large (64 MiB)",
+    MR_CHECK(job->layout.value_size <= MR_VALUE_MAX, MR_BAD_APP, "app %s: a value of %u bytes is too large (64 MiB)",
              job->app_name, job->layout.value_size);
     MR_CHECK(!job->dense || (plan->dense_keys > 0 && plan->dense_keys <= (uint64_t)1 << 32), MR_BAD_APP,
              "app %s: dense_keys must be 1 to 2^32", job->app_name);

@@ -16,7 +16,7 @@
 
 extern const char matmul_cl[];
 
-enum { BLOCK_ROWS = 512, ROW_BYTES_MAX = 1 << 28 };
+enum { BLOCK_ROWS = 512 };
 
 static const mr_param matmul_params[] = {
     MR_PARAM_TEXT_FIELD(struct matmul_params, b, NULL, "file of the second matrix, row by row"),
@@ -37,9 +37,9 @@ static mr_status matmul_plan(mr_plan *plan)
         return mr_plan_fail(plan, MR_BAD_INPUT, "%s has %zu bytes, and a matrix with n=%" PRIu64 " rows of %s needs a "
                             "multiple of %zu; check n= and type=", params->b, b.size, params->n,
                             params->type == MATMUL_F32 ? "f32" : "f64", row);
-    if (b.size / params->n > ROW_BYTES_MAX)
+    if (b.size / params->n > MR_VALUE_MAX)
         return mr_plan_fail(plan, MR_BAD_INPUT, "%s has rows of %zu bytes with n=%" PRIu64 "; a row of the result may "
-                            "have at most %d", params->b, b.size / params->n, params->n, ROW_BYTES_MAX);
+                            "have at most %d", params->b, b.size / params->n, params->n, MR_VALUE_MAX);
     params->p = (uint32_t)(b.size / row);
     plan->record_size = (uint32_t)row;
     plan->value_size = params->p * (uint32_t)element;

@@ -87,6 +87,8 @@ typedef enum mr_column_type {
     MR_COLUMN_F32, MR_COLUMN_F64
 } mr_column_type;
 
+enum { MR_VALUE_MAX = 64 << 20 };   /* bytes of a value, at most */
+
 /* One column of a record: type, and offset in bytes (any alignment). Little-endian. */
 typedef struct mr_column {
     mr_column_type type;

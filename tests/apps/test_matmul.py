@@ -46,6 +46,11 @@ class Matmul(lib.AppTest):
         self.assert_fails([a], "b=" + b, "n=7", exit_status=3, says="multiple")
         self.assert_fails([a], "b=" + self.path("missing"), "n=10", exit_status=3, says="missing")
         self.assert_fails([self.file("odd", bytes(404))], "b=" + b, "n=10", exit_status=3, says="odd")
+        wide = self.path("wide")
+        with open(wide, "wb") as file:
+            file.truncate((64 << 20) + 4)
+        self.assert_fails([a], "b=" + wide, "n=1", exit_status=3, says=f"{wide} has rows of {(64 << 20) + 4} bytes")
+        self.assert_fails([a], "b=" + wide, "n=1", exit_status=3, says=f"at most {64 << 20}")
 
 
 if __name__ == "__main__":
