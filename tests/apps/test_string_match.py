@@ -63,6 +63,8 @@ class StringMatch(lib.AppTest):
         self.assert_fails([text], "patterns=" + self.path("missing"), exit_status=3, says="missing")
         self.assert_fails([text], "patterns=" + self.file("gap", b"a\n\nb\n"), exit_status=3, says="line 2")
         self.assert_fails([text], "patterns=" + self.file("empty", b""), exit_status=2, says="pattern")
+        for lines in ("a\nb", "a\n", "\n", "\n".join("a" * 500)):
+            self.assert_fails([text], "pattern=" + lines, exit_status=2, says="line break")
 
 
 if __name__ == "__main__":
