@@ -116,6 +116,8 @@ no_memory:
 static mr_status match_map(const mr_block *block, mr_emitter *out, const void *params)
 {
     const struct match_params *p = params;
+    if (block->size > UINT32_MAX)       /* one line: offsets of matches have 32 bits */
+        return MR_BAD_INPUT;
     const void *compiled = (const uint8_t *)params + p->compiled;
     const size_t room = p->count > MATCHES ? p->count : MATCHES;
     const size_t ends_bytes = (p->count * sizeof(uint32_t) + 63) & ~(size_t)63;
