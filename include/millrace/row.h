@@ -55,6 +55,9 @@
  *     mr_add_row_f32(out, key, count, values)     slots 0 .. count - 1 at once: the fastest of these
  *     mr_sum_f32 f64 (out, slot, value)           f64 table[slot] += value (key 0), in 64 sums by row number modulo 64
  *     mr_sum_i64 u64 (out, slot, value)           u64 table[slot] += value; wraps around
+ * Each call of mr_add_* wants slots of its own: a second one that adds to the same slot does so after the first one's
+ * whole vector of rows, so the order, and with it the last bits, would depend on the level. Add the values up before,
+ * or give each call a slot and let finish() add them.
  * A file whose kernels emit by mr_sum_* alone may `#define MR_ROW_ONLY_SUMS` before the include: the sums then stay in
  * registers, which counts where a row is little work (linear_regression: 1.4 times as fast). The results are the same,
  * and the other words of emission are not there.
