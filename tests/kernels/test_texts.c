@@ -33,7 +33,7 @@ typedef struct text {
 static void fill_random(text *t, const char *alphabet, size_t letters, uint64_t seed)
 {
     for (size_t i = 0; i < t->size; i++)
-        t->bytes[i] = (uint8_t)alphabet[next_random(&seed) >> 33 % 64 ? (next_random(&seed) >> 40) % letters : 0];
+        t->bytes[i] = (uint8_t)alphabet[(next_random(&seed) >> 33) % 64 ? (next_random(&seed) >> 40) % letters : 0];
 }
 
 static text make_text(const char *name, size_t size)
