@@ -331,7 +331,7 @@ static void it_stops_growing_when_combining_does_not_pay(void **state)
     mr__combine_buffer_fini(&buffer);
 }
 
-static void vectors_and_user_functions_combine(void **state)
+static void vectors_combine(void **state)
 {
     mr__budget budget;
     mr__combine_buffer buffer;
@@ -353,6 +353,65 @@ static void vectors_and_user_functions_combine(void **state)
     assert_true(mr__combine_buffer_next(&buffer, &cursor, &pair));
     assert_memory_equal(pair.value, want, sizeof want);
     assert_false(mr__combine_buffer_next(&buffer, &cursor, &pair));
+    mr__combine_buffer_fini(&buffer);
+}
+
+typedef struct reading {
+    uint32_t least, greatest;
+    uint64_t sum;               /* modulo params */
+} reading;
+
+static void combine_readings(void *into, const void *value, const void *params)
+{
+    reading *a = into;
+    const reading *b = value;
+    a->least = b->least < a->least ? b->least : a->least;
+    a->greatest = b->greatest > a->greatest ? b->greatest : a->greatest;
+    a->sum = (a->sum + b->sum) % *(const uint64_t *)params;
+}
+
+static void user_functions_combine(void **state)
+{
+    static const uint64_t modulus = 1000003;
+    static struct { uint64_t count, sum; uint32_t least, greatest; } want[KEYS];
+    mr__budget budget;
+    mr__combine_buffer buffer;
+    mr__error error = {0};
+    mr__budget_init(&budget, (uint64_t)1 << 30);
+    mr__combine_buffer_init(&buffer, &(mr__pair_layout){.value_size = sizeof(reading)},
+                            &(mr__combine_rule){MR_COMBINE_USER, MR_STRUCT, combine_readings, &modulus}, &budget,
+                            (uint64_t)1 << 30, true, 0);
+    for (uint32_t done = 0; done < PAIRS;) {
+        uint32_t numbers[MR_BATCH];
+        reading readings[MR_BATCH];
+        const uint32_t count = 1 + random_below(MR_BATCH);
+        for (uint32_t i = 0; i < count; i++) {
+            const uint32_t key = numbers[i] = random_below(KEYS), drawn = random_below(1000000);
+            readings[i] = (reading){drawn, drawn, drawn};
+            want[key].least = want[key].count == 0 || drawn < want[key].least ? drawn : want[key].least;
+            want[key].greatest = drawn > want[key].greatest ? drawn : want[key].greatest;
+            want[key].sum += drawn;
+            want[key].count++;
+        }
+        assert_int_equal(offer(&buffer, numbers, (const uint64_t *)readings, count), count);
+        done += count;
+    }
+    assert_int_equal(mr__combine_buffer_check(&buffer, &error), MR_OK);
+    uint32_t keys = 0, wanted = 0;
+    mr__cell_cursor cursor = {0};
+    mr__pair pair;
+    for (; mr__combine_buffer_next(&buffer, &cursor, &pair); keys++) {
+        reading got;
+        const uint32_t key = number_of(&pair);
+        memcpy(&got, pair.value, sizeof got);
+        assert_true(want[key].count > 0);
+        assert_int_equal(got.least, want[key].least);
+        assert_int_equal(got.greatest, want[key].greatest);
+        assert_int_equal(got.sum, want[key].sum % modulus);
+    }
+    for (uint32_t key = 0; key < KEYS; key++)
+        wanted += want[key].count > 0;
+    assert_int_equal(keys, wanted);
     mr__combine_buffer_fini(&buffer);
 }
 
@@ -401,7 +460,8 @@ int main(void)
         cmocka_unit_test(a_count_never_overflows_its_32_bits),
         cmocka_unit_test(keys_of_one_size_use_all_their_bytes),
         cmocka_unit_test(it_stops_growing_when_combining_does_not_pay),
-        cmocka_unit_test(vectors_and_user_functions_combine),
+        cmocka_unit_test(vectors_combine),
+        cmocka_unit_test(user_functions_combine),
         cmocka_unit_test(a_failed_allocation_gives_a_sentence_and_loses_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
