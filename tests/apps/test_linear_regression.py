@@ -1,21 +1,21 @@
-"""linear_regression against exact sums (fsum of exact products) and exact fractions."""
+"""linear_regression against exact sums and exact fractions."""
 import random
 from array import array
 from fractions import Fraction
-from math import fsum
 
 import lib
 
 
 def fit(values):
-    """values: x, y, x, y ...; a product of two float32 is exact in a double, so each fsum is the exact sum, rounded."""
-    xs, ys = values[0::2], values[1::2]
-    n, x, y = len(xs), Fraction(fsum(xs)), Fraction(fsum(ys))
-    xx = n * Fraction(fsum(a * a for a in xs)) - x * x
-    yy = n * Fraction(fsum(b * b for b in ys)) - y * y
-    xy = n * Fraction(fsum(a * b for a, b in zip(xs, ys))) - x * y
-    slope = xy / xx
-    return {"slope": slope, "intercept": (y - slope * x) / n, "r2": xy * xy / (xx * yy), "n": n}
+    """values: x, y, x, y ...; every float32 is a whole number of 2^-149."""
+    numbers = [int(value * 2.0 ** 149) for value in values]
+    xs, ys = numbers[0::2], numbers[1::2]
+    n, x, y = len(xs), sum(xs), sum(ys)
+    xx = n * sum(a * a for a in xs) - x * x
+    yy = n * sum(b * b for b in ys) - y * y
+    xy = n * sum(a * b for a, b in zip(xs, ys)) - x * y
+    slope = Fraction(xy, xx)
+    return {"slope": slope, "intercept": (y - slope * x) / n / 2 ** 149, "r2": Fraction(xy * xy, xx * yy), "n": n}
 
 
 class LinearRegression(lib.AppTest):
@@ -50,8 +50,28 @@ class LinearRegression(lib.AppTest):
         result = self.run_everywhere(parts)
         self.assertEqual(result, b"slope\t0.5\nintercept\t-8\nr2\t1\nn\t5000\n")
 
+    def test_x_far_from_zero_costs_no_digits(self):
+        rng = random.Random(52)
+        values = array("f")
+        for _ in range(20_000):
+            x = rng.uniform(0, 64)
+            values.extend((4e6 + x, 7 - 1.5 * x + rng.gauss(0, 4)))
+        self.assert_fit(self.run_everywhere([self.file("points", values.tobytes())]), values, places=12)
+
+    def test_without_two_different_x_there_is_no_line(self):
+        rng = random.Random(53)
+        for number in (0.1, -3.7e-5, 1.3e7, 2.9e38):
+            for count in (1, 2, 93, 20_000):
+                values = array("f", [value for _ in range(count) for value in (number, rng.gauss(5, 3))])
+                result = self.run_app([self.file("points", values.tobytes())])
+                self.assertEqual(result, b"slope\tnan\nintercept\tnan\nr2\tnan\nn\t%d\n" % count)
+
+    def test_no_points(self):
+        self.assertEqual(self.run_app([self.file("points", b"")]), b"slope\tnan\nintercept\tnan\nr2\tnan\nn\t0\n")
+
     def test_a_file_that_is_no_multiple_of_a_row(self):
         self.assert_fails([self.file("odd", bytes(8 * 100 + 3))], exit_status=3, says="odd")
+        self.assert_fails([self.file("odd", bytes(3))], exit_status=3, says="odd")
 
 
 if __name__ == "__main__":

@@ -260,8 +260,10 @@ static void black_scholes_gives_the_same_bits(void **state)
 
 static void linear_regression_gives_the_same_bits(void **state)
 {
+    static const double first_x = 2.5;
     check_everywhere(&(row_case){.kernel = &regression_sums_rows, .type = MR_COLUMN_F32, .columns = 2, .keys = 1,
-                                 .width = 6, .draw = draw_point});
+                                 .width = 6, .draw = draw_point, .params = &first_x,
+                                 .params_size = sizeof first_x});
 }
 
 static void pi_gives_the_same_bits(void **state)
