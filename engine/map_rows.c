@@ -81,6 +81,20 @@ static uint8_t *pin_block(mr__job *job, uint64_t index)
     return pinned->data[index] = pinned->memory + index * pinned->stride;
 }
 
+/* Forgets the blocks of a range whose reading failed: what was cut off while it was mapped or in flight was read as
+ * zeros, and the reader says so only afterwards. The next job would take them for the file. */
+static void unpin_blocks(mr__job *job, uint64_t first, uint64_t last)
+{
+    mr__pinned *pinned = &job->dataset->pinned;
+    for (uint64_t index = first; pinned->data != NULL && index < last; index++) {
+        if (pinned->data[index] == NULL)
+            continue;
+        pinned->data[index] = NULL;
+        atomic_fetch_sub_explicit(&pinned->bytes, pinned->stride, memory_order_relaxed);
+        mr__budget_release(&job->budget, pinned->stride);
+    }
+}
+
 /* Runs one block. With floating dense sums it gets a table of its own, which is kept for the fold. */
 static mr_status run_block(mr__job *job, mr__lane *lane, uint64_t index, const mr_block *block, mr__error *error)
 {
@@ -222,7 +236,7 @@ static mr_status map_file_blocks(mr__job *job, mr__lane *lane, uint32_t source, 
                                  mr__error *error)
 {
     mr_status status = MR_OK;
-    const uint64_t size = job->dataset->sources->items[source].size;
+    const uint64_t size = job->dataset->sources->items[source].size, begun = first;
     const size_t block_bytes = job->block_rows * job->plan.record_size;
     const uint64_t begin = (first - job->block_starts[source]) * block_bytes;
     uint64_t end = (last - job->block_starts[source]) * block_bytes;
@@ -257,6 +271,8 @@ static mr_status map_file_blocks(mr__job *job, mr__lane *lane, uint32_t source, 
     }
     MR_TRY(mr__reader_end(lane->reader, error));
 done:
+    if (status != MR_OK)
+        unpin_blocks(job, begun, last);
     return status;
 }
 
