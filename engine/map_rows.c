@@ -9,7 +9,7 @@
  * Records become columns (SIMD transposition) in the lane's own memory: for a map the whole block, for a row kernel a
  * tile at a time, so that columns stay in the L1 cache and the next records are fetched while rows are computed. When
  * the dataset is pinned, they become columns in memory that stays: later jobs and rounds then read no file. One column
- * that fills the record needs no copy at all. */
+ * that fills the record needs no copy at all, but at the end of a file. */
 #include "internal.h"
 
 #include "memory.h"
@@ -53,11 +53,15 @@ done:
     return status;
 }
 
-/* Does the only column fill the record, so that the file is the column? */
-static bool is_column(const mr__job *job)
+/* Does the only column fill the record, so that the records are the column as they lie? What follows them in the
+ * reader's window is no padding of zeros: a map gets whole groups of rows only. A row kernel gives no heed to what its
+ * vectors hold of rows behind the last one, but they must be readable. */
+static bool is_column(const mr__job *job, const uint8_t *records, size_t rows)
 {
-    return job->plan.column_count == 1 && job->plan.columns[0].offset == 0 &&
-           mr__column_width(job->plan.columns[0].type) == job->plan.record_size;
+    const size_t width = mr__column_width(job->plan.columns[0].type);
+    return job->plan.column_count == 1 && job->plan.columns[0].offset == 0 && width == job->plan.record_size &&
+           (uintptr_t)records % MR_COLUMN_ALIGNMENT == 0 &&
+           (padded_rows(rows) - rows) * width <= (job->row_function != NULL ? MR_BLOCK_PADDING : 0);
 }
 
 /* Bytes of address space for a pinned block. */
@@ -181,7 +185,7 @@ static mr_status run_records(mr__job *job, mr__lane *lane, uint32_t source, uint
         block.columns = columns;
         block.column_count = job->plan.column_count;
         uint8_t *memory = pin_block(job, index);
-        if (memory == NULL && is_column(job) && (uintptr_t)records % MR_COLUMN_ALIGNMENT == 0) {
+        if (memory == NULL && is_column(job, records, rows)) {
             columns[0] = records;
         } else if (memory == NULL && can_tile(job)) {
             MR_TRY(prepare_tiles(&tiled, job, lane, &block, error));

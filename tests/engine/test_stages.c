@@ -370,6 +370,49 @@ static void a_pinned_dataset_serves_apps_with_other_layouts(void **state)
     unlink(path);
 }
 
+static const mr_column number_column[] = {{MR_COLUMN_U64, 0}};
+
+static mr_status plan_odd_blocks(mr_plan *plan)
+{
+    plan->block_rows = 1000;        /* no multiple of MR_ROW_PADDING: rows of the next block follow in the file */
+    return MR_OK;
+}
+
+static mr_status padding_map(const mr_block *block, mr_emitter *out, const void *params)
+{
+    const uint64_t *numbers = block->columns[0];
+    for (size_t row = 0; row < block->rows; row++)
+        mr_add_dense_u64(out, 0, numbers[row]);
+    for (size_t row = block->rows; row % MR_ROW_PADDING != 0; row++)
+        mr_add_dense_u64(out, 1, numbers[row]);
+    return MR_OK;
+}
+
+MR_APP(padding) {
+    .input = MR_INPUT_RECORDS, .record_size = 8, .columns = number_column, .column_count = 1, .plan = plan_odd_blocks,
+    .key = MR_DENSE, .dense_keys = 2, .value = MR_U64, .combine = MR_SUM, .map = padding_map,
+};
+
+static void behind_the_last_row_of_a_column_that_fills_the_record_lie_zeros(void **state)
+{
+    static const char *const paths[] = {"pread", "mmap", "io_uring"};
+    static uint64_t numbers[100003];
+    for (size_t i = 0; i < MR__COUNT(numbers); i++)
+        numbers[i] = 1;
+    const char *path = write_file("numbers", numbers, sizeof numbers);
+    for (size_t p = 0; p < MR__COUNT(paths); p++) {
+        mr_dataset *dataset;
+        setenv("MILLRACE_READ", paths[p], 1);
+        mr_session *session = fixture_session(1, 0);
+        assert_int_equal(mr_dataset_open(session, &path, 1, &dataset), MR_OK);
+        assert_sums(session, &mr_app_padding, dataset, (uint64_t[]){MR__COUNT(numbers), 0});
+        mr_dataset_close(dataset);
+        mr_session_close(session);
+    }
+    unsetenv("MILLRACE_READ");
+    unlink(path);
+}
+
 static size_t refused_from = SIZE_MAX;      /* bytes: a process with little address space */
 static uint32_t refused;
 
@@ -613,6 +656,7 @@ int main(void)
         cmocka_unit_test(a_result_that_was_spilled_can_be_read_twice_beside_another),
         cmocka_unit_test(files_of_no_byte_and_of_one),
         cmocka_unit_test(a_pinned_dataset_serves_apps_with_other_layouts),
+        cmocka_unit_test(behind_the_last_row_of_a_column_that_fills_the_record_lie_zeros),
         cmocka_unit_test(a_dataset_that_has_no_room_is_read_again),
         cmocka_unit_test(what_was_read_from_a_file_that_was_cut_is_not_kept),
         cmocka_unit_test(a_total_order_over_files_samples_each_file_once),
