@@ -221,6 +221,7 @@ static mr_status read_pipe(walk *w, int fd, const char *path, mr__error *error)
     MR_CHECK(finished == 0, mr__status_of_errno(-finished, MR_IO_FAILED), "could not keep %s in %s: %s%s", path, full,
              strerror(-finished), mr__errno_hint(finished));
     MR_TRY(append(w, full, size, tier, full + front + 1, error));
+    w->sources->items[w->sources->count - 1].spooled = true;
 done:
     if (file.tier != NULL)
         file.tier->ops->close(&file);
@@ -392,6 +393,11 @@ void mr__sources_close(mr__sources *sources)
 {
     if (sources == NULL)
         return;
+    for (uint32_t i = 0; i < sources->count; i++) {
+        const mr__source *source = &sources->items[i];
+        if (source->spooled)
+            source->tier->ops->remove(source->tier, source->inside);
+    }
     mr__arena_fini(&sources->names);
     mr__free(sources->items);
     mr__free(sources);

@@ -6,7 +6,7 @@
  *           passed over.
  * Cost      One stat per file; names lie in one arena. 80,000 files in 5,000 directories: about 0.15 s.
  * Failure   MR_BAD_INPUT with the path, the reason, and what to do; MR_CANCELLED. *sources is untouched, and nothing is
- *           left of a pipe whose reading failed. */
+ *           left of any pipe. */
 #ifndef MR__SOURCE_H
 #define MR__SOURCE_H
 
@@ -21,6 +21,7 @@ typedef struct mr__source {
     uint64_t start;         /* bytes of all sources before it */
     mr__tier *tier;         /* where it lies */
     const char *inside;     /* and its path there */
+    bool spooled;           /* a pipe's content: the file ends with the list */
 } mr__source;
 
 /* Where pipes are spooled, and who may end that: their writers may take for ever. */
@@ -40,6 +41,7 @@ typedef struct mr__sources {
 /* spool: may be NULL when no path is a pipe. */
 mr_status mr__sources_open(const mr__namespace *names, const char *const *paths, size_t count, const mr__spool *spool,
                            mr__sources **sources, mr__error *error);
+/* Removes what pipes were spooled into; their burst directory is still open. Takes NULL. */
 void mr__sources_close(mr__sources *sources);
 /* The source that the byte at `offset` of all sources lies in (there is one): never an empty one. */
 uint32_t mr__source_at(const mr__sources *sources, uint64_t offset);

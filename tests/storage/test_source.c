@@ -240,6 +240,27 @@ static void a_named_pipe_is_spooled(void **state)
     mr__burst_close(burst);
 }
 
+static void what_a_pipe_was_spooled_into_ends_with_the_list(void **state)
+{
+    mr__burst *burst = NULL;
+    mr__sources *sources = NULL;
+    const char *const paths[] = {scratch_file("t/pipe"), scratch_file("missing")};
+    assert_int_equal(setenv("MILLRACE_BURST_SIZE", "9000", 1), 0);      /* two pipes and a bit */
+    assert_int_equal(mr__burst_open(scratch_path, &burst, NULL), MR_OK);
+    const mr__spool spool = {.burst = burst_is, .context = burst};
+    for (int i = 0; i < 6; i++) {
+        const bool fails = i % 2 == 1;
+        assert_int_equal(scratch_run("( seq 1 1000 > '%s' ) &", paths[0]), 0);
+        assert_int_equal(mr__sources_open(mr__namespace_plain(), paths, fails ? 2 : 1, &spool, &sources, NULL),
+                         fails ? MR_BAD_INPUT : MR_OK);
+        if (!fails)
+            mr__sources_close(sources);
+        assert_int_equal(scratch_run("test -z \"$(ls '%s')\"", mr__burst_path(burst)), 0);
+    }
+    mr__burst_close(burst);
+    unsetenv("MILLRACE_BURST_SIZE");
+}
+
 static void *cancel_soon(void *cancelled)
 {
     usleep(100000);             /* the reader waits by then, most likely: it must end either way */
@@ -357,6 +378,7 @@ int main(void)
         cmocka_unit_test(a_directory_without_permission_gets_a_sentence),
         cmocka_unit_test(standard_input_is_read_in_place_or_spooled),
         cmocka_unit_test(a_named_pipe_is_spooled),
+        cmocka_unit_test(what_a_pipe_was_spooled_into_ends_with_the_list),
         cmocka_unit_test(a_pipe_that_never_ends_can_be_cancelled),
         cmocka_unit_test(a_mounted_tier_is_walked_like_a_directory),
         cmocka_unit_test(every_call_that_fails_leaves_nothing),
