@@ -45,6 +45,7 @@ typedef struct mr__combine_buffer {
     size_t mapped;              /* bytes behind buckets, reserved in budget: (bucket_count + tail) * bucket_bytes */
     size_t used, grow_at;
     uint64_t offered;           /* pairs since the last clear */
+    uint8_t *aligned;           /* room for a value on its way to the app's function; NULL: all lie aligned anyway */
     mr__arena arena;
     size_t arena_reserved;      /* bytes of the arena that are reserved in budget */
 } mr__combine_buffer;

@@ -193,7 +193,7 @@ static void widen(void *into, const void *value, const void *params)
 {
     struct range *a = into;
     const struct range *b = value;
-    if ((uintptr_t)a % _Alignof(struct range) != 0 || (uintptr_t)b % _Alignof(struct range) != 0)
+    if ((uintptr_t)a % 8 != 0 || (uintptr_t)b % 8 != 0)
         aligned = false;
     a->low = b->low < a->low ? b->low : a->low;
     a->high = b->high > a->high ? b->high : a->high;
@@ -215,7 +215,7 @@ static mr_status range_map(const mr_block *block, mr_emitter *out, const void *p
 static mr_status range_format(mr_slice key, const void *value, mr_writer *out, const void *params)
 {
     const struct range *r = value;
-    if ((uintptr_t)value % _Alignof(struct range) != 0)
+    if ((uintptr_t)value % 8 != 0)
         aligned = false;
     return mr_writef(out, "%d..%d %d", (int)r->low, (int)r->high, (int)r->count);
 }
