@@ -46,6 +46,8 @@ void *mr_plan_resize(mr_plan *plan, size_t size)
 {
     struct mr__plan_private *internal = plan->internal;
     if (size <= internal->params_room) {
+        if (size > plan->params_size)       /* what was there before they shrank */
+            memset((uint8_t *)plan->params + plan->params_size, 0, size - plan->params_size);
         plan->params_size = size;
         return plan->params;
     }

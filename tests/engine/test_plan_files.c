@@ -64,6 +64,30 @@ MR_APP(twice) {
     .plan = twice_plan, .map = nothing,
 };
 
+static mr_status resize_plan(mr_plan *plan)
+{
+    static const size_t sizes[] = {10000, 100, 10000, 20000, 0, 30000};
+    size_t kept = 0;                /* bytes that are sevens */
+    plan->range = 1;
+    for (size_t i = 0; i < MR__COUNT(sizes); i++) {
+        uint8_t *params = mr_plan_resize(plan, sizes[i]);
+        if (params == NULL)
+            return MR_NO_MEMORY;
+        for (size_t b = 0; b < sizes[i]; b++)
+            wrong += params[b] != (b < kept ? 7 : 0);
+        memset(params, 7, sizes[i]);
+        seen += kept = sizes[i];
+        if (i + 1 < MR__COUNT(sizes) && sizes[i + 1] < kept)
+            kept = sizes[i + 1];
+    }
+    return MR_OK;
+}
+
+MR_APP(resized) {
+    .summary = "Shrink and grow the params", .input = MR_INPUT_RANGE, .key = MR_DENSE, .dense_keys = 1,
+    .value = MR_U64, .combine = MR_SUM, .plan = resize_plan, .map = nothing,
+};
+
 static mr_status run(mr_session *session, const char *path)
 {
     char setting[4200];
@@ -127,11 +151,22 @@ static void test_a_file_that_cannot_be_read_leaves_the_params_as_they_were(void 
     unlink(make_file(0));
 }
 
+static void test_params_that_shrank_grow_by_zeros(void **state)
+{
+    mr_session *session = fixture_session(1, 0);
+    seen = wrong = 0;
+    mr_result_close(fixture_run(session, &(mr_job){.app = &mr_app_resized}));
+    assert_int_equal(seen, 70100);
+    assert_int_equal(wrong, 0);
+    mr_session_close(session);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_files_of_any_size_are_appended),
         cmocka_unit_test(test_a_file_that_cannot_be_read_leaves_the_params_as_they_were),
+        cmocka_unit_test(test_params_that_shrank_grow_by_zeros),
     };
     return cmocka_run_group_tests(tests, fixture_set_up, fixture_tear_down);
 }
