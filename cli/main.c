@@ -3,10 +3,13 @@
  *       hint: WHAT TO DO
  * With --json or -j among the arguments a failure is one JSON object on standard output as well, even if it is the
  * arguments that are wrong. */
+#include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <millrace/millrace.h>
 
@@ -127,11 +130,22 @@ static void print_failure(mr_status status, const mr__error *error, bool json)
     json_decref(root);
 }
 
+/* The next files that are opened would take the places of those that the caller has closed: words for the terminal
+ * would land in them, and one would be read as the input. What takes the places here cannot be used in their stead:
+ * reading and writing results fails as it did; what is said to nobody is lost. */
+static void fill_standard_files(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+            open("/dev/null", fd == STDOUT_FILENO ? O_RDONLY : O_WRONLY);
+}
+
 int main(int argc, char **argv)
 {
     mr__error error = {.code = MR_OK};
     /* hwloc's plugins (X11, OpenCL, libxml2 and ICU) say nothing that is asked here, and take a third of the start. */
     setenv("HWLOC_PLUGINS_PATH", "/nonexistent", 0);
+    fill_standard_files();
     cli_rank_begin();
     mr_status status = dispatch(argc, argv, &error);
     if (status == MR_OK && (fflush(stdout) != 0 || ferror(stdout)))

@@ -232,15 +232,20 @@ done:
 
 static mr_status add_standard_input(walk *w, mr__error *error)
 {
+    mr_status status = MR_OK;
     /* A file that the shell opened is read in place, unless something before us has read from it already or it cannot
      * be opened a second time. */
     static const char name[] = "/dev/stdin";
     struct stat input;
+    const int flags = fcntl(STDIN_FILENO, F_GETFL);
+    MR_CHECK(flags >= 0 && (flags & O_ACCMODE) != O_WRONLY, MR_BAD_INPUT,
+             "could not read standard input: it is closed\n  hint: give it a file or a pipe, as in < FILE");
     const bool whole = fstat(STDIN_FILENO, &input) == 0 && S_ISREG(input.st_mode) &&
                        lseek(STDIN_FILENO, 0, SEEK_CUR) == 0 && access(name, R_OK) == 0;
-    if (whole)
-        return append(w, name, (uint64_t)input.st_size, mr__tier_global(), name, error);
-    return read_pipe(w, STDIN_FILENO, "standard input", error);
+    status = whole ? append(w, name, (uint64_t)input.st_size, mr__tier_global(), name, error)
+                   : read_pipe(w, STDIN_FILENO, "standard input", error);
+done:
+    return status;
 }
 
 static mr_status add_pipe(walk *w, const char *path, mr__error *error)

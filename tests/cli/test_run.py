@@ -61,6 +61,23 @@ class Run(CliTest):
         self.succeed("run", "wordcount", "-", "-o", "out", "-q", stdin=b"a b a")
         self.assertEqual(self.result(), {b"a": 2, b"b": 1})
 
+    def test_closed_standard_files_are_not_other_files(self):
+        def start(*arguments, closed):
+            return subprocess.run(["sh", "-c", f'exec "$@" {closed}', "sh", MILLRACE, *arguments], cwd=self.folder,
+                                  env=self.environment, stdin=subprocess.DEVNULL, capture_output=True,
+                                  timeout=120 * PATIENCE)
+
+        run = start("run", "wordcount", "-", "-o", "out", closed="<&-")
+        self.assertEqual(run.returncode, 3)
+        self.assertIn(b"could not read standard input: it is closed", run.stderr)
+        self.assertFalse(os.path.exists(self.path("out")))
+        run = start("run", "wordcount", "text", "-o", "out", "--json", closed="<&- >&-")
+        self.assertEqual(run.returncode, 4)
+        self.assertIn(b"could not write to standard output", run.stderr)
+        run = start("run", "wordcount", "text", "-o", "out", "-q", "--force", closed="<&- >&- 2>&-")
+        self.assertEqual(run.returncode, 0)
+        self.assertEqual(self.result(), dict(collections.Counter(TEXT.split())))
+
     def test_pipes_by_name(self):
         self.succeed("run", "wordcount", "/dev/stdin", "-o", "out", "-q", stdin=b"a b a")
         self.assertEqual(self.result(), {b"a": 2, b"b": 1})
