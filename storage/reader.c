@@ -72,6 +72,18 @@ done:
     return status;
 }
 
+/* It was cut short, or it never had what the system says, as below /sys. */
+static mr_status ends_early(const mr__source *source, const mr__file *file, uint64_t now, mr__error *error)
+{
+    struct stat found;
+    if (file->fd < 0 || fstat(file->fd, &found) != 0 || (uint64_t)found.st_size < source->size)
+        return mr__reader_truncated(source, now, error);
+    return mr__fail(error, MR_BAD_INPUT,
+                    "could not read %s: it ends at offset %llu, and the system says that it has %llu bytes"
+                    "\n  hint: give it to the job through a pipe: cat %s | millrace run APP -",
+                    source->path, (unsigned long long)now, (unsigned long long)source->size, source->path);
+}
+
 static mr_status read_exactly(const mr__source *source, const mr__file *file, void *bytes, size_t size,
                               uint64_t offset, mr__error *error)
 {
@@ -79,7 +91,7 @@ static mr_status read_exactly(const mr__source *source, const mr__file *file, vo
     if (got < 0)
         return mr__reader_failed(source, offset, (int)-got, error);
     if ((size_t)got < size)
-        return mr__reader_truncated(source, offset + (uint64_t)got, error);
+        return ends_early(source, file, offset + (uint64_t)got, error);
     return MR_OK;
 }
 

@@ -1,6 +1,6 @@
 /* source.c: from the arguments of a command to a list of files, the same list in every run.
  *
- *   "-" or a pipe      -> spooled into the burst tier
+ *   "-" or a pipe      -> spooled into the burst tier; so is a file of no bytes that has some (/proc)
  *   it exists          -> a file, or a directory to walk
  *   it has * ? [ or \  -> component by component: list, match, sort, go on with each match
  *
@@ -319,6 +319,17 @@ done:
     return status;
 }
 
+/* What lies below /proc has no size before it is read. */
+static bool hides_content(const mr__tier *tier, const char *inside)
+{
+    char byte;
+    const int fd = tier == mr__tier_global() ? open(inside, O_RDONLY | O_NONBLOCK | O_CLOEXEC) : -1;
+    const bool more = fd >= 0 && pread(fd, &byte, 1, 0) == 1;
+    if (fd >= 0)
+        close(fd);
+    return more;
+}
+
 static mr_status add_argument(walk *w, const char *argument, mr__error *error)
 {
     mr_status status = MR_OK;
@@ -332,7 +343,7 @@ static mr_status add_argument(walk *w, const char *argument, mr__error *error)
         return add_pattern(w, argument, error);
     MR_CHECK(result == 0, mr__status_of_errno(-result, MR_BAD_INPUT), "could not find input %s: %s%s", argument,
              strerror(-result), mr__errno_hint(result));
-    if (entry.kind == MR__PIPE)
+    if (entry.kind == MR__PIPE || (entry.kind == MR__FILE && entry.size == 0 && hides_content(tier, inside)))
         return add_pipe(w, argument, error);
     MR_CHECK(entry.kind == MR__FILE || entry.kind == MR__DIRECTORY, MR_BAD_INPUT,
              "could not read input %s: it is neither a file nor a directory nor a pipe", argument);

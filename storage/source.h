@@ -1,9 +1,9 @@
 /* source.h: the files of a dataset.
  * Promise   Files, directories (walked in byte order of the paths), glob patterns, "-" (standard input, spooled into
- *           the burst directory when it is a pipe; so is a named pipe). The order, and so the index, of a source is the
- *           same in every run: that of the arguments, and inside an argument the byte order of the paths. In a walk
- *           links to files are followed, links to directories are not; pipes, sockets and links that lead nowhere are
- *           passed over.
+ *           the burst directory when it is a pipe; so is a named pipe, and a file that is named itself and has content
+ *           though its size is 0, as below /proc). The order, and so the index, of a source is the same in every run:
+ *           that of the arguments, and inside an argument the byte order of the paths. In a walk links to files are
+ *           followed, links to directories are not; pipes, sockets and links that lead nowhere are passed over.
  * Cost      One stat per file; names lie in one arena. 80,000 files in 5,000 directories: about 0.15 s.
  * Failure   MR_BAD_INPUT with the path, the reason, and what to do; MR_CANCELLED. *sources is untouched, and nothing is
  *           left of any pipe. */

@@ -62,10 +62,11 @@ MR_API bool mr_session_speaks(const mr_session *session);
 MR_API const char *mr_version(void);
 
 /* Opens input: files, directories (walked, in byte order of the paths; entries that begin with '.' too; links to files
- * are followed, links to directories are not), glob patterns, named pipes, or "-" for standard input. Pipes are copied
- * into the burst directory. A path below /memory or /burst is one of the session's (docs/storage.md) unless the host
- * has a directory of that name. A file found twice is read twice. Cost: one stat per file. Errors: MR_BAD_INPUT
- * (missing, no permission, empty match), MR_NO_MEMORY; of a pipe MR_NO_SPACE, MR_IO_FAILED, MR_CANCELLED. */
+ * are followed, links to directories are not), glob patterns, named pipes, or "-" for standard input. Pipes, and
+ * files below /proc that are named themselves, are copied into the burst directory. A path below /memory or /burst is
+ * one of the session's (docs/storage.md) unless the host has a directory of that name. A file found twice is read
+ * twice. Cost: one stat per file. Errors: MR_BAD_INPUT (missing, no permission, empty match), MR_NO_MEMORY; of a pipe
+ * MR_NO_SPACE, MR_IO_FAILED, MR_CANCELLED. */
 MR_API mr_status mr_dataset_open(mr_session *session, const char *const *paths, size_t count, mr_dataset **dataset);
 MR_API void mr_dataset_close(mr_dataset *dataset);
 /* From the next job on keep the blocks of this dataset of records in memory (as columns, where the app wants columns),

@@ -78,6 +78,18 @@ class Run(CliTest):
         self.assertEqual(run.returncode, 0)
         self.assertEqual(self.result(), dict(collections.Counter(TEXT.split())))
 
+    def test_files_whose_size_is_not_what_they_hold(self):
+        with open("/proc/version", "rb") as file:
+            words = file.read().split()
+        self.assertEqual(os.path.getsize("/proc/version"), 0)
+        self.file("empty", b"")
+        self.succeed("run", "wordcount", "text", "/proc/version", "empty", "-o", "out", "-q")
+        self.assertEqual(self.result(), dict(collections.Counter(TEXT.split() + words)))
+        shorter = "/sys/kernel/mm/transparent_hugepage/enabled"
+        if os.path.exists(shorter):
+            self.assert_fails("run", "wordcount", shorter, "-o", "other", exit_status=3,
+                              says=f"hint: give it to the job through a pipe: cat {shorter} | millrace")
+
     def test_pipes_by_name(self):
         self.succeed("run", "wordcount", "/dev/stdin", "-o", "out", "-q", stdin=b"a b a")
         self.assertEqual(self.result(), {b"a": 2, b"b": 1})
