@@ -15,6 +15,22 @@ enum {
     RESERVED_SHARE = 8          /* of what a reduce task may hold: it takes in whole chunks */
 };
 
+static void release_staging(mr__lane *lane)
+{
+    mr_emitter *out = &lane->emitter;
+    mr__free(out->staged);
+    mr__free(out->values);
+    mr__free(out->long_keys);
+    mr__free(out->dense);
+    mr__free(lane->hashes);
+    mr__array_buffer_fini(&lane->array);
+    out->staged = NULL;
+    out->values = out->long_keys = NULL;
+    out->dense = NULL;
+    lane->hashes = NULL;
+    lane->array = (mr__array_buffer){0};
+}
+
 mr_status mr__lane_begin(mr__worker *worker, mr__error *error)
 {
     mr_status status = MR_OK;
@@ -52,21 +68,17 @@ mr_status mr__lane_begin(mr__worker *worker, mr__error *error)
                                  error));
     lane->ready = true;
 done:
+    if (status != MR_OK)        /* the next round begins it again */
+        release_staging(lane);
     return status;
 }
 
 void mr__lane_fini(mr__lane *lane)
 {
-    mr_emitter *out = &lane->emitter;
-    mr__free(out->staged);
-    mr__free(out->values);
-    mr__free(out->long_keys);
-    mr__free(out->dense);
-    mr__free(lane->hashes);
     mr__combine_buffer_fini(&lane->combine);
     mr__combine_buffer_fini(&lane->table);
     mr__emit_unreserve(lane);
-    mr__array_buffer_fini(&lane->array);
+    release_staging(lane);
     mr__reader_destroy(lane->reader);
     mr__spill_writer_destroy(lane->spill_writer);
     mr__pages_free(lane->scratch, lane->scratch_size);

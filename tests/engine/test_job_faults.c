@@ -15,6 +15,23 @@
 
 enum { WORDS = 250000, DISTINCT = 120000, EACH_UP_TO = 10 };
 
+static mr_status bytes_map(const mr_block *block, mr_emitter *out, const void *params)
+{
+    mr_add_dense_u64(out, 0, block->size);
+    return MR_OK;
+}
+
+static mr_status three_rounds(mr_round *round)
+{
+    round->again = round->index < 2;
+    return MR_OK;
+}
+
+MR_APP(rounds) {
+    .input = MR_INPUT_TEXT, .key = MR_DENSE, .dense_keys = 1, .value = MR_U64, .combine = MR_SUM, .map = bytes_map,
+    .round = three_rounds,
+};
+
 static const char *text;
 static char burst[4200], output[4200];
 
@@ -75,6 +92,12 @@ static void a_grouping_job_survives_every_fault(void **state)
     sweep(&mr_app_fixture_group);
 }
 
+/* A worker that could not begin a round begins the next one. */
+static void a_job_of_rounds_survives_every_fault(void **state)
+{
+    sweep(&mr_app_rounds);
+}
+
 /* The limit of a run is what the process holds before it, plus little: so what a first run adds for good (pages of
  * libraries, heaps of threads) must be there by then, or the limit is too small for a reason that is no fault. */
 static void warm_up(void)
@@ -111,6 +134,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_combining_job_survives_every_fault),
         cmocka_unit_test(a_grouping_job_survives_every_fault),
+        cmocka_unit_test(a_job_of_rounds_survives_every_fault),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
