@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "fault.h"
 #include "memory.h"
@@ -55,6 +56,17 @@ static void write_now(mr__appender *appender, const uint8_t *bytes, size_t size,
         keep_failure(appender, -result, offset);
 }
 
+/* What of a failed write is in the file after all is given back by remove, the rest here. */
+static void refund_flight(const mr__appender *appender)
+{
+    struct stat found = {0};
+    const uint64_t begin = appender->flying.offset, end = begin + appender->flying.size;
+    fstat(appender->file.fd, &found);
+    const uint64_t reached = (uint64_t)found.st_size < begin ? begin : (uint64_t)found.st_size;
+    if (reached < end)
+        mr__tier_refund(appender->file.tier, end - reached);
+}
+
 static void land(mr__appender *appender)
 {
     uint64_t tag;
@@ -67,6 +79,7 @@ static void land(mr__appender *appender)
     const size_t size = appender->flying.size, put = result > 0 ? (size_t)result : 0;
     if (result < 0 && result != -EINVAL) {
         keep_failure(appender, -result, appender->flying.offset);
+        refund_flight(appender);
     } else if (put < size) {
         mr__tier_refund(appender->file.tier, size - put);       /* write_now charges for itself */
         write_now(appender, appender->flying.bytes + put, size - put, appender->flying.offset + put);

@@ -53,8 +53,10 @@ static int submit(mr__ring *ring, struct io_uring_sqe *entry, uint64_t tag)
     do
         result = io_uring_submit(&ring->ring);
     while (result == -EINTR || result == -EAGAIN || result == -EBUSY);
-    if (result < 0)
+    if (result < 0) {
+        ring->entries = 0;      /* for the next submission would send this entry, too: it stays in the queue */
         return result;
+    }
     ring->in_flight++;
     return 0;
 }

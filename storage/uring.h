@@ -2,7 +2,8 @@
  * Promise   What is queued is done at some time; the buffer stays the kernel's until its completion was waited for.
  * Threads   A ring belongs to one thread.
  * Failure   create: NULL where io_uring is not to be had (an old kernel, a container's filter, MILLRACE_IO_URING=0);
- *           the caller reads and writes in the foreground then. queue: -errno, nothing was queued. */
+ *           the caller reads and writes in the foreground then. queue: -errno, nothing was queued; if the
+ *           system refused it, all that comes later is refused as well. */
 #ifndef MR__URING_H
 #define MR__URING_H
 
