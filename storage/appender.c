@@ -67,6 +67,13 @@ static void refund_flight(const mr__appender *appender)
         mr__tier_refund(appender->file.tier, end - reached);
 }
 
+/* The kernel did not try: the offset does not suit the disk, or it may start no thread for it (RLIMIT_NPROC, a cgroup's
+ * limit) or has no memory. */
+static bool was_refused(int result)
+{
+    return result == -EINVAL || result == -ECANCELED || result == -EAGAIN || result == -EINTR || result == -ENOMEM;
+}
+
 static void land(mr__appender *appender)
 {
     uint64_t tag;
@@ -77,7 +84,7 @@ static void land(mr__appender *appender)
     if (mr__fault(MR__FAULT_WRITE))
         result = -EIO;
     const size_t size = appender->flying.size, put = result > 0 ? (size_t)result : 0;
-    if (result < 0 && result != -EINVAL) {
+    if (result < 0 && !was_refused(result)) {
         keep_failure(appender, -result, appender->flying.offset);
         refund_flight(appender);
     } else if (put < size) {

@@ -19,6 +19,21 @@ int __wrap_io_uring_submit(struct io_uring *ring)
     return result != 0 ? result : __real_io_uring_submit(ring);
 }
 
+static int cancelled = -1;      /* the file that the next write does not reach; then none */
+
+void __real_mr__ring_wait(mr__ring *ring, uint64_t *tag, int *result);
+void __wrap_mr__ring_wait(mr__ring *ring, uint64_t *tag, int *result);
+
+void __wrap_mr__ring_wait(mr__ring *ring, uint64_t *tag, int *result)
+{
+    __real_mr__ring_wait(ring, tag, result);
+    if (cancelled < 0)
+        return;
+    assert_int_equal(ftruncate(cancelled, 0), 0);
+    *result = -ECANCELED;
+    cancelled = -1;
+}
+
 static mr__ring *make_ring(void)
 {
     mr__ring *ring = mr__ring_create(4);
@@ -82,11 +97,41 @@ static void what_a_failed_write_charged_comes_back(void **state)
     mr__tier_destroy(tier);
 }
 
+/* As where the process may start no more threads. */
+static void a_write_that_was_cancelled_is_made_in_the_foreground(void **state)
+{
+    enum { SIZE = 4 * MR__APPENDER_PAGE };
+    uint8_t bytes[SIZE], found[SIZE];
+    mr__appender appender;
+    mr__tier *tier = NULL;
+    mr__file file;
+    memset(bytes, 'x', SIZE);
+    mr__ring_destroy(make_ring());
+    assert_int_equal(mr__tier_directory_create("directory", scratch_path, SIZE, &tier, NULL), MR_OK);
+    assert_true(mr__appender_init(&appender, SIZE));
+    assert_int_equal(tier->ops->create(tier, "run", &file), 0);
+    mr__appender_begin(&appender, file);
+    mr__appender_write(&appender, bytes, SIZE);
+    assert_non_null(appender.flying.bytes);
+    cancelled = file.fd;
+    mr__appender_finish(&appender);
+    assert_int_equal(appender.failure, 0);
+    assert_int_equal(cancelled, -1);
+    assert_int_equal(pread(file.fd, found, SIZE, 0), SIZE);
+    assert_memory_equal(found, bytes, SIZE);
+    assert_int_equal(tier->used, SIZE);
+    tier->ops->close(&file);
+    assert_int_equal(tier->ops->remove(tier, "run"), 0);
+    mr__appender_fini(&appender);
+    mr__tier_destroy(tier);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_read_that_was_refused_is_never_made),
         cmocka_unit_test(what_a_failed_write_charged_comes_back),
+        cmocka_unit_test(a_write_that_was_cancelled_is_made_in_the_foreground),
     };
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }
