@@ -1,7 +1,10 @@
 # What Millrace is built on; every one is a Debian package (tools/packages.txt).
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
-find_package(OpenMP REQUIRED COMPONENTS C)
+find_package(OpenMP COMPONENTS C)
+if(NOT OpenMP_C_FOUND)
+    message(STATUS "teams are plain threads: this compiler has no OpenMP (Debian package for clang: libomp-dev)")
+endif()
 pkg_check_modules(hwloc REQUIRED IMPORTED_TARGET hwloc>=2.0)
 pkg_check_modules(numa REQUIRED IMPORTED_TARGET numa)
 pkg_check_modules(uring REQUIRED IMPORTED_TARGET liburing)

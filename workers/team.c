@@ -20,14 +20,15 @@
  * - Its run-time ends the process when the system refuses a thread. So before a team grows, that many plain threads
  *   are tried; if the system gives fewer, the team is smaller: workers pull, so the work still gets done.
  * - Its barriers are not instrumented, and ThreadSanitizer sees races where there are none. Under it the team is made
- *   of plain threads. The loop is the same. */
+ *   of plain threads. The loop is the same.
+ * Nor does every compiler have it (clang's is a package of its own): without it there are plain threads as well. */
 #include "worker.h"
 
 #include <pthread.h>
 #include <sched.h>
 #include <stdbool.h>
 
-#if defined(__SANITIZE_THREAD__)
+#if defined(__SANITIZE_THREAD__) || !defined(_OPENMP)
 #define PLAIN_THREADS 1
 #elif defined(__has_feature)
 #if __has_feature(thread_sanitizer)
