@@ -185,31 +185,31 @@ MR_ROW_FUNCTION void mr__add_lanes(mr_row_out *out, uint32_t lanes, mr_i32 key, 
     }
 }
 
-#if MR_LANES >= 4 && MR_LANES <= 16
-/* Lanes a0 b0 a1 b1 ... of the first (second) halves of two vectors. */
-MR_ROW_FUNCTION mr_f32 mr__interleave(mr_f32 a, mr_f32 b, int second)
-{
-    int32_t lane[MR_LANES];
-    mr_i32 order;
-    for (int i = 0; i < MR_LANES; i++)
-        lane[i] = second * (MR_LANES / 2) + i / 2 + i % 2 * MR_LANES;
-    memcpy(&order, lane, sizeof order);
-    return __builtin_shuffle(a, b, order);
-}
+/* Lanes a0 b0 a1 b1 ... of two vectors, from lane n on: the indices of a shuffle. */
+#if MR_LANES == 4
+#define MR__IN_TURN(n) n, 4 + n, 1 + n, 5 + n
+#elif MR_LANES == 8
+#define MR__IN_TURN(n) n, 8 + n, 1 + n, 9 + n, 2 + n, 10 + n, 3 + n, 11 + n
+#elif MR_LANES == 16
+#define MR__IN_TURN(n)                                                                                                 \
+    n, 16 + n, 1 + n, 17 + n, 2 + n, 18 + n, 3 + n, 19 + n, 4 + n, 20 + n, 5 + n, 21 + n, 6 + n, 22 + n, 7 + n, 23 + n
+#endif
+
+#if defined MR__IN_TURN && defined MR__SHUFFLES
+/* Their first (second) halves. A macro, because the indices must be constant before anything is inlined. */
+#define MR__INTERLEAVE(a, b, second) __builtin_shufflevector((a), (b), MR__IN_TURN((second) * MR_LANES / 2))
 
 /* Four slots of every lane: turned into rows of four in registers, widened and added four at a time. */
 MR_ROW_FUNCTION void mr__add_four(double *dense, const size_t *place, const mr_f32 *values)
 {
     typedef float four_f32 __attribute__((vector_size(16)));
     typedef double four_f64 __attribute__((vector_size(32)));
+    const mr_f32 ac0 = MR__INTERLEAVE(values[0], values[2], 0), bd0 = MR__INTERLEAVE(values[1], values[3], 0);
+    const mr_f32 ac1 = MR__INTERLEAVE(values[0], values[2], 1), bd1 = MR__INTERLEAVE(values[1], values[3], 1);
+    const mr_f32 abcd[4] = {MR__INTERLEAVE(ac0, bd0, 0), MR__INTERLEAVE(ac0, bd0, 1),
+                            MR__INTERLEAVE(ac1, bd1, 0), MR__INTERLEAVE(ac1, bd1, 1)};
     float rows[MR_LANES * 4] __attribute__((aligned(64)));
-    for (int half = 0; half < 2; half++) {
-        mr_f32 ac = mr__interleave(values[0], values[2], half), bd = mr__interleave(values[1], values[3], half);
-        for (int quarter = 0; quarter < 2; quarter++) {
-            mr_f32 abcd = mr__interleave(ac, bd, quarter);
-            memcpy(rows + (half * 2 + quarter) * MR_LANES, &abcd, sizeof abcd);
-        }
-    }
+    memcpy(rows, abcd, sizeof rows);
     for (int i = 0; i < MR_LANES; i++) {
         four_f32 row;
         four_f64 sums;
@@ -314,7 +314,7 @@ MR_ROW_FUNCTION void mr_count_column_u8(mr_row_out *out, mr_row row, uint32_t co
 #ifdef MR_ROW_ONLY_SUMS
 #define MR__SUM_RUNNING(T)                                                                                             \
     if (out->running) {                                                                                                \
-        out->running_##T[out->turn][slot] += value;                                                                    \
+        out->running_##T[MR__ROW_TURNS == 1 ? 0 : out->turn][slot] += value;                                           \
         return;                                                                                                        \
     }
 

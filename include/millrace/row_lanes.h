@@ -35,6 +35,13 @@
 MR__LANE_MAP(MR__TYPE)
 #undef MR__TYPE
 
+/* gcc 12 and clang have this; without it some words are slower. */
+#ifdef __has_builtin
+#if __has_builtin(__builtin_shufflevector)
+#define MR__SHUFFLES
+#endif
+#endif
+
 /* The row (the group of MR_LANES rows) that a kernel is called for. */
 typedef struct mr_row {
     const mr_block *block;
@@ -44,9 +51,10 @@ typedef struct mr_row {
 } mr_row;
 
 /* Records as wide as a lane: a group of them is a vector, and a column is a permutation of it. Only for kernels whose
- * sums stay in registers: with those of all phases in memory it is slower than columns. */
-#if defined MR_ROW_ONLY_SUMS && MR_ROW_BITS == 64 && MR_LANES == 8 && defined __has_builtin
-#if __has_builtin(__builtin_shuffle) && __has_builtin(__builtin_shufflevector)
+ * sums stay in registers: with those of all phases in memory it is slower than columns. So gcc alone has it: clang has
+ * no shuffle by a variable order, and keeps the sums of several groups in memory. */
+#if defined MR_ROW_ONLY_SUMS && MR_ROW_BITS == 64 && MR_LANES == 8 && defined MR__SHUFFLES
+#if __has_builtin(__builtin_shuffle)
 #define MR__PACKED 1
 #endif
 #endif
@@ -127,8 +135,7 @@ MR__LANE_MAP(MR__FROM_ALL)
 
 /* GCC converts a vector that grows in two halves and joins them; as the lower half of a larger vector that is thrown
  * away it is one instruction. */
-#if (MR_LANES == 4 || MR_LANES == 8) && defined __has_builtin
-#if __has_builtin(__builtin_shufflevector)
+#if (MR_LANES == 4 || MR_LANES == 8) && defined MR__SHUFFLES
 MR_ROW_FUNCTION mr_f64 mr__f64_from_f32(mr_f32 x)
 {
     typedef double twice __attribute__((vector_size(2 * sizeof(mr_f64))));
@@ -142,7 +149,6 @@ MR_ROW_FUNCTION mr_f64 mr__f64_from_f32(mr_f32 x)
 #endif
 }
 #define mr_f64_from_f32 mr__f64_from_f32
-#endif
 #endif
 
 #define MR__BITS(F, I)                                                                                                 \
