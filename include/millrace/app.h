@@ -265,12 +265,20 @@ typedef struct mr_app_handle {
 
 enum { MR_APP_MAGIC = 0x6d72cafe };
 
+/* A program's file may hold several apps. clang refuses to define a name twice, but not what it is called in the
+ * object. */
+#ifdef __clang__
+#define MR__APP_ENTRY(name_) mr__app_entry_##name_ __asm__("mr_app_entry")
+#else
+#define MR__APP_ENTRY(name_) mr_app_entry
+#endif
+
 #define MR_APP(name_)                                                                                                  \
     extern const mr_app mr__descriptor_##name_;                                                                        \
     MR_API extern const mr_app_handle mr_app_##name_;                                                                  \
     const mr_app_handle mr_app_##name_ = {MR_APP_MAGIC, MR_API_VERSION, (uint32_t)sizeof(mr_app), #name_,              \
                                           &mr__descriptor_##name_};                                                    \
-    MR_API extern const mr_app_handle mr_app_entry __attribute__((weak, alias("mr_app_" #name_)));                     \
+    MR_API extern const mr_app_handle MR__APP_ENTRY(name_) __attribute__((weak, alias("mr_app_" #name_)));             \
     const mr_app mr__descriptor_##name_ =
 
 #ifdef __cplusplus
