@@ -92,7 +92,16 @@ static ALWAYS_INLINE void planes_of(const uint8_t *bytes, __m512i plane[8])
         plane[i] = _mm512_shuffle_epi8(plane[i], _mm512_xor_si512(order, _mm512_set1_epi8((char)i)));
 }
 
-#define MINTERM(p2, p1, p0, value) _mm512_ternarylogic_epi64(p2, p1, p0, 1 << (value))
+/* The bits whose planes spell `value`. */
+static ALWAYS_INLINE __m512i minterm(__m512i p2, __m512i p1, __m512i p0, const int value)
+{
+#define MINTERM(v) case v: return _mm512_ternarylogic_epi64(p2, p1, p0, 1 << v);
+    switch (value) {        /* one of them is left once this is inlined, but clang wants a constant before */
+        MINTERM(0) MINTERM(1) MINTERM(2) MINTERM(3) MINTERM(4) MINTERM(5) MINTERM(6) MINTERM(7)
+    }
+#undef MINTERM
+    __builtin_unreachable();
+}
 
 static inline bool is_empty(__m512i bits)
 {
@@ -123,14 +132,14 @@ static void split_batch(batch *b, const uint8_t *bytes)
         __m512i plane[8];
         fetch_some(b, FETCH_FIRST);
         planes_of(bytes + c * CHUNK, plane);
-        b->low[0][c] = MINTERM(plane[2], plane[1], plane[0], 0);
-        b->low[1][c] = MINTERM(plane[2], plane[1], plane[0], 1);
-        b->low[2][c] = MINTERM(plane[2], plane[1], plane[0], 2);
-        b->low[3][c] = MINTERM(plane[2], plane[1], plane[0], 3);
-        b->low[4][c] = MINTERM(plane[2], plane[1], plane[0], 4);
-        b->low[5][c] = MINTERM(plane[2], plane[1], plane[0], 5);
-        b->low[6][c] = MINTERM(plane[2], plane[1], plane[0], 6);
-        b->low[7][c] = MINTERM(plane[2], plane[1], plane[0], 7);
+        b->low[0][c] = minterm(plane[2], plane[1], plane[0], 0);
+        b->low[1][c] = minterm(plane[2], plane[1], plane[0], 1);
+        b->low[2][c] = minterm(plane[2], plane[1], plane[0], 2);
+        b->low[3][c] = minterm(plane[2], plane[1], plane[0], 3);
+        b->low[4][c] = minterm(plane[2], plane[1], plane[0], 4);
+        b->low[5][c] = minterm(plane[2], plane[1], plane[0], 5);
+        b->low[6][c] = minterm(plane[2], plane[1], plane[0], 6);
+        b->low[7][c] = minterm(plane[2], plane[1], plane[0], 7);
         UNROLL
         for (int i = 0; i < 5; i++)
             b->plane[i][c] = plane[3 + i];
@@ -143,7 +152,7 @@ static ALWAYS_INLINE void upper_masks(const batch *b, const int bits, __m512i up
 {
     UNROLL
     for (int c = 0; c < CHUNKS; c++)
-        upper[c] = MINTERM(b->plane[4][c], b->plane[3][c], b->plane[2][c], bits);
+        upper[c] = minterm(b->plane[4][c], b->plane[3][c], b->plane[2][c], bits);
 }
 
 static ALWAYS_INLINE void octet_masks(const batch *b, const __m512i upper[CHUNKS], const int quarter,
@@ -151,7 +160,7 @@ static ALWAYS_INLINE void octet_masks(const batch *b, const __m512i upper[CHUNKS
 {
     UNROLL
     for (int c = 0; c < CHUNKS; c++)
-        mask[c] = MINTERM(upper[c], b->plane[1][c], b->plane[0][c], 4 + quarter);
+        mask[c] = minterm(upper[c], b->plane[1][c], b->plane[0][c], 4 + quarter);
 }
 
 /* ---- the values that are expected -------------------------------------------------------------------------------- */
