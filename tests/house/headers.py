@@ -18,7 +18,7 @@ def compile_alone(name, language, prelude=""):
     checked += 1
     # twice: the guard works. Not -pedantic: the headers use GNU attributes
     source = f"{prelude}#include <{name}>\n#include <{name}>\n"
-    flags = ["-Wall", "-Wextra", "-Werror", "-fmax-errors=3", "-fsyntax-only", f"-I{include}", "-"]
+    flags = ["-Wall", "-Wextra", "-Werror", "-Wfatal-errors", "-fsyntax-only", f"-I{include}", "-"]
     result = subprocess.run([*language, *flags], input=source, text=True, capture_output=True, check=False)
     if result.returncode != 0:
         problems.append(f"{name}, {language[-1]} {prelude.strip()}\n{result.stderr}")
