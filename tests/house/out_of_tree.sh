@@ -1,9 +1,14 @@
 #!/usr/bin/env bash
-# out_of_tree.sh CMAKE BUILD APP EXAMPLE CC LIBDIR: an app that lives outside of the tree is built against an installed
-# Millrace, by the CMake package and by pkg-config, and run both as a program and by the installed command.
-# Oracle: awk and od count the same.
+# out_of_tree.sh CMAKE BUILD APP EXAMPLE APPS CC LIBDIR: an app that lives outside of the tree is built against an
+# installed Millrace, by the CMake package and by pkg-config, and run both as a program and by the installed command.
+# Oracle: awk and od count the same. Of the floating sums of APPS: what the installed apps say, to the bit, whichever
+# compiler CC is. Exit status 77 (skipped) without CC.
 set -euo pipefail
-cmake=$1 build=$2 app=$3 example=$4 cc=$5 libdir=$6
+cmake=$1 build=$2 app=$3 example=$4 apps=$5 cc=$6 libdir=$7
+command -v "$cc" >/dev/null || {
+    echo "skipped: no such compiler is installed ($cc)"
+    exit 77
+}
 here=$(mktemp -d "${TMPDIR:-/tmp}/millrace-house-XXXXXX")
 trap 'rm -rf "$here"' EXIT
 export LC_ALL=C MILLRACE_RECORDS=$here/records MILLRACE_BURST=$here
@@ -51,7 +56,7 @@ fi
 echo "CMake package"
 options=(-DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_C_COMPILER="$cc" -DCMAKE_BUILD_TYPE=Release
     -DCMAKE_C_FLAGS="-Wall -Wextra -Wno-unused-parameter -Werror")
-quietly "$cmake" -G Ninja -S "$app" -B "$here/cmake" "${options[@]}"
+quietly "$cmake" -G Ninja -S "$app" -B "$here/cmake" "${options[@]}" -DAPPS="$apps"
 quietly "$cmake" --build "$here/cmake"
 quietly "$cmake" -G Ninja -S "$example" -B "$here/example" "${options[@]}"       # what the guide shows
 quietly "$cmake" --build "$here/example"
@@ -91,6 +96,27 @@ for level in scalar best; do
     cat "$here"/out/part-* >"$here/got"
     same "$here/got" "row kernel, $level"
     rm -r "$here/out"
+done
+for dim in 2 3; do
+    "$prefix/bin/millrace" generate points --size 300K --dim $dim -o "$here/points$dim"
+done
+for name in kmeans black_scholes linear_regression; do
+    points=$here/points3
+    [ $name = linear_regression ] && points=$here/points2
+    quietly "$prefix/bin/millrace" run $name "$points" -o "$here/out"
+    cat "$here"/out/part-* >"$here/expected"
+    [ -s "$here/expected" ] || fail "$name: no result"
+    rm -r "$here/out"
+    for level in scalar sse2 avx2 avx512 neon; do
+        if ! MILLRACE_SIMD=$level "$prefix/bin/millrace" run "$here/cmake/$name.so" "$points" -o "$here/out" \
+            >"$here/log" 2>&1; then
+            grep -q "lacks that vector level" "$here/log" || fail "$name, $level: $(cat "$here/log")"
+            continue
+        fi
+        cat "$here"/out/part-* >"$here/got"
+        same "$here/got" "$name, $level"
+        rm -r "$here/out"
+    done
 done
 awk '{ n[length($0) < 255 ? length($0) : 255]++ } END { for (l = 0; l < 256; l++) print l "\t" n[l] + 0 }' \
     "$here/text" >"$here/expected"
