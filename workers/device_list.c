@@ -39,7 +39,7 @@ void mr__device_list_note(mr__device_list *list, const char *text)
         list->note[used] = '\n';
     char *to = list->note + used + (used > 0);
     for (size_t i = 0; i <= size; i++)
-        to[i] = (text[i] >= 0 && text[i] < ' ' && text[i] != '\0') || text[i] == 0x7f ? ' ' : text[i];
+        to[i] = ((unsigned char)text[i] < ' ' && text[i] != '\0') || text[i] == 0x7f ? ' ' : text[i];
 }
 
 /* ---- fields ------------------------------------------------------------------------------------------------------ */
