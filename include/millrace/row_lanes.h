@@ -113,6 +113,24 @@ MR__LANE_MAP(MR__WORDS)
 #undef MR__WORDS
 #undef MR__COLUMN
 
+/* x86 has an instruction for just that, NaN and zeros included; GCC 12 makes a comparison and a masked move of it. */
+#if defined __x86_64__ && !defined __clang__
+#if MR_LANES == 4
+#define MR__LIMIT(name, a, b) __builtin_ia32_##name##ps(a, b)
+#elif MR_LANES == 8 && defined __AVX__
+#define MR__LIMIT(name, a, b) __builtin_ia32_##name##ps256(a, b)
+#elif MR_LANES == 16 && defined __AVX512F__
+#define MR__LIMIT(name, a, b) __builtin_ia32_##name##ps512_mask(a, b, a, (uint16_t)-1, 4)   /* all lanes, no rounding */
+#endif
+#endif
+#ifdef MR__LIMIT
+MR_ROW_FUNCTION mr_f32 mr__min_f32(mr_f32 a, mr_f32 b) { return MR__LIMIT(min, a, b); }
+MR_ROW_FUNCTION mr_f32 mr__max_f32(mr_f32 a, mr_f32 b) { return MR__LIMIT(max, a, b); }
+#undef MR__LIMIT
+#define mr_min_f32 mr__min_f32
+#define mr_max_f32 mr__max_f32
+#endif
+
 #define mr_sel_i8(m, a, b) MR__SELECT(i8, i8, m, a, b)
 #define mr_sel_u8(m, a, b) MR__SELECT(u8, i8, m, a, b)
 #define mr_sel_i16(m, a, b) MR__SELECT(i16, i16, m, a, b)

@@ -19,6 +19,8 @@ MR_ROW_TABLE(rows_count);
 MR_ROW_TABLE(rows_math);
 MR_ROW_TABLE(rows_exp);
 MR_ROW_TABLE(rows_log);
+MR_ROW_TABLE(rows_limits);
+MR_ROW_TABLE(rows64_limits);
 MR_ROW_TABLE(rows_regression);
 MR_ROW_TABLE(rows_widths);
 MR_ROW_TABLE(rows_histogram);
@@ -378,6 +380,42 @@ static void check_function(const mr_row_kernel *kernel, double (*exact)(double),
     assert_true(worst <= bound);
 }
 
+static uint64_t bits_of(float x)
+{
+    int32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return (uint64_t)(int64_t)bits;
+}
+
+/* Where one is not a number, or both are zeros, it is the second. */
+static void the_lesser_and_the_greater_are_those_of_the_ternary(void **state)
+{
+    static const float odd[] = {0.0f, -0.0f, NAN, -NAN, INFINITY, -INFINITY, 1.0f, -1.0f, 1e-40f};
+    static const mr_row_kernel *const kernels[] = {&rows_limits_rows, &rows64_limits_rows};
+    const void *const *columns = draw_points(ROWS_MAX);
+    for (size_t row = 0; row < MR__COUNT(odd) * MR__COUNT(odd); row++) {
+        points[0][row] = odd[row / MR__COUNT(odd)];
+        points[1][row] = odd[row % MR__COUNT(odd)];
+    }
+    for (size_t r = 0; r < MR__COUNT(row_counts); r++) {
+        uint64_t want[2] = {0};
+        for (size_t row = 0; row < row_counts[r]; row++) {
+            const float a = points[0][row], b = points[1][row];
+            const uint64_t weight = (1000 + row) * 2 + 1;
+            want[0] += bits_of(a < b ? a : b) * weight;
+            want[1] += bits_of(a > b ? a : b) * weight;
+        }
+        for (size_t k = 0; k < MR__COUNT(kernels); k++)
+            for (int level = 0; level < MR__LEVELS; level++) {
+                uint64_t got[2] = {0};
+                if (entry(kernels[k], level) == NULL)
+                    continue;
+                assert_int_equal(run(kernels[k], level, columns, row_counts[r], NULL, 1, 2, got), MR_OK);
+                assert_memory_equal(got, want, sizeof want);
+            }
+    }
+}
+
 static void exp_and_log_are_near_libm(void **state)
 {
     check_function(&rows_exp_rows, exp, 1.1, 3.4028235677973366e38);
@@ -435,6 +473,7 @@ int main(void)
         cmocka_unit_test(what_wraps_in_8_and_16_bits_is_cut_alike),
         cmocka_unit_test(sums_without_a_key_are_equal_to_the_bit),
         cmocka_unit_test(records_of_8_bytes_give_what_their_columns_give),
+        cmocka_unit_test(the_lesser_and_the_greater_are_those_of_the_ternary),
         cmocka_unit_test(exp_and_log_are_near_libm),
         cmocka_unit_test(the_special_values_come_out_right),
         cmocka_unit_test(the_text_for_devices_is_one_piece),
