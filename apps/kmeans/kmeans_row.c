@@ -23,7 +23,7 @@
                 distance = distance + d * d;                                                                           \
             }                                                                                                          \
             mr_i32 closer = mr_lt_f32(distance, best);                                                                 \
-            best = mr_sel_f32(closer, distance, best);                                                                 \
+            best = mr_min_f32(distance, best);                                                                         \
             nearest = mr_sel_i32(closer, mr_splat_i32(k), nearest);                                                    \
         }                                                                                                              \
         point[(dim)] = mr_splat_f32(1.0f);                                                                             \
