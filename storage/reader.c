@@ -315,17 +315,17 @@ mr_status mr__reader_create(const mr__sources *sources, mr__read_path path, size
     made->sources = sources;
     made->budget = budget;
     made->window = window > 0 ? window : MR__READ_WINDOW;
+    /* The buffer comes first, and is forced, as other readers may have taken what is left for stretches and chunks. */
+    const size_t capacity = usual_capacity(made);
+    made->buffer = capacity <= budget->limit ? new_buffer(made, capacity) : NULL;
+    MR_CHECK(made->buffer != NULL, MR_NO_MEMORY,
+             "no memory to read the input: %zu bytes a worker are needed\n  hint: raise --memory, or use fewer workers",
+             capacity);
+    made->capacity = capacity;
     if (path == MR__READ_MMAP)
         made->map = mr__map_create(budget);
     if (path == MR__READ_URING)
         made->ahead = mr__ahead_create(made->window, budget);
-    MR_CHECK(mr__budget_reserve(budget, usual_capacity(made)), MR_NO_MEMORY,
-             "no memory to read the input: %zu bytes a worker are needed\n  hint: raise --memory, or use fewer workers",
-             usual_capacity(made));
-    made->capacity = usual_capacity(made);
-    made->buffer = mr__pages_alloc(made->capacity);
-    MR_CHECK(made->buffer != NULL, MR_NO_MEMORY, "no memory to read the input: %zu bytes a worker are needed",
-             made->capacity);
     *reader = made;
     made = NULL;
 done:

@@ -212,6 +212,30 @@ static void without_memory_for_one_buffer_there_is_no_reader(void **state)
     mr__sources_close(sources);
 }
 
+/* Two workers, at every limit that has room for both of their buffers: what the first one maps or reads ahead is never
+ * what the second one cannot do without. */
+static void where_every_buffer_fits_there_is_every_reader(void **state)
+{
+    enum { WINDOW = 4096, BUFFER = 72 << 10 /* head, window, padding */, STEP = 60 << 10, MOST = 40 << 20 };
+    mr__sources *sources = open_sources("big");
+    for (size_t p = 0; p < MR__COUNT(paths); p++) {
+        for (uint64_t limit = 2 * BUFFER; limit < MOST; limit += STEP) {
+            mr__reader *readers[2] = {NULL, NULL};
+            mr__budget tight;
+            mr__budget_init(&tight, limit);
+            for (int i = 0; i < 2; i++)
+                assert_int_equal(mr__reader_create(sources, paths[p], WINDOW, &tight, &readers[i], NULL), MR_OK);
+            assert_true(atomic_load(&tight.peak) <= limit + BUFFER);
+            for (int i = 0; i < 2; i++) {
+                assert_int_equal(walk(readers[i], 4095, 4097, 20000, keep_some, NULL), MR_OK);
+                mr__reader_destroy(readers[i]);
+            }
+            assert_int_equal(atomic_load(&tight.used), 0);
+        }
+    }
+    mr__sources_close(sources);
+}
+
 static void small_files_are_read_as_a_whole(void **state)
 {
     const char *const names[] = {scratch_file("empty"), scratch_file("one"), scratch_file("big"),
@@ -539,6 +563,7 @@ int main(void)
         cmocka_unit_test(what_is_kept_survives_a_stretch_that_cannot_be_mapped),
         cmocka_unit_test(a_record_longer_than_everything_grows_the_window_until_the_budget_ends),
         cmocka_unit_test(without_memory_for_one_buffer_there_is_no_reader),
+        cmocka_unit_test(where_every_buffer_fits_there_is_every_reader),
         cmocka_unit_test(small_files_are_read_as_a_whole),
         cmocka_unit_test(bytes_at_a_place_do_not_disturb_a_range),
         cmocka_unit_test(a_file_that_grew_is_read_as_long_as_it_was),
