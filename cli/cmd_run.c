@@ -1,8 +1,9 @@
 /* cmd_run.c: millrace run: one job, its progress, and what it came to.
  * Several ranks are as many processes of this command, started by launch_ranks.c (--ranks) or by a launcher that
  * somebody typed. Each runs the whole of run(); they differ in who prints (rank.h).
- * A first SIGINT, SIGTERM or SIGHUP asks the job to stop, which then removes what is half-made; a second one exits at
- * once, and the next run removes what is left in the burst directory. */
+ * A first SIGINT, SIGTERM or SIGHUP asks the job to stop, which then removes what is half-made; a second one, unless it
+ * is an echo of the first (stop_signals.h), exits at once, and the next run removes what is left in the burst
+ * directory. */
 #include <millrace/millrace.h>
 
 #include <inttypes.h>
@@ -22,25 +23,16 @@
 #include "show.h"
 #include "stop_signals.h"
 
-enum { CANCELLED_EXIT = 130, ECHO_NS = 1000000000 };
+enum { CANCELLED_EXIT = 130 };
 
 static mr_session *_Atomic running;     /* for the signal handler, which has no other way to know it */
-static _Atomic int signals;
-
-static _Atomic uint64_t first_signal_ns;
-
-/* Slurm signals every process of a step, so a rank gets a signal from Slurm, and again from its guard. */
-static bool is_echo(void)
-{
-    return cli_rank_launched() && mr__now_ns() - atomic_load(&first_signal_ns) < ECHO_NS;
-}
+static _Atomic uint64_t first_signal_ns;    /* 0: none has come */
 
 static void on_signal(int number)
 {
-    const int before = atomic_fetch_add(&signals, 1);
-    if (before == 0)
-        atomic_store(&first_signal_ns, mr__now_ns());
-    else if (!is_echo())
+    uint64_t first_ns = 0;
+    /* one step: the next one may come meanwhile, to another thread */
+    if (!atomic_compare_exchange_strong(&first_signal_ns, &first_ns, mr__now_ns()) && !cli_stop_is_echo(first_ns))
         _exit(CANCELLED_EXIT);
     mr_session *session = atomic_load(&running);
     if (session != NULL)
@@ -189,7 +181,7 @@ done:
 static void show_progress(const mr_progress *progress, void *bar)
 {
     const mr_session *session = atomic_load(&running);
-    if (atomic_load(&signals) > 0)
+    if (atomic_load(&first_signal_ns) != 0)
         mr_session_cancel(atomic_load(&running));
     cli_rank_ask(session);              /* who spoke may have been lost */
     if (cli_rank_speaks())
@@ -211,7 +203,7 @@ static mr_status run(const void *given, const cli_operands *operands, mr__error 
     catch_signals();
     MR_TRY(cli_job_open(&job, settings, operands, error));
     atomic_store(&running, job.session);
-    MR_CHECK(atomic_load(&signals) == 0, MR_CANCELLED, "cancelled before the job began");
+    MR_CHECK(atomic_load(&first_signal_ns) == 0, MR_CANCELLED, "cancelled before the job began");
     MR_TRY(cli_job_open_input(&job, error));
     cli_progress_begin(&bar, settings->quiet, job.dataset == NULL ? "rows" : "B");
     job.job.progress = show_progress;

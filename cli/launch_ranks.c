@@ -8,8 +8,9 @@
  *
  * Signals. Hydra hands SIGTERM on to all ranks without a word (SIGINT with one on standard output, SIGHUP not at all;
  * tried with MPICH 4.0.2). So the first signal of any kind becomes SIGTERM, upon which a rank cancels the job and
- * cleans up. The second kills the launcher. Then the proxy's connection breaks, it kills the guards, and the ranks die
- * with their guards. The same chain ends all of it when this process dies (PR_SET_PDEATHSIG).
+ * cleans up. The second, unless it is an echo of the first (stop_signals.h), kills the launcher. Then the proxy's
+ * connection breaks, it kills the guards, and the ranks die with their guards. The same chain ends all of it when this
+ * process dies (PR_SET_PDEATHSIG).
  *
  * The start. MPICH survives no loss while it starts: the launcher fails, or the ranks wait for the one that is lost. So
  * each rank says when it has met the others. As long as none has, nothing has been done; and when a guard reported a
@@ -58,6 +59,7 @@ typedef struct cli_launch {
     int how;                    /* it ended */
     int verdict, heard, signals;    /* descriptors; -1: none */
     int asked;                  /* how often a signal asked to end */
+    uint64_t asked_ns;          /* when it did first */
     uint64_t deadline_ns;       /* what still runs then is killed; 0: none yet */
     uint64_t failed_ns;         /* a rank died, or gave up, before any had met the others; 0: not that we know */
     bool died;                  /* a rank, as its guard says */
@@ -251,6 +253,10 @@ static void hand_on_signals(cli_launch *launch)
     while (read(launch->signals, &about, sizeof about) == sizeof about) {
         if (about.ssi_signo == SIGCHLD)
             continue;
+        if (launch->asked > 0 && cli_stop_is_echo(launch->asked_ns))
+            continue;
+        if (launch->asked == 0)
+            launch->asked_ns = mr__now_ns();
         if (launch->launcher != 0)
             kill(launch->launcher, launch->asked == 0 ? SIGTERM : SIGKILL);
         launch->asked++;

@@ -67,11 +67,6 @@ void cli_rank_begin(void)
         atomic_store(&speaks, self.launch.rank == 0);
 }
 
-bool cli_rank_launched(void)
-{
-    return self.launch.by != MR__LAUNCHED_ALONE;
-}
-
 uint32_t cli_rank_count(void)
 {
     return self.launch.size;

@@ -37,7 +37,6 @@ void cli_rank_met_nobody(void);
 /* What this rank would say if it might: a line of the verdict of `run --ranks`, which shows it when no rank spoke. */
 void cli_rank_whisper(const char *sentence);
 
-bool cli_rank_launched(void);           /* by a launcher, also as the only rank */
 uint32_t cli_rank_count(void);
 bool cli_rank_speaks(void);
 /* Before the session is closed, and as often as it may have changed who speaks. */

@@ -2,6 +2,10 @@
 
 #include <signal.h>
 
+#include "clock.h"
+
+static const uint64_t ECHO_NS = 1000000000;
+
 size_t cli_stop_signals(int numbers[CLI_STOP_SIGNALS])
 {
     static const int all[CLI_STOP_SIGNALS] = {SIGINT, SIGTERM, SIGHUP};
@@ -12,4 +16,9 @@ size_t cli_stop_signals(int numbers[CLI_STOP_SIGNALS])
             numbers[count++] = all[i];
     }
     return count;
+}
+
+bool cli_stop_is_echo(uint64_t first_ns)
+{
+    return mr__now_ns() - first_ns < ECHO_NS;
 }

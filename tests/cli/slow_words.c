@@ -2,6 +2,7 @@
  * directory $SLOW_WORDS_MARKS, the file PID in there grows by a byte with each block. */
 #include <millrace/millrace.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +14,7 @@ struct slow_words_params {
 };
 
 static const mr_param slow_words_params[] = {
-    MR_PARAM_U64_FIELD(struct slow_words_params, nap, "20", 0, 999, "milliseconds at each block"),
+    MR_PARAM_U64_FIELD(struct slow_words_params, nap, "20", 0, 99999, "milliseconds at each block"),
 };
 
 static void leave_mark(void)
@@ -32,9 +33,10 @@ static void leave_mark(void)
 static mr_status slow_words_map(const mr_block *block, mr_emitter *out, const void *params)
 {
     const struct slow_words_params *p = params;
-    const struct timespec nap = {.tv_nsec = (long)p->nap * 1000000};
+    struct timespec nap = {.tv_sec = (time_t)(p->nap / 1000), .tv_nsec = (long)(p->nap % 1000) * 1000000};
     leave_mark();
-    nanosleep(&nap, NULL);
+    while (nanosleep(&nap, &nap) != 0 && errno == EINTR)
+        continue;
     mr_text_words(block, word)
         mr_emit(out, word.data, word.size, NULL);
     return MR_OK;

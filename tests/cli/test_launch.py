@@ -270,10 +270,11 @@ class Ends(Fake):
                 os.remove(self.path("got"))
                 os.remove(self.path("begun"))
 
-    def test_a_second_signal_ends_everything(self):
+    def test_a_second_signal_ends_everything_unless_it_is_an_echo(self):
         process = self.begin_fake(self.DEAF)
-        process.send_signal(signal.SIGINT)
-        time.sleep(0.2)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            process.send_signal(number)
+        time.sleep(1.2)
         self.assertIsNone(process.poll())
         process.send_signal(signal.SIGINT)
         self.assertEqual(process.wait(60 * PATIENCE), 130)

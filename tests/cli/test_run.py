@@ -19,6 +19,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import check_trace                                                                                      # noqa: E402
 
 TEXT = b"to be or not to be\nthat is the question\n" * 1000
+SLOW_WORDS = os.environ.get("SLOW_WORDS", "")
 FIELDS = {"app", "run", "seconds", "input_bytes", "rows", "pairs", "keys", "output", "output_bytes", "peak_rss_bytes",
           "spilled_bytes", "simd", "read_path", "workers", "devices", "device_tasks",
           "device_failures", "ranks", "ranks_lost", "spares", "spares_used", "rounds",
@@ -275,6 +276,36 @@ class Run(CliTest):
             self.assertIn(b"millrace: ", text)
             self.assertEqual(os.listdir(self.path("burst")), [])
             self.assertFalse([name for name in os.listdir(self.folder) if "out" in name])
+
+    def test_several_signals_at_once_are_one(self):
+        """As timeout(1) sends them, to its child and to the child's group, and as a terminal that is closed does."""
+        for numbers in ((signal.SIGTERM, signal.SIGTERM), (signal.SIGHUP, signal.SIGTERM), (signal.SIGINT,) * 9):
+            run = self.long_run(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            for number in numbers:
+                run.send_signal(number)
+                time.sleep(0.001)
+            output, text = run.communicate(timeout=30 * PATIENCE)
+            self.assertEqual((run.returncode, output), (130, b""), text)
+            self.assertIn(b"millrace: ", text)
+            self.assert_left_nothing("records")
+
+    @unittest.skipUnless(os.path.exists(SLOW_WORDS), "SLOW_WORDS does not name slow_words.so")
+    def test_a_later_signal_ends_it_at_once(self):
+        """A job that cannot be cancelled now, as its only worker naps in the map."""
+        os.mkdir(self.path("marks"))
+        command = [MILLRACE, "run", SLOW_WORDS, "text", "-o", "out", "-w", "cpu=1,device=none", "nap=99999"]
+        run = subprocess.Popen(command, env=dict(self.environment, SLOW_WORDS_MARKS=self.path("marks")),
+                               cwd=self.folder, stderr=subprocess.PIPE)
+        self.addCleanup(run.kill)
+        while run.poll() is None and not os.listdir(self.path("marks")):
+            time.sleep(0.01)
+        run.send_signal(signal.SIGTERM)
+        time.sleep(1.2)
+        self.assertIsNone(run.poll(), "the nap ended")
+        run.send_signal(signal.SIGTERM)
+        _, text = run.communicate(timeout=30 * PATIENCE)
+        run.stderr.close()
+        self.assertEqual((run.returncode, text), (130, b""))
 
     def test_ctrl_c_ends_the_reading_of_a_pipe(self):
         """Whose writer holds back, and which has none."""
