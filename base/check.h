@@ -20,6 +20,8 @@ void mr__error_clear(mr__error *error);
 
 /* What errno means for a job: ENOMEM -> MR_NO_MEMORY, ENOSPC/EDQUOT -> MR_NO_SPACE, else `otherwise`. */
 mr_status mr__status_of_errno(int number, mr_status otherwise);
+/* "\n  hint: ..." for an errno that a user can do something about, else "". */
+const char *mr__errno_hint(int number);
 
 #define MR_CHECK(cond, code, ...)                                                                                      \
     do {                                                                                                               \

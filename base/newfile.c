@@ -133,8 +133,8 @@ mr_status mr__newfile_commit(mr__newfile *file, mr__error *error)
     }
     file->fd = -1;
     file->failed = file->failed == 0 && closed != 0 ? errno : file->failed;
-    MR_CHECK(file->failed == 0, mr__status_of_errno(file->failed, MR_IO_FAILED), "could not write %s: %s", file->path,
-             strerror(file->failed));
+    MR_CHECK(file->failed == 0, mr__status_of_errno(file->failed, MR_IO_FAILED), "could not write %s: %s%s", file->path,
+             strerror(file->failed), mr__errno_hint(file->failed));
     const int renamed = mr__fault(MR__FAULT_RENAME) ? (errno = EIO, -1) : rename(file->temporary, file->path);
     MR_CHECK(renamed == 0, mr__status_of_errno(errno, MR_IO_FAILED), "could not rename %s to %s: %s", file->temporary,
              file->path, strerror(errno));

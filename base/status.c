@@ -59,3 +59,26 @@ mr_status mr__status_of_errno(int number, mr_status otherwise)
         return otherwise;
     }
 }
+
+const char *mr__errno_hint(int number)
+{
+    switch (number < 0 ? -number : number) {
+    case ENOENT:
+        return "\n  hint: check the name; a relative path counts from the directory the job was started in";
+    case EACCES:
+    case EPERM:
+        return "\n  hint: give the user that runs the job permission for it";
+    case EMFILE:
+    case ENFILE:
+        return "\n  hint: too many files are open; raise the limit with ulimit -n";
+    case ENOSPC:
+    case EDQUOT:
+        return "\n  hint: free some space, or choose another disk";
+    case EFBIG:
+        return "\n  hint: the limit on the size of a file is reached; raise it with ulimit -f";
+    case EROFS:
+        return "\n  hint: the file system is mounted read-only; choose another place";
+    default:
+        return "";
+    }
+}

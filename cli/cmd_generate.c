@@ -38,7 +38,7 @@ static mr_status write_out(const uint8_t *bytes, size_t size, mr__error *error)
     while (size > 0) {
         const ssize_t n = mr__fault(MR__FAULT_WRITE) ? (errno = EIO, -1) : write(STDOUT_FILENO, bytes, size);
         MR_CHECK(n >= 0 || errno == EINTR, mr__status_of_errno(errno, MR_IO_FAILED),
-                 "could not write to standard output: %s", strerror(errno));
+                 "could not write to standard output: %s%s", strerror(errno), mr__errno_hint(errno));
         bytes += n > 0 ? n : 0;
         size -= n > 0 ? (size_t)n : 0;
     }
@@ -118,6 +118,7 @@ static mr_status run(const void *given, const cli_operands *operands, mr__error 
              "MILLRACE_FAULT is malformed\n  hint: write POINT:NTH, two numbers");
     MR_TRY(find_generator(operands, &generator, error));
     MR_TRY(check_fits(chosen, generator, error));
+    signal(SIGXFSZ, SIG_IGN);           /* what is written beyond `ulimit -f` fails */
     if (chosen->output != NULL) {
         catch_signals();                /* before there is something to leave behind */
         MR_TRY(mr__newfile_create(chosen->output, 0666, &file, error));

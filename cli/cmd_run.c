@@ -48,6 +48,7 @@ static void catch_signals(void)
     for (size_t i = 0; i < count; i++)
         sigaction(numbers[i], &action, NULL);
     signal(SIGPIPE, SIG_IGN);           /* a reader of the progress that goes away must not kill the job */
+    signal(SIGXFSZ, SIG_IGN);           /* what is written beyond `ulimit -f` fails, and the job cleans up */
 }
 
 /* ---- what it came to --------------------------------------------------------------------------------------------- */

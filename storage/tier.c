@@ -130,24 +130,3 @@ void mr__claim_leave(mr__tier *tier, mr__claim *claim)
     mr__free(claim->path);
     *claim = (mr__claim){.lock = -1};
 }
-
-const char *mr__errno_hint(int number)
-{
-    switch (number < 0 ? -number : number) {
-    case ENOENT:
-        return "\n  hint: check the name; a relative path counts from the directory the job was started in";
-    case EACCES:
-    case EPERM:
-        return "\n  hint: give the user that runs the job permission for it";
-    case EMFILE:
-    case ENFILE:
-        return "\n  hint: too many files are open; raise the limit with ulimit -n";
-    case ENOSPC:
-    case EDQUOT:
-        return "\n  hint: free some space, or choose another disk";
-    case EROFS:
-        return "\n  hint: the file system is mounted read-only; choose another place";
-    default:
-        return "";
-    }
-}

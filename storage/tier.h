@@ -105,7 +105,4 @@ int mr__claim_for_host(const char *parent, const char *word, mr__claim *claim);
 /* Ends the part that this process has in a shared claim; the last one to leave removes the directory. */
 void mr__claim_leave(mr__tier *tier, mr__claim *claim);
 
-/* "\n  hint: ..." for an errno that a user can do something about, else "". */
-const char *mr__errno_hint(int number);
-
 #endif

@@ -1,9 +1,11 @@
 """millrace generate: the same bytes everywhere, and data that is what it says. Oracles: checksums recorded once (they
 must hold on every machine), and statistics worked out here from the bytes."""
 import collections
+import functools
 import hashlib
 import math
 import os
+import resource
 import signal
 import struct
 import subprocess
@@ -178,6 +180,18 @@ class Generate(CliTest):
                                  stderr=subprocess.PIPE)
         self.assertEqual(run.returncode, 4)
         self.assertIn(b"could not write to standard output: No space left on device", run.stderr)
+
+    def test_a_limit_on_files_is_a_sentence(self):
+        limit = functools.partial(resource.setrlimit, resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+        for output in (self.path("data"), "/dev/stdout"):
+            with open(self.path("captured"), "wb") as captured:
+                where = [] if output == "/dev/stdout" else ["-o", output]
+                run = subprocess.run([MILLRACE, "generate", "records", "--size", "3M", *where], stdout=captured,
+                                     stderr=subprocess.PIPE, preexec_fn=limit)
+            self.assertEqual(run.returncode, 4, run.stderr)
+            self.assertRegex(run.stderr, rb"could not write .*: File too large\n  hint: .* ulimit -f")
+            os.remove(self.path("captured"))
+            self.assertEqual(os.listdir(self.folder), ["burst"])
 
     def test_a_reader_that_goes_away_ends_it(self):
         run = subprocess.Popen([MILLRACE, "generate", "records", "--size", "500G"], stdout=subprocess.PIPE)

@@ -1,10 +1,12 @@
 """millrace run, explain and apps from outside: operands, bad input, exit statuses, JSON, progress, signals, records.
 What the apps count is tested in tests/apps; here a result is only compared with what Python counts."""
 import collections
+import functools
 import glob
 import json
 import os
 import pty
+import resource
 import select
 import signal
 import subprocess
@@ -243,6 +245,17 @@ class Run(CliTest):
 
     def test_a_forced_level_that_does_not_exist(self):
         self.assert_fails("run", "wordcount", "text", "-o", "out", exit_status=2, says="mmx", MILLRACE_SIMD="mmx")
+
+    def test_a_limit_on_files_is_a_sentence(self):
+        """The child has SIGXFSZ as a shell leaves it."""
+        self.file("data", os.urandom(4000000))
+        limit = functools.partial(resource.setrlimit, resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+        run = subprocess.run([MILLRACE, "run", "sort", "data", "-o", "out", "-w", "cpu=1,device=none"],
+                             env=dict(self.environment, MILLRACE_READ="pread"), cwd=self.folder, preexec_fn=limit,
+                             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=120 * PATIENCE)
+        self.assertEqual(run.returncode, 4, run.stderr)
+        self.assertRegex(run.stderr, "could not write part .*: File too large\n  hint: .* ulimit -f")
+        self.assert_left_nothing("data", "records")
 
     def test_json_after_a_failure(self):
         run = self.assert_fails("run", "wordcount", "missing", "-o", "out", "--json", exit_status=3, says="missing")
