@@ -2,7 +2,7 @@
  * Promise   PARENT/millrace-UID-HOST-PID-RANDOM, mode 0700, locked while its owner lives. Opening one removes the
  *           directories that dead processes of the same user left on this host (their lock can be taken), and nothing
  *           else.
- * Capacity  MILLRACE_BURST_SIZE ("20G"), else what the disk has.
+ * Capacity  MILLRACE_BURST_SIZE ("20G"); 0 or nothing: what the disk has.
  * Threads   Any thread may ask for names.
  * Failure   A sentence that names the directory; nothing is left. */
 #ifndef MR__BURST_H

@@ -197,16 +197,32 @@ void mr__spill_writer_destroy(mr__spill_writer *writer)
     mr__free(writer);
 }
 
+/* An ENOSPC of the tier's own, which refuses what its capacity has no room for. */
+static bool reached_limit(const mr__tier *tier, int number)
+{
+    return number == ENOSPC && tier->capacity != 0 && atomic_load(&tier->used) + STAGING > tier->capacity;
+}
+
 static mr_status report_failure(mr__spill_writer *writer, mr__error *error)
 {
     mr__tier *tier = writer->out.file.tier;
+    const int number = writer->out.failure;
+    const mr_status status = mr__status_of_errno(number, MR_IO_FAILED);
+    const char *path = mr__spill_file_path(writer->spill, writer->index);
+    const unsigned long long offset = writer->out.failure_offset;
+    if (reached_limit(tier, number))
+        return mr__fail(error, status,
+                        "could not write spill file %s at offset %llu: the %llu bytes that MILLRACE_BURST_SIZE allows "
+                        "are used up\n  hint: set it higher, or raise --memory",
+                        path, offset, (unsigned long long)tier->capacity);
+    if (number == EFBIG)
+        return mr__fail(error, status, "could not write spill file %s at offset %llu: %s%s", path, offset,
+                        strerror(number), mr__errno_hint(number));
     const int64_t left = tier->ops->free_bytes(tier, "");
-    return mr__fail(
-        error, mr__status_of_errno(writer->out.failure, MR_IO_FAILED),
-        "could not write spill file %s at offset %llu: %s; %lld MiB are free there\n  hint: name a directory "
-        "with more room with MILLRACE_BURST, or raise --memory",
-        mr__spill_file_path(writer->spill, writer->index), (unsigned long long)writer->out.failure_offset,
-        strerror(writer->out.failure), (long long)((left < 0 ? 0 : left) >> 20));
+    return mr__fail(error, status,
+                    "could not write spill file %s at offset %llu: %s; %lld MiB are free there\n  hint: name a "
+                    "directory with more room with MILLRACE_BURST, or raise --memory",
+                    path, offset, strerror(number), (long long)((left < 0 ? 0 : left) >> 20));
 }
 
 static mr_status first_write(mr__spill_writer *writer, mr__error *error)

@@ -2,6 +2,8 @@
 #include "scratch.h"
 
 #include <pthread.h>
+#include <signal.h>
+#include <sys/resource.h>
 
 #include "extent.h"
 #include "memory.h"
@@ -267,7 +269,7 @@ static void damage_is_an_error_that_names_file_and_offset(void **state)
     }
 }
 
-static void a_full_disk_gets_a_sentence(void **state)
+static void a_reached_limit_gets_a_sentence(void **state)
 {
     mr__burst *small = NULL;
     mr__spill *spill = NULL;
@@ -284,13 +286,37 @@ static void a_full_disk_gets_a_sentence(void **state)
         status = mr__spill_write(writer, content, 1 << 20, 0, &extent, &error);
     assert_int_equal(status, MR_NO_SPACE);
     assert_non_null(strstr(error.text, mr__burst_path(small)));
-    assert_non_null(strstr(error.text, "hint:"));
+    assert_non_null(strstr(error.text, ": the 3145728 bytes that MILLRACE_BURST_SIZE allows are used up\n  hint: set"));
     assert_int_equal(mr__spill_write(writer, content, 1, 0, &extent, NULL), MR_NO_SPACE);
     assert_int_equal(mr__spill_flush(writer, NULL), MR_NO_SPACE);
     mr__spill_writer_destroy(writer);
     mr__spill_destroy(spill);
     assert_int_equal(mr__burst_tier(small)->used, 0);
     mr__burst_close(small);
+}
+
+static void a_limit_on_files_gets_a_sentence(void **state)
+{
+    mr__spill *spill = NULL;
+    mr__spill_writer *writer = NULL;
+    mr__extent extent;
+    mr__error error = {.code = MR_OK};
+    mr_status status = MR_OK;
+    struct rlimit before;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    const struct rlimit small = {.rlim_cur = 2 << 20, .rlim_max = before.rlim_max};
+    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(mr__spill_create(burst, MR__CODEC_NONE, &spill, NULL), MR_OK);
+    assert_int_equal(mr__spill_writer_create(spill, &budget, &writer, NULL), MR_OK);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    for (int i = 0; i < 10 && status == MR_OK; i++)
+        status = mr__spill_write(writer, content, 1 << 20, 0, &extent, &error);
+    mr__spill_writer_destroy(writer);
+    mr__spill_destroy(spill);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    signal(SIGXFSZ, handler);
+    assert_int_equal(status, MR_IO_FAILED);
+    assert_non_null(strstr(error.text, "\n  hint: the limit on the size of a file is reached; raise it with ulimit"));
 }
 
 static const char *swept_ring;
@@ -338,7 +364,8 @@ int main(void)
         cmocka_unit_test(the_environment_chooses_the_codec),
         cmocka_unit_test(writers_of_one_spill_work_side_by_side),
         cmocka_unit_test(damage_is_an_error_that_names_file_and_offset),
-        cmocka_unit_test(a_full_disk_gets_a_sentence),
+        cmocka_unit_test(a_reached_limit_gets_a_sentence),
+        cmocka_unit_test(a_limit_on_files_gets_a_sentence),
         cmocka_unit_test(every_call_that_fails_gives_a_sentence_and_leaves_nothing),
     };
     cmocka_set_test_filter(getenv("MR_TEST"));
