@@ -14,6 +14,8 @@
  * O3  Force replaces results only: an empty directory, or one that holds _SUCCESS and else only part-*, _* and the
  *     hidden files that go with these (Hadoop and Spark write .part-00000.crc). A mistyped -o never removes a home
  *     directory, in which every name may begin with a dot.
+ * O4  A target that is a link is refused. A rename replaces the link and not what it leads to: an old result would stay
+ *     behind it.
  *
  * Why `result` is a directory of its own: the claim is private (0700), the result has the permissions that the user's
  * umask gives.
@@ -70,6 +72,11 @@ mr_status mr__output_check_target(const mr__output *output, mr__error *error)
     mr__tier *tier = output->tier;
     mr__entry entry;
     struct inside inside = {0};
+    char to[256];
+    MR_CHECK(!tier->ops->read_link(tier, output->target, to, sizeof to), MR_EXISTS,
+             "output %s is a link to %s, and links are not replaced\n  hint: name the directory itself, or remove the "
+             "link",
+             output->name, to);
     const int found = tier->ops->stat(tier, output->target, &entry);
     if (found == -ENOENT)
         return MR_OK;

@@ -54,6 +54,8 @@ typedef struct mr__tier_ops {
     int (*write_at)(const mr__file *file, const void *bytes, size_t size, uint64_t offset); /* all or -errno */
     int (*sync)(const mr__file *file);
     int (*stat)(mr__tier *tier, const char *path, mr__entry *entry);
+    /* Is it a link itself? Then *to is where it leads, cut off if need be. */
+    bool (*read_link)(mr__tier *tier, const char *path, char *to, size_t size);
     int (*list)(mr__tier *tier, const char *path, mr__visit visit, void *context);          /* any order */
     int (*make_directory)(mr__tier *tier, const char *path);
     /* Removes claims whose owners died, as far as it can. It takes as long as there are files in them. */

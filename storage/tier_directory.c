@@ -107,6 +107,15 @@ static int directory_stat(mr__tier *tier, const char *path, mr__entry *entry)
     return 0;
 }
 
+static bool directory_read_link(mr__tier *tier, const char *path, char *to, size_t size)
+{
+    const ssize_t length = readlinkat(root_of(tier), inside(path), to, size - 1);
+    if (length < 0)
+        return false;
+    to[length] = '\0';
+    return true;
+}
+
 /* false: it vanished since the directory was read, or its status cannot be had (then *result says so). */
 static bool look_at(int fd, const struct dirent *item, mr__entry *entry, int *result)
 {
@@ -416,6 +425,7 @@ static const mr__tier_ops directory_ops = {
     .write_at = mr__fd_write_at,
     .sync = directory_sync,
     .stat = directory_stat,
+    .read_link = directory_read_link,
     .list = directory_list,
     .make_directory = directory_make_directory,
     .sweep = directory_sweep,

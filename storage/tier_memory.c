@@ -170,6 +170,11 @@ static int memory_stat(mr__tier *tier, const char *path, mr__entry *entry)
     return item != NULL || root ? 0 : -ENOENT;
 }
 
+static bool memory_read_link(mr__tier *tier, const char *path, char *to, size_t size)
+{
+    return false;
+}
+
 static int memory_list(mr__tier *tier, const char *path, mr__visit visit, void *context)
 {
     const size_t length = trim(&path);
@@ -348,6 +353,7 @@ static const mr__tier_ops memory_ops = {
     .write_at = mr__fd_write_at,
     .sync = memory_sync,
     .stat = memory_stat,
+    .read_link = memory_read_link,
     .list = memory_list,
     .make_directory = memory_make_directory,
     .sweep = memory_sweep,

@@ -196,6 +196,33 @@ static void force_does_not_replace_what_is_no_result(void **state)
     }
 }
 
+static void a_link_is_refused_with_and_without_force(void **state)
+{
+    static const char *const made[] = {
+        "ln -s nowhere '%s'",
+        "mkdir '%s.real' && : > '%s.real/_SUCCESS' && ln -s out.real '%s'",
+        "mkdir '%s.real' && ln -s out.real '%s'",
+        ": > '%s.real' && ln -s out.real '%s'",
+        "ln -s out '%s'",
+    };
+    for (size_t i = 0; i < MR__COUNT(made); i++) {
+        const char *target = scratch_file("out");
+        assert_int_equal(scratch_run(made[i], target, target, target), 0);
+        const unsigned names = scratch_count();
+        for (int force = 0; force < 2; force++) {
+            for (int slash = 0; slash < 2; slash++) {
+                mr__output *output = NULL;
+                mr__error error = {.code = MR_OK};
+                const char *named = scratch_file(slash ? "out/" : "out");
+                assert_int_equal(mr__output_open(mr__namespace_plain(), named, force, &output, &error), MR_EXISTS);
+                assert_non_null(strstr(error.text, i == 0 ? "is a link to nowhere, " : "is a link to out"));
+                assert_int_equal(scratch_count(), names);
+            }
+        }
+        assert_int_equal(scratch_run("rm -r '%s'*", target), 0);
+    }
+}
+
 static void force_replaces_an_empty_directory_and_what_spark_leaves(void **state)
 {
     static const char *const inside[] = {
@@ -411,6 +438,7 @@ int main(void)
         cmocka_unit_test(an_output_that_exists_is_refused_at_open_and_at_commit),
         cmocka_unit_test(force_replaces_a_result_when_the_new_one_is_whole),
         cmocka_unit_test(force_does_not_replace_what_is_no_result),
+        cmocka_unit_test(a_link_is_refused_with_and_without_force),
         cmocka_unit_test(force_replaces_an_empty_directory_and_what_spark_leaves),
         cmocka_unit_test(a_name_that_cannot_be_an_output_gets_a_sentence),
         cmocka_unit_test(what_a_killed_job_left_goes_and_what_a_live_one_has_stays),
