@@ -363,8 +363,7 @@ void mr__devices_wake(const mr__job *job)
 
 bool mr__devices_stopping(mr__worker *worker)
 {
-    mr__job *job = ((mr__lane *)worker->engine)->job;
-    return mr__cancelled(job) || mr__schedule_failed(&job->schedule);
+    return mr__stopped(((mr__lane *)worker->engine)->job);
 }
 
 /* ---- afterwards -------------------------------------------------------------------------------------------------- */

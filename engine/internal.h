@@ -237,6 +237,13 @@ static inline bool mr__cancelled(const mr__job *job)
     return atomic_load_explicit(&job->session->cancelled, memory_order_relaxed);
 }
 
+/* For a task: nobody wants what it does any more. With which words it ends matters only if the job was cancelled, as
+ * the schedule keeps the first failure. */
+static inline bool mr__stopped(const mr__job *job)
+{
+    return mr__cancelled(job) || mr__schedule_failed(&job->schedule);
+}
+
 /* dataset.c: do the blocks that lie in memory stay there? Not if this job wants them in another layout. */
 bool mr__pinned_stays(const mr__job *job);
 /* Drops those that do not stay, and makes room for the job's if it pins. Without address space for all of them (ulimit

@@ -18,7 +18,7 @@ mr_status mr__map_block(mr__job *job, mr__lane *lane, const mr_block *block, mr_
 {
     mr_status status = MR_OK;
     mr_emitter *out = &lane->emitter;
-    MR_CHECK(!mr__cancelled(job), MR_CANCELLED, "the job was cancelled; nothing was written");
+    MR_CHECK(!mr__stopped(job), MR_CANCELLED, "the job was cancelled; nothing was written");
     if (job->row_function != NULL) {
         job->row_function(block, out, job->plan.params);
     } else {

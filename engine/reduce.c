@@ -157,7 +157,7 @@ static mr_status reduce_groups(mr__job *job, stream *s, mr__sink *sink, mr__erro
         for (mr_slice rest; mr_values_next(&values, &rest);) {   /* what reduce did not look at */
         }
         MR_TRY(values.status);
-        MR_CHECK(!mr__cancelled(job), MR_CANCELLED, "the job was cancelled; nothing was written");
+        MR_CHECK(!mr__stopped(job), MR_CANCELLED, "the job was cancelled; nothing was written");
     }
 done:
     mr__free(key);
@@ -446,7 +446,7 @@ mr_status mr__reduce_task(mr__task *task, mr__worker *worker, mr__error *error)
         const uint32_t last = (uint32_t)((uint64_t)(task->partition + 1) * job->partitions / job->parts);
         MR_TRY(mr__sink_open_part(&sink, task->partition, error));
         for (uint32_t p = first; p < last; p++) {
-            MR_CHECK(!mr__cancelled(job), MR_CANCELLED, "the job was cancelled; nothing was written");
+            MR_CHECK(!mr__stopped(job), MR_CANCELLED, "the job was cancelled; nothing was written");
             MR_TRY(reduce_partition(job, lane, p, &sink, error));
         }
         MR_TRY(mr__sink_close_part(&sink, error));

@@ -178,6 +178,13 @@ bool mr__schedule_is_drained(mr__schedule *schedule)
     return drained;
 }
 
+/* With the lock held, and a status that is not MR_OK. Release: whoever is woken sees it. */
+static void stop_all(mr__schedule *schedule)
+{
+    atomic_store_explicit(&schedule->failed, true, memory_order_release);
+    wake_all(schedule);
+}
+
 /* With the lock held. */
 static void fail_locked(mr__schedule *schedule, mr_status status, const mr__error *error)
 {
@@ -185,7 +192,7 @@ static void fail_locked(mr__schedule *schedule, mr_status status, const mr__erro
         schedule->status = status;
         schedule->error = *error;
     }
-    wake_all(schedule);
+    stop_all(schedule);
 }
 
 /* With the lock held: whoever adds ranges is told, once for each range, that it is time for the next one, and once that
@@ -408,7 +415,7 @@ enum mr__pull mr__schedule_pull(void *context, mr__worker *worker, uint32_t in_f
         if (mr__cancelled(schedule->job) && schedule->status == MR_OK)
             schedule->status = mr__fail(&schedule->error, MR_CANCELLED, "the job was cancelled; nothing was written");
         if (schedule->status != MR_OK) {
-            wake_all(schedule);
+            stop_all(schedule);
             break;
         }
         *task = (mr__task){.job = schedule->job, .index = schedule->task_number};
@@ -508,12 +515,9 @@ mr_status mr__schedule_outcome(mr__schedule *schedule, mr__error *error)
     return status;
 }
 
-bool mr__schedule_failed(mr__schedule *schedule)
+bool mr__schedule_failed(const mr__schedule *schedule)
 {
-    pthread_mutex_lock(&schedule->mutex);
-    const bool failed = schedule->status != MR_OK;
-    pthread_mutex_unlock(&schedule->mutex);
-    return failed;
+    return atomic_load_explicit(&schedule->failed, memory_order_acquire);
 }
 
 mr_status mr__schedule_check(mr__schedule *schedule, mr__error *error)

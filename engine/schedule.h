@@ -1,13 +1,14 @@
 /* schedule.h: who may pull what, and when a stage is over.
  * Promise   Every byte (block) of the ranges added is in exactly one map task that is done, every part in exactly one
  *           reduce task. A task that comes back with MR_DEVICE_LOST was not run: it is handed out again. Any other
- *           failure ends the job: no task is handed out after the first.
- * Threads   Any; one mutex, once per task.
+ *           failure ends the job: no task is handed out after the first, and those that are out can tell (failed).
+ * Threads   Any; one mutex, once per task; failed() takes none.
  * Failure   init cannot fail. */
 #ifndef MR__SCHEDULE_H
 #define MR__SCHEDULE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -60,6 +61,7 @@ typedef struct mr__schedule {
     uint64_t maps_done, map_ns;     /* map tasks; what all workers together spent in them */
     mr_status status;
     mr__error error;
+    _Atomic bool failed;            /* status is not MR_OK: for tasks, which look at each block */
 } mr__schedule;
 
 /* workers: all; cpu_workers of them are CPU workers, the others devices with up to `depth` tasks in flight each. */
@@ -96,7 +98,7 @@ const char *mr__stage_name(enum mr__stage stage);
 enum mr__pull mr__schedule_pull(void *schedule, mr__worker *worker, uint32_t in_flight, mr__task *task);
 void mr__schedule_done(void *schedule, mr__worker *worker, const mr__done *done);
 bool mr__schedule_over(void *schedule, mr__worker *worker);
-bool mr__schedule_failed(mr__schedule *schedule);
+bool mr__schedule_failed(const mr__schedule *schedule);
 mr_status mr__schedule_outcome(mr__schedule *schedule, mr__error *error);
 mr_status mr__schedule_check(mr__schedule *schedule, mr__error *error);
 

@@ -79,7 +79,7 @@ mr_status mr__sort_task(mr__task *task, mr__worker *worker, mr__error *error)
             break;
         MR_TRY(mr__sink_pair(&sink, &pair, error));
         if (sink.pairs % 65536 == 0)
-            MR_CHECK(!mr__cancelled(job), MR_CANCELLED, "the job was cancelled; nothing was written");
+            MR_CHECK(!mr__stopped(job), MR_CANCELLED, "the job was cancelled; nothing was written");
     }
     MR_TRY(mr__sink_close_part(&sink, error));
 done:

@@ -1,7 +1,8 @@
 /* What a job does beside mapping: limits, parts, results in memory that were spilled, pinned datasets, and being
- * cancelled or refused in every stage. */
+ * cancelled or refused in every stage, or failing in one. */
 #include "cmocka_all.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -605,6 +606,68 @@ static void a_job_can_be_cancelled_in_every_stage(void **state)
     }
 }
 
+/* Two workers: who comes first waits until the other has come, and fails. The other naps from then on. */
+static _Atomic uint32_t comers, later;
+static _Atomic bool has_failed;
+static bool fails_in_map;
+
+static mr_status fail_beside_another(void)
+{
+    const bool first = atomic_fetch_add(&comers, 1) == 0;
+    while (first ? atomic_load(&comers) < 2 : !atomic_load(&has_failed))
+        usleep(200);
+    if (first) {
+        atomic_store(&has_failed, true);
+        return MR_BAD_INPUT;
+    }
+    atomic_fetch_add(&later, 1);
+    usleep(10000);
+    return MR_OK;
+}
+
+enum { SMALL_BLOCK = 16, SMALL_BLOCKS = 1024, TASK_BLOCKS = 64 };       /* TASK_BLOCKS: of a worker's first task */
+
+static mr_status plan_small_blocks(mr_plan *plan)
+{
+    plan->range = SMALL_BLOCK * SMALL_BLOCKS;
+    plan->block_rows = SMALL_BLOCK;
+    return MR_OK;
+}
+
+static mr_status failing_map(const mr_block *block, mr_emitter *out, const void *params)
+{
+    const mr_status status = fails_in_map ? fail_beside_another() : MR_OK;
+    for (uint64_t row = block->first_row; row < block->first_row + block->rows && status == MR_OK; row++)
+        mr_emit_u64(out, row, &row);
+    return status;
+}
+
+static mr_status failing_reduce(mr_slice key, mr_values *values, mr_writer *out, const void *params)
+{
+    return fail_beside_another();
+}
+
+MR_APP(failing) {
+    .input = MR_INPUT_RANGE, .key = MR_U64, .value = MR_U64, .output = MR_OUTPUT_BINARY,
+    .plan = plan_small_blocks, .map = failing_map, .reduce = failing_reduce,
+};
+
+static void a_failure_ends_the_tasks_of_other_workers(void **state)
+{
+    for (int c = 0; c < 2; c++) {
+        mr_session *session = fixture_session(2, 0);
+        mr_result *result = NULL;
+        fails_in_map = c == 0;
+        atomic_store(&comers, 0);
+        atomic_store(&later, 0);
+        atomic_store(&has_failed, false);
+        assert_int_equal(mr_run(session, &(mr_job){.app = &mr_app_failing}, &result), MR_BAD_INPUT);
+        assert_non_null(strstr(mr_error(session), fails_in_map ? "map of app failing" : "reduce of app failing"));
+        assert_in_range(atomic_load(&later), 1, TASK_BLOCKS / 2);
+        mr_session_close(session);
+    }
+}
+
 static void pairs_from_a_job_with_dense_keys_are_refused(void **state)
 {
     mr_session *session = fixture_session(2, 0);
@@ -662,6 +725,7 @@ int main(void)
         cmocka_unit_test(a_total_order_over_files_samples_each_file_once),
         cmocka_unit_test(a_comma_in_the_hosts_locale_does_not_reach_results),
         cmocka_unit_test(a_job_can_be_cancelled_in_every_stage),
+        cmocka_unit_test(a_failure_ends_the_tasks_of_other_workers),
         cmocka_unit_test(pairs_from_a_job_with_dense_keys_are_refused),
         cmocka_unit_test(an_explanation_moves_nothing_in_memory),
         cmocka_unit_test(an_explanation_has_no_loose_ends),
