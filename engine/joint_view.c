@@ -20,6 +20,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "plan_files.h"
+
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
@@ -29,7 +31,7 @@ enum { NOBODY = -1, HOST_SIZE = 64 };
 typedef struct digest {
     const char *version, *app, *host;
     uint32_t spares;
-    uint64_t app_hash, params_hash, input_bytes, sources, units;
+    uint64_t app_hash, params_hash, read_hash, input_bytes, sources, sources_hash, units;
     const char *no_device;      /* that this rank was asked for, and has not got; "" */
     bool has_device;            /* another one that it was asked for */
 } digest;
@@ -67,6 +69,16 @@ static uint64_t hash_app(const mr__job *job)
     return XXH3_64bits(shape, sizeof shape);
 }
 
+/* Works are ranges of the list: its order is part of what they mean. 100,000 files: 1 ms. */
+static uint64_t hash_sources(const mr__sources *sources)
+{
+    XXH64_hash_t hash = 0;
+    for (uint32_t s = 0; s < sources->count; s++)
+        hash = XXH3_64bits_withSeed(sources->items[s].path, strlen(sources->items[s].path),
+                                    hash ^ sources->items[s].size);
+    return hash;
+}
+
 static void write_digest(const mr__job *job, mr__writing *to)
 {
     char host[HOST_SIZE] = "?";
@@ -77,8 +89,10 @@ static void write_digest(const mr__job *job, mr__writing *to)
     mr__write_u32(to, job->ranks - job->working);
     mr__write_u64(to, hash_app(job));
     mr__write_u64(to, hash_params(job));
+    mr__write_u64(to, job->plan_private->read_hash);
     mr__write_u64(to, job->plan.input_bytes);
     mr__write_u64(to, job->dataset != NULL ? job->dataset->sources->count : 0);
+    mr__write_u64(to, job->dataset != NULL ? hash_sources(job->dataset->sources) : 0);
     mr__write_u64(to, job->schedule_total);
     mr__write_text(to, job->devices.missing != NULL ? job->devices.missing : "");
     mr__write_u32(to, job->devices.found);
@@ -94,8 +108,10 @@ static digest read_digest(mr__reading *from)
     d.spares = mr__read_u32(from);
     d.app_hash = mr__read_u64(from);
     d.params_hash = mr__read_u64(from);
+    d.read_hash = mr__read_u64(from);
     d.input_bytes = mr__read_u64(from);
     d.sources = mr__read_u64(from);
+    d.sources_hash = mr__read_u64(from);
     d.units = mr__read_u64(from);
     d.no_device = mr__read_text(from);
     d.has_device = mr__read_u32(from) != 0;
@@ -244,6 +260,15 @@ static mr_status compare(const heard *first, const heard *other, mr__error *erro
              "  hint: the input must lie where all ranks see it, and be whole before the job begins",
              first->rank, a->host, (unsigned long long)a->sources, (unsigned long long)a->input_bytes, other->rank,
              b->host, (unsigned long long)b->sources, (unsigned long long)b->input_bytes);
+    MR_CHECK(a->sources_hash == b->sources_hash, MR_BAD_INPUT,
+             "rank %u on %s and rank %u on %s see %llu files of %llu bytes each, but of different names or sizes\n"
+             "  hint: the input must lie under the same path on all nodes, and be whole before the job begins",
+             first->rank, a->host, other->rank, b->host, (unsigned long long)a->sources,
+             (unsigned long long)a->input_bytes);
+    MR_CHECK(a->read_hash == b->read_hash, MR_BAD_INPUT,
+             "rank %u on %s and rank %u on %s read different bytes in the plan of app %s\n"
+             "  hint: what it reads beforehand (a file that a parameter names) must be the same on all nodes",
+             first->rank, a->host, other->rank, b->host, a->app);
 done:
     return status;
 }

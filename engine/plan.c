@@ -93,6 +93,7 @@ mr_status mr_plan_read_rows(mr_plan *plan, uint64_t first, size_t count, void *r
         }
         const size_t here = rows - first < count ? (size_t)(rows - first) : count;
         MR_TRY(mr__reader_at(reader, s, first * plan->record_size, to, here * plan->record_size, error));
+        mr__plan_note_read(plan->internal, to, here * plan->record_size);
         to += here * plan->record_size;
         count -= here;
         first = 0;

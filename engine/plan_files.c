@@ -9,10 +9,17 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "checksum.h"
 #include "memory.h"
 
 enum { THREADS_MOST = 16 };
 static const uint64_t PER_THREAD = 4 << 20;
+
+void mr__plan_note_read(struct mr__plan_private *internal, const void *bytes, size_t size)
+{
+    if (internal->job->ranks > 1)
+        internal->read_hash = mr__checksum(bytes, size, internal->read_hash);
+}
 
 mr_status mr_plan_read_file(mr_plan *plan, const char *path, mr_slice *content)
 {
@@ -25,6 +32,7 @@ mr_status mr_plan_read_file(mr_plan *plan, const char *path, mr_slice *content)
     *file = (struct side_input){.next = plan->internal->files, .bytes = loaded.data};
     plan->internal->files = file;
     file = NULL;
+    mr__plan_note_read(plan->internal, loaded.data, loaded.size);
     *content = loaded;
 done:
     mr__free(file);
@@ -119,6 +127,7 @@ mr_status mr_plan_append_file(mr_plan *plan, const char *path, size_t alignment,
         goto done;
     }
     *content = (mr_slice){.data = (const uint8_t *)plan->params + at, .size = size};
+    mr__plan_note_read(internal, content->data, size);
 done:
     if (file.tier != NULL)
         file.tier->ops->close(&file);

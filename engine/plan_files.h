@@ -16,9 +16,12 @@ struct mr__plan_private {
     mr__job *job;
     struct side_input *files;           /* until plan() returns */
     size_t params_room;
+    uint64_t read_hash;                 /* of all that plan() read; a job of one rank has no use for it */
     mr__error *error;
 };
 
 void mr__plan_files_drop(struct mr__plan_private *internal);
+/* plan() read these bytes: all ranks of a job must. */
+void mr__plan_note_read(struct mr__plan_private *internal, const void *bytes, size_t size);
 
 #endif

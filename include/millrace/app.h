@@ -157,7 +157,8 @@ typedef struct mr_plan {
 
 /* Makes plan->params `size` bytes large (old content kept, new bytes zero). NULL when memory ran out. */
 MR_API void *mr_plan_resize(mr_plan *plan, size_t size);
-/* Reads a whole file (a side input, such as a list of patterns). *data lives until plan() returns. */
+/* Reads a whole file (a side input, such as a list of patterns). *data lives until plan() returns. What a plan reads by
+ * this call and the next two must be the same on all ranks of a job, or the job ends with MR_BAD_INPUT. */
 MR_API mr_status mr_plan_read_file(mr_plan *plan, const char *path, mr_slice *content);
 /* Makes a whole file part of the params: behind what they hold, at a multiple of `alignment` (a power of two up to 64).
  * plan->params may move. *content points into them, until they are resized. Cost: one pass, by as many threads as there

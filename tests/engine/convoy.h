@@ -64,7 +64,8 @@ struct convoy {
     struct convoy_strike strikes[CONVOY_DEATHS];
     void (*alter)(struct ship *ship, mr_job *job);      /* before each job; or NULL */
     void (*depart)(struct ship *ship);                  /* instead of the jobs; or NULL */
-    /* called by the maps and reduces of convoy_apps.c: the rank that runs them; or NULL */
+    /* called by the plans, maps and reduces of convoy_apps.c: the rank that runs them; or NULL */
+    mr_status (*on_plan)(struct ship *ship, mr_plan *plan);
     mr_status (*on_map)(struct ship *ship, const mr_block *block);
     mr_status (*on_reduce)(struct ship *ship, mr_slice key);
     void (*on_message)(struct ship *ship, uint32_t kind);   /* before one of a job leaves; its courier's; or NULL */

@@ -21,13 +21,14 @@ static mr_status plan(mr_plan *plan)
 {
     struct params *params = plan->params;
     params->ship = convoy_self();
+    const struct convoy *convoy = params->ship->convoy;
     row_centres(params->centre);
     plan->block_rows = BLOCK_ROWS;
     plan->limit = params->limit;
     if (params->limit > 0)
         plan->sort = MR_SORT_VALUE;
     plan->range = RANGE;
-    return MR_OK;
+    return convoy->on_plan != NULL ? convoy->on_plan(params->ship, plan) : MR_OK;
 }
 
 static mr_status begin_map(const mr_block *block, const struct params *params)

@@ -1,4 +1,5 @@
-/* convoy_apps.h: apps for convoys. Every map calls on_map of its ship's convoy first, every reduce on_reduce. */
+/* convoy_apps.h: apps for convoys. Every map calls on_map of its ship's convoy first, every reduce on_reduce;
+ * plan() calls on_plan at its end. */
 #ifndef MR__CONVOY_APPS_H
 #define MR__CONVOY_APPS_H
 

@@ -112,6 +112,88 @@ static void ranks_that_see_another_input_are_told(void **state)
     convoy_scrap(&convoy);
 }
 
+/* Rank 1 alone finds the same files in another order, as when one is renamed while ranks start. */
+static void see_another_order(struct ship *ship)
+{
+    const char *const *inputs = ship->convoy->inputs;
+    const char *const swapped[] = {inputs[1], inputs[0]};
+    mr_job job = ship->convoy->jobs[0];
+    mr_dataset *dataset = NULL;
+    mr_result *result = NULL;
+    mr_status status = mr_dataset_open(ship->session, ship->rank == BAD ? swapped : inputs, 2, &dataset);
+    job.dataset = dataset;
+    if (status == MR_OK)
+        status = mr_run(ship->session, &job, &result);
+    convoy_note(ship, status);
+    mr_result_close(result);
+    mr_dataset_close(dataset);
+}
+
+static void ranks_that_see_another_order_are_told(void **state)
+{
+    mr_job job;
+    struct convoy convoy = {.ranks = RANKS, .depart = see_another_order};
+    prepare(voyage_named("files"), &convoy, &job);
+    convoy_sail(&convoy);
+    assert_all_failed(&convoy, MR_BAD_INPUT, "2 files of 200001 bytes each, but of different names or sizes", 0);
+    convoy_scrap(&convoy);
+}
+
+/* ---- ranks whose plans read different bytes ---------------------------------------------------------------------- */
+
+static char side_file[2][4300];
+
+static mr_status read_side_file(struct ship *ship, mr_plan *plan)
+{
+    mr_slice content;
+    return mr_plan_read_file(plan, side_file[ship->rank == BAD], &content);
+}
+
+static mr_status append_side_file(struct ship *ship, mr_plan *plan)
+{
+    mr_slice content;
+    return mr_plan_append_file(plan, side_file[ship->rank == BAD], 8, &content);
+}
+
+static mr_status read_other_rows(struct ship *ship, mr_plan *plan)
+{
+    struct row row;
+    return mr_plan_read_rows(plan, ship->rank == BAD, 1, &row);
+}
+
+static mr_status read_one_file(struct ship *ship, mr_plan *plan)
+{
+    mr_slice content;
+    return mr_plan_read_file(plan, side_file[0], &content);
+}
+
+static void ranks_whose_plans_read_other_bytes_are_told(void **state)
+{
+    static mr_status (*const reads[])(struct ship *ship, mr_plan *plan) = {read_side_file, append_side_file,
+                                                                           read_other_rows, read_one_file};
+    for (int f = 0; f < 2; f++) {
+        snprintf(side_file[f], sizeof side_file[f], "%s/side-%d", fixture_folder, f);
+        FILE *to = fopen(side_file[f], "w");
+        assert_non_null(to);
+        assert_true(fprintf(to, "pattern %d\n", f) > 0 && fclose(to) == 0);
+    }
+    for (size_t r = 0; r < MR__COUNT(reads); r++) {
+        mr_job job;
+        struct convoy convoy = {.ranks = RANKS, .on_plan = reads[r]};
+        prepare(voyage_named("count"), &convoy, &job);
+        convoy_sail(&convoy);
+        if (reads[r] != read_one_file) {
+            assert_all_failed(&convoy, MR_BAD_INPUT, "read different bytes in the plan of app convoy_count", 0);
+        } else {
+            convoy_assert_arrived(&convoy);
+            fixture_remove(output);
+        }
+        convoy_scrap(&convoy);
+    }
+    for (int f = 0; f < 2; f++)
+        unlink(side_file[f]);
+}
+
 /* ---- a rank that fails ------------------------------------------------------------------------------------------- */
 
 static _Atomic bool came;
@@ -346,6 +428,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ranks_that_do_another_job_are_told),
         cmocka_unit_test(ranks_that_see_another_input_are_told),
+        cmocka_unit_test(ranks_that_see_another_order_are_told),
+        cmocka_unit_test(ranks_whose_plans_read_other_bytes_are_told),
         cmocka_unit_test(an_app_that_fails_on_one_rank_fails_on_all),
         cmocka_unit_test(an_app_that_fails_late_leaves_nothing),
         cmocka_unit_test(a_job_that_is_cancelled_on_one_rank_is_on_all),
