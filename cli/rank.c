@@ -13,7 +13,8 @@
  * "# rank 2: SENTENCE".
  *
  * Lines of the verdict are of one size and written with one call at the end of the file. On a network file system two
- * ranks may hit the same place; then one line is lost, and the other says the same, as all ranks end alike. */
+ * ranks may hit the same place; then one line is lost. The other says the same, as all ranks end alike, unless the one
+ * that speaks could not print the result. */
 #include "rank.h"
 
 #include <fcntl.h>
@@ -104,7 +105,7 @@ void cli_rank_end(int exit_status)
     const int file = open(self.verdict, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
     if (file < 0)
         return;                         /* who reads it says that it is missing */
-    snprintf(line, sizeof line, "%3d\n", exit_status & 0xff);
+    snprintf(line, sizeof line, "%3d\n", cli_rank_speaks() ? exit_status & 0xff : CLI_VERDICT_MUTE);
     cli_rank_read_verdict(file, &said);
     const bool needed = cli_rank_speaks() || said.status == CLI_VERDICT_NONE;
     if (needed && write(file, line, CLI_VERDICT_LINE) != CLI_VERDICT_LINE)
@@ -151,6 +152,7 @@ void cli_rank_whisper(const char *sentence)
 void cli_rank_read_verdict(int file, cli_verdict *verdict)
 {
     char line[WHISPER];
+    bool mute = false;
     int status;
     const int own = dup(file);
     FILE *lines = own >= 0 ? fdopen(own, "r") : NULL;
@@ -165,8 +167,14 @@ void cli_rank_read_verdict(int file, cli_verdict *verdict)
             snprintf(verdict->whisper, sizeof verdict->whisper, "%.*s", (int)strcspn(line + 2, "\n"), line + 2);
         else if (line[0] == MET)
             verdict->together = true;
-        else if (sscanf(line, "%3d", &status) == 1 && (verdict->status == CLI_VERDICT_NONE || status == 0))
+        else if (sscanf(line, "%3d", &status) != 1)
+            continue;
+        else if (status == CLI_VERDICT_MUTE)
+            mute = true;
+        else if (verdict->status == CLI_VERDICT_NONE || status == 0)
             verdict->status = status;
     }
+    if (mute && verdict->status == CLI_VERDICT_NONE)
+        verdict->status = 0;
     fclose(lines);
 }

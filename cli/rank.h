@@ -2,8 +2,9 @@
  * Promise   Of all ranks one prints: the one that the session says speaks; before there is a session, rank 0. Outside
  *           of a launcher a process is rank 0 of 1, and nothing here has an effect.
  * Verdict   The exit status of the job, which launchers do not tell (a rank that was lost, and survived by the others,
- *           makes theirs non-zero). Where MILLRACE_VERDICT names a file, the rank that speaks adds a line to it; any
- *           other rank that succeeded does if there is none yet: the speaker may have died after its last word.
+ *           makes theirs non-zero). Where MILLRACE_VERDICT names a file, the rank that speaks adds a line to it. Any
+ *           other rank that succeeded does, too, if there is none yet, as the speaker may die after its last word; but
+ *           with a number that counts only where the speaker said nothing: it may have failed to print the result.
  * Threads   speaks(): any. All else: the main thread. */
 #ifndef MR__RANK_H
 #define MR__RANK_H
@@ -19,10 +20,13 @@
 #define CLI_RANK_OUTPUT "MILLRACE_OUTPUT"       /* "OUT,ERR": descriptors to use instead of 1 and 2 */
 #define CLI_RANK_SPARES "MILLRACE_SPARES"       /* how many of the ranks, the highest, are spares */
 
-enum { CLI_VERDICT_LINE = 4, CLI_VERDICT_NONE = -1 };   /* "%3d\n" */
+/* LINE: bytes of one, "%3d\n". MUTE: a rank that does not speak succeeded. As an exit status it is 0, and it is above
+ * those of ranks that speak: so the least of all lines is the job's, also in a script. */
+enum { CLI_VERDICT_LINE = 4, CLI_VERDICT_NONE = -1, CLI_VERDICT_MUTE = 256 };
 
 typedef struct cli_verdict {
-    int status;                 /* 0 if a rank succeeded, else what came first, else CLI_VERDICT_NONE */
+    int status;                 /* 0 if a rank that speaks succeeded, else what such ones said first; without one 0 if
+                                 * another succeeded, else CLI_VERDICT_NONE */
     bool together;              /* a rank has opened its session: they all have met */
     char whisper[256];          /* the last one, or "" */
 } cli_verdict;

@@ -171,6 +171,8 @@ class Verdict(Fake):
     def test_the_ranks_say_how_it_ended_and_not_the_launcher(self):
         for lines, launcher, truth in [(["  0"], 0, 0), (["  0"], 9, 0), (["  0"], 137, 0), (["  3"], 0, 3),
                                        (["130"], 90, 130), (["  6", "  0"], 9, 0), (["  4", "  3"], 3, 4),
+                                       (["256"], 137, 0), (["256", "  4"], 0, 4), (["  4", "256"], 0, 4),
+                                       (["256", "  6", "  0"], 9, 0),
                                        (["# rank 1: was away", "  0"], 6, 0)]:
             with self.subTest(lines=lines, launcher=launcher):
                 script = "".join(f'echo "{line}" >>"$MILLRACE_VERDICT"; ' for line in lines) + f"exit {launcher}"

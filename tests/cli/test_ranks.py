@@ -145,6 +145,23 @@ class Together(RanksTest):
                 self.assertFalse(os.path.exists(self.path("out")))
                 self.assertEqual(os.listdir(self.path("burst")), [])
 
+    def test_a_result_that_cannot_be_printed_is_a_failure(self):
+        """Rank 0 waits in front of a full pipe until rank 1 has ended; then nobody reads the pipe any more."""
+        reader, writer = os.pipe()
+        self.addCleanup(os.close, writer)
+        os.set_blocking(writer, False)
+        with self.assertRaises(BlockingIOError):
+            while True:
+                os.write(writer, bytes(4096))
+        os.set_blocking(writer, True)
+        process = self.begin("run", "wordcount", os.path.join(data, "text"), "-o", "out", "--json", "--ranks", "2",
+                             stdout=writer)
+        self.await_true(lambda: os.path.exists(self.path("out")) and list(self.ranks()) == [0], "rank 1 has ended")
+        os.close(reader)
+        _, err = process.communicate(timeout=120 * PATIENCE)
+        self.assertEqual((process.returncode, err), (4, b"millrace: could not write to standard output\n"))
+        self.assert_left_nothing("out")
+
     def test_an_output_that_exists_is_replaced_only_on_demand(self):
         arguments = ("run", "wordcount", os.path.join(data, "text"), "-o", "out", "--ranks", "2", "-q", "--sort", "key")
         os.mkdir(self.path("out"))

@@ -193,7 +193,7 @@ class Truth(SbatchTest):
     def test_the_ranks_say_how_it_ended_and_not_srun(self):
         text = self.script()
         for lines, srun, truth in [(["  0"], 0, 0), (["  0"], 137, 0), (["  3"], 0, 3), (["130"], 1, 130),
-                                   (["  6", "  0"], 9, 0)]:
+                                   (["  6", "  0"], 9, 0), (["256"], 137, 0), (["256", "  4"], 0, 4)]:
             with self.subTest(lines=lines, srun=srun):
                 fake = "".join(f'echo "{line}" >>"$MILLRACE_VERDICT"; ' for line in lines) + f"exit {srun}"
                 self.assertEqual(self.end(self.run_script(text, fake)), (truth, "", ""))
