@@ -76,6 +76,8 @@ struct mr_session {
 mr_status mr__session_join(mr_session *session, mr__comm_open *open, void *how, const mr__courier_options *options,
                            mr__error *error);
 bool mr__session_is_spare(const mr_session *session);
+/* Of a handle whose magic is right: was it built for this version, and is there an app? name: for the sentence. */
+mr_status mr__session_check_app(const char *name, const mr_app_handle *handle, mr__error *error);
 /* Opens the session's burst directory at the first call. */
 mr_status mr__session_burst(mr_session *session, mr__burst **burst, mr__error *error);
 

@@ -319,10 +319,8 @@ mr_status mr_run(mr_session *session, const mr_job *request, mr_result **result)
     const int64_t started = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
     mr__record_make_run(started, job.run);
     MR_CHECK(request->app != NULL && request->app->magic == MR_APP_MAGIC, MR_BAD_APP, "the job names no app");
-    MR_CHECK(request->app->api_version == MR_API_VERSION && request->app->descriptor_size == sizeof(mr_app), MR_BAD_APP,
-             "app %s was built for API version %u, this is version %d\n"
-             "  hint: build it again with this version's headers",
-             request->app->name, request->app->api_version, MR_API_VERSION);
+    MR_TRY(mr__session_check_app(request->app->name != NULL ? request->app->name : "(without a name)", request->app,
+                                 error));
     job.app = request->app->app;
     job.app_name = request->app->name;
     MR_TRY(prepare(&job, error));

@@ -293,14 +293,29 @@ done:
     return status;
 }
 
+mr_status mr__session_check_app(const char *name, const mr_app_handle *handle, mr__error *error)
+{
+    mr_status status = MR_OK;
+    MR_CHECK(handle->api_version == MR_API_VERSION, MR_BAD_APP,
+             "app %s was built for API version %u, this is version %d\n"
+             "  hint: build it again with this version's headers",
+             name, handle->api_version, MR_API_VERSION);
+    MR_CHECK(handle->descriptor_size == sizeof(mr_app), MR_BAD_APP,
+             "app %s was built with other headers: its descriptor has %u bytes, here it has %zu\n"
+             "  hint: build it again with this version's headers",
+             name, handle->descriptor_size, sizeof(mr_app));
+    MR_CHECK(handle->name != NULL && handle->app != NULL, MR_BAD_APP,
+             "app %s has no descriptor, or no name\n  hint: define it with MR_APP(name) { ... }", name);
+done:
+    return status;
+}
+
 static mr_status check_handle(const char *name, const mr_app_handle *handle, mr__error *error)
 {
     mr_status status = MR_OK;
     MR_CHECK(handle != NULL && handle->magic == MR_APP_MAGIC, MR_BAD_APP,
              "%s is no Millrace app: it has no mr_app_entry\n  hint: define it with MR_APP(name) { ... }", name);
-    MR_CHECK(handle->api_version == MR_API_VERSION && handle->descriptor_size == sizeof(mr_app), MR_BAD_APP,
-             "%s was built for API version %u, this is version %d\n  hint: build it again with this version's headers",
-             name, handle->api_version, MR_API_VERSION);
+    MR_TRY(mr__session_check_app(name, handle, error));
 done:
     return status;
 }

@@ -219,6 +219,17 @@ static void bad_jobs_get_a_sentence(void **state)
     old.api_version = 99;
     assert_int_equal(mr_run(session, &(mr_job){.app = &old, .dataset = dataset}, &result), MR_BAD_APP);
     assert_non_null(strstr(mr_error(session), "99"));
+    mr_app_handle other = mr_app_fixture_count;
+    other.descriptor_size += 8;
+    assert_int_equal(mr_run(session, &(mr_job){.app = &other, .dataset = dataset}, &result), MR_BAD_APP);
+    assert_non_null(strstr(mr_error(session), "was built with other headers: its descriptor has "));
+    mr_app_handle empty = mr_app_fixture_count;
+    empty.app = NULL;
+    assert_int_equal(mr_run(session, &(mr_job){.app = &empty, .dataset = dataset}, &result), MR_BAD_APP);
+    assert_non_null(strstr(mr_error(session), "app fixture_count has no descriptor"));
+    mr_app_handle nameless = mr_app_fixture_count;
+    nameless.name = NULL;
+    assert_int_equal(mr_run(session, &(mr_job){.app = &nameless, .dataset = dataset}, &result), MR_BAD_APP);
     assert_null(result);
     mr_dataset_close(dataset);
     mr_session_close(session);
