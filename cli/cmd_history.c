@@ -1,6 +1,8 @@
 /* cmd_history.c: millrace history: which runs there were, the newest last, where a terminal shows it. A damaged record
  * is a line that says so; it hides no other. */
 #include <jansson.h>
+#include <limits.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,7 +15,7 @@ typedef struct settings {
     bool json;
 } settings;
 
-enum { SHOWN = 20 };
+enum { SHOWN = 20, APP_WIDTH = 18 };
 
 static const char *text_of(const json_t *record, const char *key, const char *otherwise)
 {
@@ -45,19 +47,22 @@ static void print_ranks(const json_t *record)
 
 static void print_line(const char *run, const json_t *record)
 {
-    char seconds[CLI_SHOW_SIZE], bytes[CLI_SHOW_SIZE], keys[CLI_SHOW_SIZE];
+    char seconds[CLI_SHOW_SIZE], bytes[CLI_SHOW_SIZE], keys[CLI_SHOW_SIZE], name[4 * NAME_MAX], app[4 * APP_WIDTH + 1];
+    char text[4 * MR__PATH_MAX];
     const char *status = text_of(record, "status", "?");
     const bool succeeded = strcmp(status, "MR_OK") == 0;
     const double took = json_number_value(json_object_get(record, "seconds"));
-    printf("%-34s %-18.18s %10s %10s %14s  ", run, text_of(record, "app", "?"),
+    printf("%-34s %-18s %10s %10s %14s  ", cli_show_text(run, SIZE_MAX, name, sizeof name),
+           cli_show_text(text_of(record, "app", "?"), APP_WIDTH, app, sizeof app),
            cli_show_seconds(took >= 0 && took < 1e9 ? took : 0, seconds),
            cli_show_bytes(count_of(record, "input_bytes"), bytes),
            succeeded ? cli_show_count(count_of(record, "keys"), keys) : "-");
     if (succeeded) {
-        printf("%s", text_of(record, "output", "(memory)"));
+        printf("%s", cli_show_text(text_of(record, "output", "(memory)"), SIZE_MAX, text, sizeof text));
     } else {
         const char *why = text_of(record, "error", "");
-        printf("%s: %.*s", status, (int)strcspn(why, "\n"), why);
+        printf("%s: ", cli_show_text(status, SIZE_MAX, text, sizeof text));
+        printf("%s", cli_show_text(why, strcspn(why, "\n"), text, sizeof text));
     }
     print_ranks(record);
     printf("\n");

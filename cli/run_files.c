@@ -3,10 +3,16 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "show.h"
 
 enum { RECORD_BYTES_MAX = 16 << 20 };   /* ours have a few KiB; a file of gigabytes is none */
 
@@ -115,24 +121,26 @@ done:
 mr_status cli_runs_load(const cli_runs *runs, const char *run, json_t **record, mr__error *error)
 {
     mr_status status = MR_OK;
-    char path[2 * MR__PATH_MAX];
+    char path[2 * MR__PATH_MAX], shown[2 * MR__PATH_MAX];
     char *text = NULL;
+    struct stat found;
     snprintf(path, sizeof path, "%s/%s%s", runs->directory, run, suffix);
-    FILE *file = fopen(path, "re");
-    MR_CHECK(file != NULL, MR_BAD_INPUT, "could not read the record %s: %s", path, strerror(errno));
-    MR_CHECK(fseek(file, 0, SEEK_END) == 0, MR_BAD_INPUT, "could not read the record %s: %s", path, strerror(errno));
-    const long size = ftell(file);
-    MR_CHECK(size >= 0 && size <= RECORD_BYTES_MAX, MR_BAD_INPUT, "%s is no record of a run: it has %ld bytes", path,
-             size);
-    rewind(file);
-    text = malloc((size_t)size + 1);
-    MR_CHECK(text != NULL, MR_NO_MEMORY, "no memory to read the record %s", path);
-    MR_CHECK(fread(text, 1, (size_t)size, file) == (size_t)size, MR_BAD_INPUT, "could not read the record %s", path);
-    MR_TRY(cli_record_parse(text, (size_t)size, path, record, error));
+    cli_show_text(path, SIZE_MAX, shown, sizeof shown);
+    const int file = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);     /* a pipe is not waited for */
+    MR_CHECK(file >= 0 && fstat(file, &found) == 0, MR_BAD_INPUT, "could not read the record %s: %s", shown,
+             strerror(errno));
+    MR_CHECK(S_ISREG(found.st_mode), MR_BAD_INPUT, "%s is no record of a run: it is no regular file", shown);
+    MR_CHECK(found.st_size <= RECORD_BYTES_MAX, MR_BAD_INPUT, "%s is no record of a run: it has %lld bytes", shown,
+             (long long)found.st_size);
+    const size_t size = (size_t)found.st_size;
+    text = malloc(size + 1);
+    MR_CHECK(text != NULL, MR_NO_MEMORY, "no memory to read the record %s", shown);
+    MR_CHECK(read(file, text, size) == (ssize_t)size, MR_BAD_INPUT, "could not read the record %s", shown);
+    MR_TRY(cli_record_parse(text, size, shown, record, error));
 done:
     free(text);
-    if (file != NULL)
-        fclose(file);
+    if (file >= 0)
+        close(file);
     return status;
 }
 

@@ -68,6 +68,17 @@ const char *cli_show_rate(double per_second, const char *unit, char *text)
     return text;
 }
 
+const char *cli_show_text(const char *text, size_t most, char *to, size_t size)
+{
+    size_t used = 0;
+    for (size_t i = 0; i < most && text[i] != '\0' && used + sizeof "\\x00" <= size; i++) {
+        const unsigned char byte = (unsigned char)text[i];
+        used += (size_t)snprintf(to + used, size - used, byte < 0x20 || byte == 0x7f ? "\\x%02x" : "%c", byte);
+    }
+    to[used] = '\0';
+    return to;
+}
+
 json_t *cli_json_text(const char *text)
 {
     if (text == NULL)

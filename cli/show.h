@@ -14,6 +14,9 @@ const char *cli_show_count(uint64_t count, char *text);         /* "169,009,871"
 const char *cli_show_seconds(double seconds, char *text);       /* "3.1 ms", "1.42 s", "12 min 05 s" */
 const char *cli_show_rate(double per_second, const char *unit, char *text);    /* "756 MB/s", "1.2 Mrows/s" */
 
+/* The text, `most` bytes of it at most, with control characters as \xNN: a name must not steer a terminal. */
+const char *cli_show_text(const char *text, size_t most, char *to, size_t size);
+
 /* A JSON string; null for NULL. Bytes that are no UTF-8 become U+FFFD. */
 json_t *cli_json_text(const char *text);
 json_t *cli_json_count(uint64_t count);

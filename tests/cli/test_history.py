@@ -76,6 +76,28 @@ class History(CliTest):
         self.assertEqual(json.loads(self.start("history", "--json").stdout)[0], good)
         self.assert_fails("history", "1-half", exit_status=3, says="is damaged")
 
+    def test_what_is_no_file_is_not_read(self):
+        self.record("2-good")
+        os.mkfifo(self.path("records", "1-pipe.json"))
+        os.mkdir(self.path("records", "3-folder.json"))
+        os.symlink("/dev/zero", self.path("records", "4-device.json"))
+        run = self.start("history")
+        self.assertEqual(run.returncode, 0)
+        self.assertEqual([line.split()[0] for line in run.stdout.decode().splitlines()[1:]], ["2-good"])
+        self.assertEqual(run.stderr.count(b"is no record of a run: it is no regular file\n"), 3, run.stderr)
+
+    def test_control_characters_do_not_reach_the_terminal(self):
+        self.record("1-\x1b[2J", app="a\x07pp", output="out\x7f\x1b[31m")
+        self.record("2-bad", status="MR_\x01", error="why\x1b[0m not\n  hint: none")
+        self.file("records/3-\x1b]0;\x07.json", b"{")
+        run = self.start("history")
+        self.assertFalse(set(run.stdout + run.stderr) & (set(range(0x20)) - {0x0a} | {0x7f}))
+        lines = run.stdout.decode().splitlines()
+        words = lines[1].split()
+        self.assertEqual((words[0], words[1], words[-1]), ("1-\\x1b[2J", "a\\x07pp", "out\\x7f\\x1b[31m"))
+        self.assertTrue(lines[2].endswith("  MR_\\x01: why\\x1b[0m not"), lines[2])
+        self.assertIn("/3-\\x1b]0;\\x07.json is damaged", run.stderr.decode())
+
     def test_records_may_be_switched_off(self):
         self.assert_fails("history", MILLRACE_RECORDS="", exit_status=2, says="no records are kept")
 
