@@ -375,6 +375,13 @@ static mr_status share_memory(mr__job *job, mr__error *error)
     fit_workers(job, limit > taken ? limit - taken : 0);
     const uint64_t fixed = taken + (uint64_t)job->worker_count * OVERHEAD_WORKER;
     const uint64_t least = fixed + (uint64_t)job->worker_count * LEAST_PER_WORKER;
+    const uint32_t parts_of_memory = job->session->launch.by_run ? job->session->launch.local_size : 1;
+    MR_CHECK(limit >= least || parts_of_memory <= 1, MR_BAD_USAGE,
+             "a memory limit of %llu MiB, which is the part of one of %u ranks, is too small: %u worker%s at least "
+             "%llu MiB\n  hint: raise --memory to %llu MiB in all, or lower --workers or --ranks",
+             (unsigned long long)(limit >> 20), parts_of_memory, job->worker_count,
+             job->worker_count == 1 ? " needs" : "s need", (unsigned long long)(least >> 20) + 1,
+             ((unsigned long long)(least >> 20) + 1) * parts_of_memory);
     MR_CHECK(limit >= least, MR_BAD_USAGE,
              "a memory limit of %llu MiB is too small: %u worker%s at least %llu MiB\n"
              "  hint: raise --memory or lower --workers",

@@ -4,6 +4,7 @@ statuses that are written here. What ranks compute together is tested in test_ra
 import json
 import os
 import pty
+import re
 import select
 import shutil
 import signal
@@ -323,6 +324,12 @@ class Real(LaunchTest):
                                 says="could not find input nothing")
         self.assertEqual(run.stdout, b"")
         self.assert_nothing_runs()
+
+    def test_too_little_memory_is_told_for_all_ranks(self):
+        run = self.assert_fails(*RUN, "--ranks", "2", "-m", "16M", exit_status=2,
+                                says="a memory limit of 8 MiB, which is the part of one of 2 ranks, is too small: ")
+        needed, total = re.search(r" at least (\d+) MiB\n.* to (\d+) MiB in all", run.stderr.decode()).groups()
+        self.assertEqual(int(total), 2 * int(needed))
 
     def test_wrong_usage_under_a_launcher_is_said_once(self):
         for arguments, says in [(["--ranks", "3"], "--ranks is 3, but a launcher started 2"),
