@@ -24,7 +24,7 @@
 #error "MR__VERSION is set by CMake"
 #endif
 
-enum { MEMORY_PERCENT = 70, WORKERS_MOST = 1024 };
+enum { MEMORY_PERCENT = 70 };
 
 static _Thread_local mr__error open_error;
 
@@ -71,8 +71,8 @@ static mr_status apply_options(mr_session *session, const mr_session_options *op
     session->workers_given = options->workers != 0 || session->spec.cpus_given;
     MR_CHECK(session->workers > 0 || session->spec.device_count > 0, MR_NO_WORKER,
              "this process may use no CPU\n  hint: look at its cpuset");
-    MR_CHECK(session->workers <= WORKERS_MOST, MR_BAD_USAGE, "%u workers are too many: up to %d are possible",
-             session->workers, WORKERS_MOST);
+    MR_CHECK(session->workers <= MR__SPEC_CPUS_MOST, MR_BAD_USAGE, "%u workers are too many: up to %d are possible",
+             session->workers, MR__SPEC_CPUS_MOST);
     if (options->burst != NULL) {
         session->burst_parent = mr__strdup(options->burst);
         MR_CHECK(session->burst_parent != NULL, MR_NO_MEMORY, "no memory for a session");

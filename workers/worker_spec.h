@@ -19,7 +19,7 @@
 
 enum {
     MR__SPEC_DEVICES = 32,
-    MR__SPEC_CPUS_MOST = 4096
+    MR__SPEC_CPUS_MOST = 1024
 };
 
 typedef struct mr__worker_spec {

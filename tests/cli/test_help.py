@@ -74,7 +74,7 @@ class Help(CliTest):
             (["run", "-m99999999999T"], "--memory is too large: '99999999999T'"),
             (["run", "wordcount", __file__, "-o", "out", "--workers", "0"], "--workers 0 leaves nobody to work"),
             (["run", "wordcount", __file__, "-o", "out", "--workers", "1.5"], "--workers cannot be '1.5'"),
-            (["run", "wordcount", __file__, "-o", "out", "--workers", "4097"], "--workers is out of range"),
+            (["run", "wordcount", __file__, "-o", "out", "--workers", "1025"], "--workers is out of range"),
             (["run", "--sort", "up"], "--sort cannot be 'up'\n  hint: one of none|key|value"),
             (["history", "--count", "0"], "--count is out of range"),
             (["trace"], "name one run"),
