@@ -28,6 +28,8 @@ void mr__numbers_end(locale_t before)
 
 size_t mr__format_f64(double number, char text[MR__F64_ROOM])
 {
+    if (isnan(number))                  /* whose sign is the processor's: 0/0 has one on x86-64 and none on AArch64 */
+        return (size_t)snprintf(text, MR__F64_ROOM, "nan");
     if (fabs(number) < 1e15 && number == trunc(number) && !(number == 0 && signbit(number)))
         return (size_t)snprintf(text, MR__F64_ROOM, "%lld", (long long)number);
     int size = 0;

@@ -12,8 +12,8 @@ void mr__numbers_end(locale_t before);
 
 enum { MR__F64_ROOM = 32 };
 
-/* As few digits as give the same number when they are read back: 0.1, 3, 1e+300. Returns the length, without the NUL.
- * */
+/* As few digits as give the same number when they are read back: 0.1, 3, 1e+300; nan has no sign. Returns the length,
+ * without the NUL. */
 size_t mr__format_f64(double number, char text[MR__F64_ROOM]);
 
 #endif

@@ -21,7 +21,7 @@ static void whole_numbers_and_fractions_are_as_short_as_they_can_be(void **state
         {0, "0"}, {-0.0, "-0"}, {1, "1"}, {-17, "-17"}, {0.1, "0.1"}, {-2.5, "-2.5"}, {1.0 / 3, "0.3333333333333333"},
         {0.1 + 0.2, "0.30000000000000004"}, {999999999999999, "999999999999999"}, {1e15, "1e+15"},
         {123456789012345680.0, "1.2345678901234568e+17"}, {1e300, "1e+300"}, {5e-324, "4.94065645841247e-324"},
-        {INFINITY, "inf"}, {-INFINITY, "-inf"}, {NAN, "nan"}};
+        {INFINITY, "inf"}, {-INFINITY, "-inf"}, {NAN, "nan"}, {-NAN, "nan"}};
     for (size_t c = 0; c < MR__COUNT(cases); c++) {
         char text[MR__F64_ROOM];
         assert_int_equal(mr__format_f64(cases[c].number, text), strlen(cases[c].text));
