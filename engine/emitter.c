@@ -6,7 +6,7 @@
  *   mr_emit_reserve -> a chunk of its own -> mr_emit_commit -> shuffle
  *
  * Nothing here is shared with another worker: no lock, no atomic, no allocation per pair. */
-#include "internal.h"
+#include "sorter.h"
 
 #include "memory.h"
 
@@ -75,6 +75,8 @@ done:
 
 void mr__lane_fini(mr__lane *lane)
 {
+    if (lane->job == NULL)      /* there was no memory for one before it */
+        return;
     mr__combine_buffer_fini(&lane->combine);
     mr__combine_buffer_fini(&lane->table);
     mr__emit_unreserve(lane);
@@ -88,8 +90,8 @@ void mr__lane_fini(mr__lane *lane)
     mr__free(lane->epoch.in_place);
     mr__arena_fini(&lane->sample_arena);
     mr__free(lane->samples);
-    mr__pages_free(lane->sort.refs, lane->sort.bytes);
-    mr__pages_free(lane->resort.refs, lane->resort.bytes);
+    mr__refs_free(&lane->job->budget, &lane->sort);
+    mr__refs_free(&lane->job->budget, &lane->resort);
 }
 
 static bool is_wanted(const mr__lane *lane, uint32_t partition)

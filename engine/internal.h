@@ -156,6 +156,7 @@ typedef struct mr__lane {
     struct mr__refs_memory {    /* for sorting, kept between partitions */
         mr__ref *refs;          /* 2 * room: the references, and scratch space behind them */
         size_t room, bytes;
+        uint64_t reserved;      /* of the budget */
     } sort, resort;             /* of a sorter, and of one that takes what another gives out */
 } mr__lane;
 
@@ -194,6 +195,7 @@ typedef struct mr__job {
     mr__budget budget;
     uint64_t lane_cap, table_cap, reduce_cap;
     uint64_t headroom;              /* kept from the shuffle, so that tables can grow when the reduce begins */
+    uint64_t refs_share;            /* ordered: bytes of references to sort by that each sorting lane is sure of */
     mr__chunk_pool pool;
     /* input */
     mr__read_choice read;
@@ -233,6 +235,12 @@ typedef struct mr__job {
     uint64_t started_ns;
     mr__error *error;
 } mr__job;
+
+/* Lanes that sort: those of devices leave it to CPU workers, if there are any. */
+static inline uint32_t mr__job_sorters(const mr__job *job)
+{
+    return job->cpu_workers > 0 ? job->cpu_workers : job->worker_count;
+}
 
 static inline bool mr__cancelled(const mr__job *job)
 {

@@ -62,6 +62,7 @@ static mr_status make_workers(mr__job *job, mr__error *error)
         lane->job = job;
         lane->index = w;
         lane->epoch.last = job->partitions;
+        lane->sort.reserved = w < mr__job_sorters(job) ? job->refs_share : 0;
         /* here and not in lane_begin: reduce looks into it even if this worker's thread comes late and maps nothing */
         mr__combine_rule rule = job->rule;
         if (w >= job->cpu_workers && rule.combine == MR_COUNT)

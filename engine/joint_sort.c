@@ -135,6 +135,7 @@ static mr_status read_run(mr__job *job, uint32_t partition, uint32_t winner, mr_
     uint64_t offset = 0;
     mr__run_fini(run);
     mr__run_init(run, &job->result_layout, &job->pool);
+    run->sampled = job->parts > 1;
     MR_TRY(mr__output_read_attempt(job->output, attempt, &file, error));
     for (;;) {
         frame_head head;

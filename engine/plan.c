@@ -10,7 +10,8 @@
  *     1/4   chunks on their way, readers, writers; half of it is kept free for the tables of the reduce stage
  * and in the reduce stage 3/8 for the tasks that run at once, 3/4 where there are no combine buffers. The number of
  * partitions follows from that: one partition of the largest thinkable shuffle fits a reduce task; what is larger still
- * is sorted externally. */
+ * is sorted externally. Where pairs are not combined, chunks fill all of it but what sorting a partition takes beside
+ * them: the references of each worker are set aside from the start. */
 #include "internal.h"
 
 #include <stdarg.h>
@@ -34,7 +35,10 @@ enum {
     OVERHEAD = 12 << 20,
     OVERHEAD_WORKER = 4 << 20,
     LEAST_PER_WORKER = 6 << 20,
-    HEADROOM_SHARE = 8
+    HEADROOM_SHARE = 8,
+    REFS_SHARE = 16,                    /* of what is shared out, at least */
+    REF = 2 * sizeof(mr__ref),          /* bytes to sort a pair by */
+    KEY_LIKELY = 8
 };
 #define DENSE_RESULTS_MOST ((uint64_t)256 << 20)
 #define BYTES_PER_PART ((uint64_t)32 << 20)
@@ -364,6 +368,21 @@ static void fit_workers(mr__job *job, uint64_t memory)
              (unsigned long long)(job->session->memory_limit >> 20), job->cpu_workers, before);
 }
 
+/* References for a partition of the likely size and a quarter more: the pairs as large as the input or its rows, spread
+ * evenly. No more than a sorter takes beside the pairs themselves: what it cannot sort at once becomes runs. */
+static uint64_t share_refs(const mr__job *job, uint64_t partitions)
+{
+    const uint32_t key = job->layout.key_size != 0 ? job->layout.key_size : KEY_LIKELY;
+    const uint64_t pair = mr__pair_bytes(&job->layout, key, job->layout.value_size);
+    const uint64_t rows = job->app->input == MR_INPUT_RANGE ? job->plan.range : job->plan.rows;
+    const uint64_t pairs = job->plan.input_bytes / pair > rows ? job->plan.input_bytes / pair : rows;
+    const uint64_t most = job->reduce_cap / (pair + REF) * REF;
+    const uint64_t least = job->budget.limit / REFS_SHARE / mr__job_sorters(job);
+    const uint64_t likely = pairs / partitions / 4 * 5 * REF;
+    const uint64_t wanted = likely > least ? likely : least;
+    return wanted < most ? wanted : most;
+}
+
 static mr_status share_memory(mr__job *job, mr__error *error)
 {
     mr_status status = MR_OK;
@@ -436,6 +455,9 @@ static mr_status share_memory(mr__job *job, mr__error *error)
         partitions = parts = 1;
     if (job->limit > 0 && !job->by_range)
         parts = 1;
+    if (job->ordered)
+        job->refs_share = share_refs(job, partitions);
+    mr__budget_force(&job->budget, job->refs_share * mr__job_sorters(job));
     job->partitions = (uint32_t)partitions;
     job->parts = (uint32_t)parts;
     mr__job_divide(job);

@@ -164,7 +164,7 @@ mr_status mr__run_append(mr__run *run, mr__lane *lane, const mr__pair *pair, mr_
         MR_TRY(open_chunk(run, lane, size, error));
     uint8_t *at = run->open->data + run->open->size;
     mr__pair_write(&run->layout, at, pair);
-    if (run->pairs % MR__SAMPLE_EVERY == 0 && worth_copying(run, size)) {
+    if (run->sampled && run->pairs % MR__SAMPLE_EVERY == 0 && worth_copying(run, size)) {
         if (run->sample_count == run->sample_room) {
             const size_t room = run->sample_room != 0 ? run->sample_room * 2 : 64;
             const uint8_t **samples = mr__realloc(run->samples, room * sizeof *samples);

@@ -31,6 +31,7 @@ typedef struct mr__run {
     size_t count, room;
     uint64_t pairs, bytes;
     bool spilled;
+    bool sampled;               /* keep samples: who wants them says so, after init */
     const uint8_t **samples;    /* every MR__SAMPLE_EVERYth pair, unless it is large: copies */
     size_t sample_count, sample_room;
     mr__arena copies;

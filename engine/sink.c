@@ -17,6 +17,7 @@ mr_status mr__sink_open_part(mr__sink *sink, uint32_t index, mr__error *error)
 mr_status mr__sink_open_run(mr__sink *sink, mr__run *run, mr__error *error)
 {
     mr__run_init(run, &sink->job->result_layout, &sink->job->pool);
+    run->sampled = sink->job->sorts && sink->job->parts > 1;
     sink->run = run;
     sink->limit = sink->job->sorts ? sink->job->limit : 0;
     return MR_OK;

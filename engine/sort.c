@@ -5,6 +5,7 @@
  * The splitters come from samples at fixed distances in the runs, so the parts are the same however many workers there
  * are. Each part is a task. With a limit there is one part, and it ends early. */
 #include "sink.h"
+#include "sorter.h"
 
 #include "memory.h"
 
@@ -15,6 +16,8 @@ mr_status mr__sort_begin(mr__job *job, mr__error *error)
     mr_status status = MR_OK;
     mr__pair *samples = NULL;
     size_t count = 0, at = 0;
+    for (uint32_t w = 0; w < job->worker_count; w++)        /* the cursors want memory; nobody sorts any more */
+        mr__refs_free(&job->budget, &job->lanes[w].sort);
     for (uint32_t p = 0; p < job->partitions; p++)
         count += job->partition[p].result.sample_count;
     if (job->parts < 2)

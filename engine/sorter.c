@@ -10,7 +10,7 @@
 
 #include "memory.h"
 
-enum { MERGE_AHEAD = 1 << 20, PREFETCH = 8, MANY_RUNS = 4 };
+enum { MERGE_AHEAD = 1 << 20, PREFETCH = 8, MANY_RUNS = 4, REF = 2 * sizeof(mr__ref) };
 
 void mr__sorter_init(mr__sorter *sorter, mr__lane *lane, const mr__order *order, uint64_t cap)
 {
@@ -28,10 +28,25 @@ static void release_slabs(mr__sorter *sorter)
 
 static void close_merge(mr__sorter *sorter)
 {
+    mr__budget_force(&sorter->job->budget, sorter->lent);
+    sorter->memory->reserved += sorter->lent;
+    sorter->lent = 0;
     if (sorter->cursors != NULL)
         mr__merge_close(&sorter->merge);
     mr__free(sorter->cursors);
     sorter->cursors = NULL;
+}
+
+/* What is left to be merged lies in the spill: memory for references serves to read it. */
+static void lend_refs(mr__sorter *sorter, uint64_t bytes)
+{
+    struct mr__refs_memory *memory = sorter->memory;
+    mr__pages_free(memory->refs, memory->bytes);
+    memory->refs = NULL;
+    memory->room = memory->bytes = 0;
+    sorter->lent = bytes < memory->reserved ? bytes : memory->reserved;
+    memory->reserved -= sorter->lent;
+    mr__budget_release(&sorter->job->budget, sorter->lent);
 }
 
 void mr__sorter_fini(mr__sorter *sorter)
@@ -44,21 +59,51 @@ void mr__sorter_fini(mr__sorter *sorter)
     sorter->job = NULL;
 }
 
-/* Memory for references; it only grows. */
-static mr_status reserve_refs(mr__lane *lane, struct mr__refs_memory *memory, size_t count, mr__error *error)
+void mr__refs_free(mr__budget *budget, struct mr__refs_memory *memory)
+{
+    mr__pages_free(memory->refs, memory->bytes);
+    mr__budget_release(budget, memory->reserved);
+    *memory = (struct mr__refs_memory){0};
+}
+
+/* May so many pairs be sorted at once? */
+static bool reserve_refs(mr__sorter *sorter, uint64_t pairs)
+{
+    mr__budget *budget = &sorter->job->budget;
+    struct mr__refs_memory *memory = sorter->memory;
+    const uint64_t wanted = pairs * REF;
+    if (!sorter->job->ordered || wanted <= memory->reserved)
+        return true;
+    if (!mr__budget_reserve(budget, wanted - memory->reserved)) {
+        mr__chunk_pool_trim(&sorter->job->pool);
+        if (!mr__budget_reserve(budget, wanted - memory->reserved))
+            return false;
+    }
+    memory->reserved = wanted;
+    return true;
+}
+
+/* Memory for references; it only grows. Of an ordered job it is reserved already, but for a chunk that alone has too
+ * many pairs. */
+static mr_status grow_refs(mr__sorter *sorter, mr__error *error)
 {
     mr_status status = MR_OK;
+    struct mr__refs_memory *memory = sorter->memory;
+    const size_t count = sorter->pairs, reserved = (size_t)memory->reserved / REF;
     if (count <= memory->room)
         return MR_OK;
-    mr__budget_release(&lane->job->budget, memory->bytes);
+    const size_t more = count + count / 8 + 1024;
+    const size_t room = count <= reserved && reserved < more ? reserved : more;
     mr__pages_free(memory->refs, memory->bytes);
-    const size_t room = count + count / 8 + 1024;
     memory->room = memory->bytes = 0;
-    memory->refs = mr__pages_alloc(room * 2 * sizeof *memory->refs);
+    memory->refs = mr__pages_alloc(room * REF);
     MR_CHECK(memory->refs != NULL, MR_NO_MEMORY, "no memory to sort %zu pairs\n  hint: lower --memory", count);
     memory->room = room;
-    memory->bytes = room * 2 * sizeof *memory->refs;
-    mr__budget_force(&lane->job->budget, memory->bytes);
+    memory->bytes = room * REF;
+    if (memory->bytes > memory->reserved) {
+        mr__budget_force(&sorter->job->budget, memory->bytes - memory->reserved);
+        memory->reserved = memory->bytes;
+    }
 done:
     return status;
 }
@@ -67,7 +112,7 @@ static mr_status sort_slabs(mr__sorter *sorter, mr__error *error)
 {
     mr_status status = MR_OK;
     const mr__order *order = sorter->order;
-    MR_TRY(reserve_refs(sorter->lane, sorter->memory, sorter->pairs, error));
+    MR_TRY(grow_refs(sorter, error));
     mr__ref *refs = sorter->memory->refs;
     size_t count = 0;
     for (const mr__chunk *slab = sorter->slabs; slab != NULL; slab = slab->next) {
@@ -108,9 +153,10 @@ done:
     return status;
 }
 
-static bool fits(const mr__sorter *sorter, uint64_t more_bytes, uint64_t more_pairs)
+static bool fits(mr__sorter *sorter, uint64_t more_bytes, uint64_t more_pairs)
 {
-    return sorter->slab_bytes + more_bytes + (sorter->pairs + more_pairs) * 2 * sizeof(mr__ref) <= sorter->cap;
+    const uint64_t pairs = sorter->pairs + more_pairs;
+    return sorter->slab_bytes + more_bytes + pairs * REF <= sorter->cap && reserve_refs(sorter, pairs);
 }
 
 /* A chunk to put pairs into; dumps when memory is short. */
@@ -145,8 +191,9 @@ mr_status mr__sorter_add(mr__sorter *sorter, const mr__pair *pair, mr__error *er
     const size_t size = mr__pair_bytes(&sorter->order->layout, pair->key_size, pair->value_size);
     if (sorter->open == NULL || sorter->open->capacity - sorter->open->size < size) {
         mr__chunk *slab = NULL;
+        const uint32_t likely = sorter->open != NULL ? sorter->open->pairs : 1;
         sorter->open = NULL;
-        if (!fits(sorter, size, 1))
+        if (!fits(sorter, size, likely))
             MR_TRY(dump(sorter, true, error));
         MR_TRY(slab_of(sorter, size, &slab, error));
         push_slab(sorter, slab);
@@ -223,7 +270,11 @@ static mr_status open_merge(mr__sorter *sorter, mr__error *error)
 {
     mr_status status = MR_OK;
     const uint32_t runs = sorter->runs.count, count = runs + (sorter->pairs > 0);
-    const size_t ahead = sorter->cap / count < MERGE_AHEAD ? sorter->cap / count : MERGE_AHEAD;
+    const bool lends = sorter->job->ordered && sorter->pairs == 0;
+    const uint64_t room = lends ? sorter->memory->reserved : sorter->cap;
+    const size_t ahead = room / count < MERGE_AHEAD ? (size_t)(room / count) : MERGE_AHEAD;
+    if (lends && any_spilled(&sorter->runs))
+        lend_refs(sorter, (uint64_t)ahead * count);
     sorter->cursors = mr__alloc_zero(count, sizeof *sorter->cursors);
     MR_CHECK(sorter->cursors != NULL, MR_NO_MEMORY, "no memory to merge %u runs", count);
     sorter->merge = (mr__merge){.cursors = sorter->cursors, .count = count};

@@ -1,6 +1,7 @@
 /* sorter.h: takes pairs in any order and gives them back sorted, however many there are.
- * Promise   Every pair added comes back once, in `order`. At most about `cap` bytes of memory: what does not fit is
- *           sorted and spilled as a run, and the runs are merged.
+ * Promise   Every pair added comes back once, in `order`. At most about `cap` bytes of memory, and of a job that keeps
+ *           references in the budget (mr__job.ordered) no more of them than that has: what does not fit is sorted and
+ *           spilled as a run, and the runs are merged.
  * Owner     init/fini in the caller's memory. add_chunks: the sorter owns the chunks.
  * Threads   One: the lane's.
  * Failure   Memory or spill; after a failure only fini. */
@@ -22,6 +23,7 @@ typedef struct mr__sorter {
     mr__runs runs;
     mr__run_cursor *cursors;
     mr__merge merge;
+    uint64_t lent;              /* of the references' share, to the cursors */
     mr__ref *refs;              /* sorted, of the pairs in the slabs */
     size_t next;
     bool merging;
@@ -32,6 +34,9 @@ static inline const mr__order *mr__shuffle_order(const mr__job *job)
 {
     return job->reduces || job->by_range ? &job->order : &job->result_order;
 }
+
+/* Gives references back to the system and the budget, the lane's share too. */
+void mr__refs_free(mr__budget *budget, struct mr__refs_memory *memory);
 
 void mr__sorter_init(mr__sorter *sorter, mr__lane *lane, const mr__order *order, uint64_t cap);
 void mr__sorter_fini(mr__sorter *sorter);

@@ -1,0 +1,45 @@
+"""The resident memory of a job against --memory, as the kernel measured it for the process. What the jobs compute is
+known in advance."""
+import os
+import unittest
+
+import cli_test
+from cli_test import CliTest, MILLRACE
+
+MIB = 1 << 20
+PAIRS = os.environ.get("GREEDY_PAIRS", "")
+
+
+class Memory(CliTest):
+    def peak(self, *arguments):
+        """Most bytes that were resident of a command that must succeed."""
+        pid = os.spawnve(os.P_NOWAIT, MILLRACE, [MILLRACE, *arguments], dict(self.environment))
+        _, status, used = os.wait4(pid, 0)
+        self.assertEqual(os.waitstatus_to_exitcode(status), 0)
+        return used.ru_maxrss * 1024
+
+    def assert_within(self, mebibytes, *arguments):
+        peak = self.peak(*arguments, "--memory", f"{mebibytes}M", "--workers", "cpu=2,device=none", "--force", "-q")
+        self.assertLessEqual(peak, mebibytes * MIB)
+
+    def parts(self, name):
+        for part in sorted(os.listdir(self.path(name))):
+            if part.startswith("part-"):
+                with open(self.path(name, part), "rb") as file:
+                    yield from file
+
+    def test_small_pairs_that_are_sorted(self):
+        rows, seen, last = 10000000, 0, 1 << 64
+        self.assert_within(40, "run", PAIRS, "-o", self.path("squares"), f"rows={rows}")
+        for line in self.parts("squares"):
+            seen += 1
+            if seen % 97 == 0:
+                key, value = map(int, line.split(b"\t"))
+                self.assertEqual(value, key * key * 0x9e3779b97f4a7c15 & (1 << 64) - 1)
+                self.assertLessEqual(value, last)
+                last = value
+        self.assertEqual(seen, rows)
+
+
+if __name__ == "__main__":
+    cli_test.main()
