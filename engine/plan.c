@@ -38,7 +38,8 @@ enum {
     HEADROOM_SHARE = 8,
     REFS_SHARE = 16,                    /* of what is shared out, at least */
     REF = 2 * sizeof(mr__ref),          /* bytes to sort a pair by */
-    KEY_LIKELY = 8
+    KEY_LIKELY = 8,
+    OPEN_CHUNKS_SHARE = 4               /* of what is shared out, at most */
 };
 #define DENSE_RESULTS_MOST ((uint64_t)256 << 20)
 #define BYTES_PER_PART ((uint64_t)32 << 20)
@@ -409,7 +410,6 @@ static mr_status share_memory(mr__job *job, mr__error *error)
     mr__budget_init(&job->budget, limit - fixed);
     mr__budget_force(&job->budget, stays ? pinned : 0);
     const uint64_t share = job->budget.limit;
-    job->lane_cap = share / 2 / job->worker_count;
     if (job->combines)
         job->headroom = share / HEADROOM_SHARE;
     mr__budget_force(&job->budget, job->headroom);
@@ -429,6 +429,9 @@ static mr_status share_memory(mr__job *job, mr__error *error)
         partitions = least_partitions;
     if (partitions > PARTITIONS_MOST)
         partitions = PARTITIONS_MOST;
+    const uint64_t open_most = share / OPEN_CHUNKS_SHARE / job->worker_count / CHUNK_SMALLEST;
+    while (partitions > PARTITIONS && partitions > open_most)
+        partitions /= 2;
     uint64_t parts = power_of_two_above(volume / BYTES_PER_PART);
     if (parts > PARTS)
         parts = PARTS;
@@ -451,6 +454,12 @@ static mr_status share_memory(mr__job *job, mr__error *error)
         partitions = power_of_two_above(parts);
     MR_CHECK(partitions <= 1 << MR__PARTITION_BITS, MR_BAD_USAGE, "%u parts are too many: up to %d are possible",
              job->request->parts, 1 << MR__PARTITION_BITS);
+    const uint64_t asked = power_of_two_above(job->request->parts);
+    MR_CHECK(job->dense || asked <= PARTITIONS || asked <= open_most, MR_BAD_USAGE,
+             "%u parts are too many for a memory limit of %llu MiB: up to %llu fit\n"
+             "  hint: ask for fewer parts or workers, or raise --memory", job->request->parts,
+             (unsigned long long)(limit >> 20),
+             (unsigned long long)power_of_two_above(open_most + 1) / 2);
     if (job->dense)
         partitions = parts = 1;
     if (job->limit > 0 && !job->by_range)
@@ -474,6 +483,9 @@ void mr__job_divide(mr__job *job)
     uint64_t chunk = CHUNK_LARGEST;
     while (chunk > CHUNK_SMALLEST && chunk * job->partitions * job->worker_count > share / 8)
         chunk /= 2;
+    const uint64_t open = chunk * job->partitions * job->worker_count;
+    const uint64_t beyond = open > share / 8 ? open - share / 8 : 0;        /* what tables of the reduce may have */
+    job->lane_cap = (share / 2 - (beyond < share / 4 ? beyond : share / 4)) / job->worker_count;
     if (job->pool.budget != NULL)
         mr__chunk_pool_fini(&job->pool);
     mr__chunk_pool_init(&job->pool, &job->budget, (uint32_t)(chunk - sizeof(mr__chunk) - MR__CHUNK_PADDING));

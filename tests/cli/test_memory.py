@@ -40,6 +40,14 @@ class Memory(CliTest):
                 last = value
         self.assertEqual(seen, rows)
 
+    def test_many_parts(self):
+        self.succeed("generate", "records", "--size", "40M", "-o", "records")
+        records = self.path("records")
+        self.assert_within(64, "run", "sort", records, "-o", self.path("sorted"), "--parts", "1024")
+        self.assertEqual(sum(name.startswith("part-") for name in os.listdir(self.path("sorted"))), 1024)
+        self.assert_fails("run", "sort", records, "-o", "out", "--parts", "4096", "--memory", "64M", "--workers",
+                          "cpu=2,device=none", exit_status=2, says="4096 parts are too many for a memory limit")
+
 
 if __name__ == "__main__":
     cli_test.main()
