@@ -92,12 +92,10 @@ static mr_status take_tables(mr__job *job, mr__lane *lane, const mr__task *task,
                 ((uint64_t *)lane->emitter.dense)[i] += ((const uint64_t *)result)[i];
             continue;
         }
-        double **table = &job->dense_results[task->begin + t];
-        if (*table == NULL)
-            *table = mr__arena_alloc(&lane->dense_blocks, values * 8, 64);
-        MR_CHECK(*table != NULL, MR_NO_MEMORY, "no memory for the sums of block %llu",
-                 (unsigned long long)(task->begin + t));
-        memcpy(*table, result, values * 8);
+        double *table = NULL;
+        MR_TRY(mr__dense_take(job, lane, task->begin + t, &table, error));
+        memcpy(table, result, values * 8);
+        mr__dense_give(job, task->begin + t, table);
     }
 done:
     return status;

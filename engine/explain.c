@@ -108,6 +108,7 @@ mr_status mr_explain(mr_session *session, const mr_job *request, char **text)
     mr__error_clear(error);
     mr__arena_init(&job.arena);
     pthread_mutex_init(&job.spill_mutex, NULL);
+    pthread_mutex_init(&job.fold_mutex, NULL);
     MR_CHECK(request->app != NULL && request->app->magic == MR_APP_MAGIC, MR_BAD_APP, "the job names no app");
     job.app = request->app->app;
     job.app_name = request->app->name;

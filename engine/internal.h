@@ -205,7 +205,14 @@ typedef struct mr__job {
     size_t block_rows;
     uint64_t schedule_total, smallest_task, largest_task;   /* bytes, or blocks */
     mr_row_fn row_function;         /* of the current vector level, or NULL */
-    double **dense_results;         /* [blocks], f64 */
+    double **dense_results;         /* [blocks], f64: sums that wait to be folded */
+    bool folds_early;               /* in the order of blocks, while others are mapped: by CPU workers of one rank,
+                                     * where none is mapped twice */
+    pthread_mutex_t fold_mutex;     /* for the next five, and dense_results where it folds early */
+    bool folding;                   /* a worker adds to the folded result now, and looks for more */
+    uint64_t next_fold;             /* blocks before it are in the folded result */
+    double *spare_tables;           /* of folded blocks, linked by their first eight bytes */
+    uint64_t tables_made, tables_reserved;      /* of blocks; how many the budget has */
     /* running */
     uint32_t worker_count;          /* CPU workers first, then devices */
     uint32_t cpu_workers;
@@ -320,6 +327,11 @@ mr_status mr__reduce_task(mr__task *task, mr__worker *worker, mr__error *error);
 mr_status mr__sort_begin(mr__job *job, mr__error *error);
 mr_status mr__sort_task(mr__task *task, mr__worker *worker, mr__error *error);
 /* dense.c */
+/* Before the maps of each round of one rank. */
+mr_status mr__dense_begin(mr__job *job, mr__error *error);
+/* The memory for a block's sums, cleared; to be handed over by mr__dense_give(). Any worker, with its own lane. */
+mr_status mr__dense_take(mr__job *job, mr__lane *lane, uint64_t block, double **table, mr__error *error);
+void mr__dense_give(mr__job *job, uint64_t block, double *table);
 mr_status mr__dense_fold(mr__job *job, mr__error *error);
 mr_status mr__dense_round(mr__job *job, uint32_t index, bool *again, mr__error *error);
 mr_status mr__dense_result(mr__job *job, mr__lane *lane, mr__error *error);

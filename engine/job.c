@@ -109,6 +109,7 @@ void mr__job_fini(mr__job *job)
     mr__job_plan_fini(job);
     mr__arena_fini(&job->arena);
     pthread_mutex_destroy(&job->spill_mutex);
+    pthread_mutex_destroy(&job->fold_mutex);
 }
 
 mr_status mr__job_choose_workers(mr__job *job, mr__error *error)
@@ -191,6 +192,8 @@ static mr_status run_rounds(mr__job *job, mr__error *error)
         atomic_store(&job->mapped, 0);
         for (uint32_t w = 0; w < job->worker_count; w++)
             job->lanes[w].rows = 0;
+        if (job->dense)
+            MR_TRY(mr__dense_begin(job, error));
         mr__schedule_begin(&job->schedule, job->smallest_task, job->largest_task);
         MR_TRY(mr__schedule_add(&job->schedule, 0, job->schedule_total, 0, job->partitions, &added, error));
         mr__schedule_close(&job->schedule);
@@ -316,6 +319,7 @@ mr_status mr_run(mr_session *session, const mr_job *request, mr_result **result)
     atomic_store(&session->cancelled, false);
     mr__arena_init(&job.arena);
     pthread_mutex_init(&job.spill_mutex, NULL);
+    pthread_mutex_init(&job.fold_mutex, NULL);
     clock_gettime(CLOCK_REALTIME, &now);
     const int64_t started = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
     mr__record_make_run(started, job.run);

@@ -105,18 +105,13 @@ static mr_status run_block(mr__job *job, mr__lane *lane, uint64_t index, const m
     mr_status status = MR_OK;
     if (job->dense_results == NULL)
         return mr__map_block(job, lane, block, error);
-    const size_t bytes = job->plan.dense_keys * job->dense_width * 8;
-    double *table = job->dense_results[index];
-    if (table == NULL) {
-        table = mr__arena_alloc(&lane->dense_blocks, bytes, 64);
-        MR_CHECK(table != NULL, MR_NO_MEMORY, "no memory for the sums of block %llu", (unsigned long long)index);
-    }
-    memset(table, 0, bytes);
+    double *table = NULL;
+    MR_TRY(mr__dense_take(job, lane, index, &table, error));
     void *const whole = lane->emitter.dense;
     lane->emitter.dense = table;
     status = mr__map_block(job, lane, block, error);
     lane->emitter.dense = whole;
-    job->dense_results[index] = table;
+    mr__dense_give(job, index, table);
 done:
     return status;
 }

@@ -39,9 +39,12 @@ enum {
     REFS_SHARE = 16,                    /* of what is shared out, at least */
     REF = 2 * sizeof(mr__ref),          /* bytes to sort a pair by */
     KEY_LIKELY = 8,
+    LARGEST_TASK = 64,                  /* blocks */
+    TABLES_SHARE = 8,                   /* of what is shared out, for sums of blocks */
     OPEN_CHUNKS_SHARE = 4               /* of what is shared out, at most */
 };
 #define DENSE_RESULTS_MOST ((uint64_t)256 << 20)
+#define TABLE_MOST ((uint64_t)1 << 40)
 #define BYTES_PER_PART ((uint64_t)32 << 20)
 #define BYTES_PER_RANGE ((uint64_t)4 << 20)     /* of a result in ranges: so small that a few workers share 16 MiB */
 
@@ -325,9 +328,11 @@ static mr_status plan_rows(mr__job *job, mr__error *error)
                  (unsigned long long)job->blocks);
         memset(job->dense_results, 0, (job->blocks + 1) * sizeof *job->dense_results);
     }
+    const bool alone = job->session->ranks == NULL && job->ranks == 1;      /* nobody asks for the blocks' own sums */
+    job->folds_early = job->dense_results != NULL && alone && job->devices.count == 0;
     job->schedule_total = job->blocks;
     job->smallest_task = 1;
-    job->largest_task = 64;
+    job->largest_task = LARGEST_TASK;
 done:
     return status;
 }
@@ -354,10 +359,42 @@ static uint64_t memory_of_files(const mr__job *job)
     return atomic_load(&memory->used);
 }
 
+/* Of one sum for each dense key; so much that no limit has it is all the same. */
+static uint64_t table_bytes(const mr__job *job)
+{
+    const uint64_t bytes = job->plan.dense_keys * job->dense_width * 8;
+    return !job->dense ? 0 : bytes < TABLE_MOST ? bytes : TABLE_MOST;
+}
+
+/* Sums over dense keys cannot be spilled. The least of a worker: a table of its own, or one that it fills and one that
+ * waits for the blocks before it. */
+static uint64_t memory_of_sums(const mr__job *job)
+{
+    return table_bytes(job) * (job->folds_early ? 2 : job->dense_results == NULL);
+}
+
+/* Tables of blocks. Many ranks and devices keep all that they map; else no more wait than tasks have blocks. */
+static void share_tables(mr__job *job)
+{
+    const uint64_t table = table_bytes(job), workers = job->worker_count;
+    const uint64_t had = job->folds_early ? 2 * workers : 0;
+    uint64_t wanted = job->blocks / job->working + 1;
+    if (job->dense_results == NULL)
+        return;
+    if (job->folds_early) {
+        const uint64_t fit = job->budget.limit / TABLES_SHARE / workers / table;
+        job->largest_task = fit < 1 ? 1 : fit < LARGEST_TASK ? fit : LARGEST_TASK;
+        wanted = workers * (job->largest_task + 1);
+        wanted = wanted < job->blocks ? wanted : job->blocks;
+    }
+    job->tables_reserved = wanted > had ? wanted : had;
+    mr__budget_force(&job->budget, (job->tables_reserved - had) * table);
+}
+
 /* CPU workers whose number nobody gave are no more than the limit carries, one at least. */
 static void fit_workers(mr__job *job, uint64_t memory)
 {
-    const uint64_t carried = memory / (OVERHEAD_WORKER + LEAST_PER_WORKER);
+    const uint64_t carried = memory / (OVERHEAD_WORKER + LEAST_PER_WORKER + memory_of_sums(job));
     const uint32_t before = job->cpu_workers, devices = job->worker_count - before;
     if (job->session->workers_given || before <= 1 || carried >= job->worker_count)
         return;
@@ -390,10 +427,12 @@ static mr_status share_memory(mr__job *job, mr__error *error)
     const uint64_t pinned = job->dataset != NULL ? atomic_load(&job->dataset->pinned.bytes) : 0;
     const bool stays = job->dataset != NULL && mr__pinned_stays(job);
     const uint64_t held = mr__rss_bytes();
-    const uint64_t taken = (held > pinned ? held - pinned : 0) + memory_of_files(job) + OVERHEAD;
+    const uint64_t table = table_bytes(job);
+    const uint64_t taken = (held > pinned ? held - pinned : 0) + memory_of_files(job) + OVERHEAD + table;
     const uint64_t limit = job->session->memory_limit;
     fit_workers(job, limit > taken ? limit - taken : 0);
-    const uint64_t fixed = taken + (uint64_t)job->worker_count * OVERHEAD_WORKER;
+    const uint64_t sums = job->worker_count * memory_of_sums(job);
+    const uint64_t fixed = taken + (uint64_t)job->worker_count * OVERHEAD_WORKER + sums;
     const uint64_t least = fixed + (uint64_t)job->worker_count * LEAST_PER_WORKER;
     const uint32_t parts_of_memory = job->session->launch.by_run ? job->session->launch.local_size : 1;
     MR_CHECK(limit >= least || parts_of_memory <= 1, MR_BAD_USAGE,
@@ -403,12 +442,13 @@ static mr_status share_memory(mr__job *job, mr__error *error)
              job->worker_count == 1 ? " needs" : "s need", (unsigned long long)(least >> 20) + 1,
              ((unsigned long long)(least >> 20) + 1) * parts_of_memory);
     MR_CHECK(limit >= least, MR_BAD_USAGE,
-             "a memory limit of %llu MiB is too small: %u worker%s at least %llu MiB\n"
+             "a memory limit of %llu MiB is too small: %u worker%s at least %llu MiB%s\n"
              "  hint: raise --memory or lower --workers",
              (unsigned long long)(limit >> 20), job->worker_count, job->worker_count == 1 ? " needs" : "s need",
-             (unsigned long long)(least >> 20) + 1);
+             (unsigned long long)(least >> 20) + 1, (table + sums) >> 20 > 0 ? " with the sums over dense keys" : "");
     mr__budget_init(&job->budget, limit - fixed);
     mr__budget_force(&job->budget, stays ? pinned : 0);
+    share_tables(job);
     const uint64_t share = job->budget.limit;
     if (job->combines)
         job->headroom = share / HEADROOM_SHARE;

@@ -1,5 +1,5 @@
 """The resident memory of a job against --memory, as the kernel measured it for the process. What the jobs compute is
-known in advance."""
+known in advance: the value of each key, and sums that Python adds block by block."""
 import os
 import unittest
 
@@ -7,7 +7,8 @@ import cli_test
 from cli_test import CliTest, MILLRACE
 
 MIB = 1 << 20
-PAIRS = os.environ.get("GREEDY_PAIRS", "")
+PAIRS, SUMS = os.environ.get("GREEDY_PAIRS", ""), os.environ.get("GREEDY_SUMS", "")
+BLOCK_ROWS = 64         # of greedy_sums.c
 
 
 class Memory(CliTest):
@@ -39,6 +40,23 @@ class Memory(CliTest):
                 self.assertLessEqual(value, last)
                 last = value
         self.assertEqual(seen, rows)
+
+    def test_floating_sums_of_many_blocks(self):
+        keys, rows = 10000, 1000 * BLOCK_ROWS
+        out = self.path("sums")
+        self.assert_within(64, "run", SUMS, "-o", out, f"rows={rows}", f"keys={keys}")
+        want = [0.0] * keys
+        for first in range(0, rows, BLOCK_ROWS):
+            block = {}
+            for row in range(first, first + BLOCK_ROWS):
+                block[row % keys] = block.get(row % keys, 0.0) + 1 / (row + 1)
+            for key, value in block.items():
+                want[key] += value
+        self.assertEqual([float(line.split(b"\t")[1]) for line in self.parts("sums")], want)
+
+    def test_sums_that_can_never_fit_are_refused(self):
+        self.assert_fails("run", SUMS, "-o", "out", "rows=1000", "keys=10000000", "--memory", "64M",
+                          "--workers", "cpu=2,device=none", exit_status=2, says="with the sums over dense keys")
 
     def test_many_parts(self):
         self.succeed("generate", "records", "--size", "40M", "-o", "records")
