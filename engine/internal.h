@@ -272,6 +272,8 @@ mr_status mr__job_choose_workers(mr__job *job, mr__error *error);
  * limit. */
 mr_status mr__job_plan(mr__job *job, mr__error *error);
 void mr__job_plan_fini(mr__job *job);
+/* plan_memory.c. Budget, partitions and parts, once pairs and rows are laid out. */
+mr_status mr__job_share_memory(mr__job *job, mr__error *error);
 /* What follows from the job's partitions and parts; before anything is made of them. */
 void mr__job_divide(mr__job *job);
 /* emitter.c */
