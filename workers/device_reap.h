@@ -1,6 +1,6 @@
 /* device_reap.h: the end of a process that a driver may hold.
- * Promise   Nothing waits longer than MR__END_MS + MR__REAP_MS for a process, not even for one that a driver holds in the
- *           kernel.
+ * Promise   Nothing waits longer than MR__END_MS + MR__REAP_MS for a process, not even for one that a driver holds in
+ *           the kernel.
  * Owner     The process leads a group of its own and is a child of this one.
  * Threads   Any; one for a process. */
 #ifndef MR__DEVICE_REAP_H

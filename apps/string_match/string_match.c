@@ -57,8 +57,8 @@ static mr_status count_patterns(mr_plan *plan, mr_slice file, size_t *count, siz
             return mr_plan_fail(plan, MR_BAD_INPUT, "line %zu of %s is empty, and an empty pattern is in every line; "
                                 "remove it", *count + 1, p->patterns);
     if (strchr(p->pattern, '\n') != NULL)
-        return mr_plan_fail(plan, MR_BAD_USAGE, "pattern= holds a line break, and no line does; give several patterns as "
-                            "patterns=FILE, one a line");
+        return mr_plan_fail(plan, MR_BAD_USAGE, "pattern= holds a line break, and no line does; give several patterns "
+                            "as patterns=FILE, one a line");
     *count += p->pattern[0] != '\0';
     *bytes += strlen(p->pattern);
     if (*count == 0)

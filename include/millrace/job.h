@@ -38,8 +38,8 @@ typedef struct mr_session_options {
 
 /* Opens a session. options: NULL for all defaults; copied. *session: yours, mr_session_close() takes it back.
  * In a process that a launcher started it waits for the other ranks. Cost: reads the machine's topology (about 10 ms).
- * Errors: MR_NO_MEMORY, MR_BAD_USAGE (an option, or MILLRACE_SIMD names a level that this machine lacks, or the launcher
- * does not fit), MR_NO_WORKER, MR_NETWORK_FAILED. On failure *session is NULL and mr_error(NULL) has the
+ * Errors: MR_NO_MEMORY, MR_BAD_USAGE (an option, or MILLRACE_SIMD names a level that this machine lacks, or the
+ * launcher does not fit), MR_NO_WORKER, MR_NETWORK_FAILED. On failure *session is NULL and mr_error(NULL) has the
  * sentence (per thread). */
 MR_API mr_status mr_session_open(const mr_session_options *options, mr_session **session);
 /* Ends it: removes what it left in the burst directory. Takes NULL. Results and datasets must be closed before. */
@@ -55,8 +55,9 @@ MR_API void mr_session_cancel(mr_session *session);
  * with $MILLRACE_SPARES the highest ones own nothing until another rank is lost. */
 MR_API uint32_t mr_session_rank(const mr_session *session);
 MR_API uint32_t mr_session_ranks(const mr_session *session);
-/* Is this the rank that talks to the user? It is the lowest one that was not lost, so at any time one of them. All ranks
- * get the same status from mr_run(), and the others may stay silent. Any thread may ask, also while mr_run() runs. */
+/* Is this the rank that talks to the user? It is the lowest one that was not lost, so at any time one of them. All
+ * ranks get the same status from mr_run(), and the others may stay silent. Any thread may ask, also while mr_run()
+ * runs. */
 MR_API bool mr_session_speaks(const mr_session *session);
 /* The version of the library, "0.1.0". */
 MR_API const char *mr_version(void);
@@ -125,8 +126,8 @@ typedef struct mr_stats {
     uint64_t spilled_bytes;
     uint32_t workers, rounds, partitions, parts;    /* workers: CPU workers of this rank */
     uint32_t ranks, ranks_lost; /* that began the job, and those of them that did not see its end */
-    uint32_t spares, spares_used;   /* of `ranks`: those that stood by ($MILLRACE_SPARES), and those of them that took the
-                                 * place of a rank that was lost */
+    uint32_t spares, spares_used;   /* of `ranks`: those that stood by ($MILLRACE_SPARES), and those of them that took
+                                 * the place of a rank that was lost */
     uint32_t devices;           /* that took part */
     uint64_t device_tasks;      /* map tasks that devices did */
     uint32_t device_failures;   /* their tasks ran elsewhere */
