@@ -168,9 +168,16 @@ static void a_rank_fails_and_dies_while_it_says_so(void **state)
 /* ---- a rank stands still and wakes up ---------------------------------------------------------------------------- */
 
 static _Atomic uint32_t still;
+static _Atomic bool began;      /* rank 1, to map */
+static bool asks_again;         /* it is struck when it asks for more */
 
 static mr_status wait_in_map(struct ship *ship, const mr_block *block)
 {
+    if (ship->rank == 1)
+        atomic_store(&began, true);
+    /* the others leave it some input */
+    while (ship->rank != 1 && !(asks_again ? atomic_load(&ship->convoy->ships[1].struck) : atomic_load(&began)))
+        usleep(200);
     if (ship->rank == 1 && atomic_load(&ship->struck) && atomic_exchange(&still, 1) == 0)
         convoy_wait_for_others(ship);
     return MR_OK;
@@ -191,6 +198,8 @@ static void who_wakes_up_changes_nothing(void **state)
     for (size_t w = 0; w < MR__COUNT(when); w++) {
         struct convoy convoy = {.ranks = RANKS, .on_map = wait_in_map, .on_reduce = wait_in_reduce};
         atomic_store(&still, 0);
+        atomic_store(&began, false);
+        asks_again = when[w].kind == MR__SAY_ASK;
         convoy.strikes[0] = (struct convoy_strike){1, CONVOY_FREEZE, when[w].kind, when[w].nth};
         voyage_sail(voyage_named("list"), &convoy);
         assert_int_equal(convoy.ships[1].status, MR_NETWORK_FAILED);
