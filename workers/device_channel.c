@@ -30,7 +30,7 @@
 
 extern char **environ;
 
-enum { SEND_TRIES = 20, SEND_WAIT_MS = 50 };
+enum { SEND_TRIES = 20, SEND_WAIT_MS = 50, GONE_MS = 100 };
 
 static mr_status make_memory(mr__device_channel *channel, size_t bytes, mr__error *error)
 {
@@ -117,14 +117,8 @@ void mr__device_channel_close(mr__device_channel *channel)
 static mr_status say_how_it_ended(mr__device_channel *channel, mr__error *error)
 {
     int how = 0;
-    bool ended = false;
     /* the socket closes a moment before the process is to be waited for */
-    for (int tries = 0; channel->process > 0 && !ended && tries < 100; tries++) {
-        ended = mr__device_reap(channel->process, &how);
-        if (!ended)
-            usleep(1000);
-    }
-    if (!ended)
+    if (channel->process <= 0 || !mr__device_wait(channel->process, GONE_MS, &how))
         return mr__fail(error, MR_DEVICE_LOST, "the device process closed its socket");
     channel->process = 0;
     if (!WIFSIGNALED(how))

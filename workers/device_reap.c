@@ -14,7 +14,7 @@ bool mr__device_reap(pid_t process, int *how)
     return ended == process || (ended < 0 && errno == ECHILD);
 }
 
-static bool wait_for(pid_t process, int most_ms, int *how)
+bool mr__device_wait(pid_t process, int most_ms, int *how)
 {
     bool ended = mr__device_reap(process, how);
     for (int ms = 0; ms < most_ms && !ended; ms++) {
@@ -29,10 +29,10 @@ bool mr__device_kill(pid_t process, int *how)
     if (mr__device_reap(process, how))
         return true;
     kill(-process, SIGKILL);
-    return wait_for(process, MR__REAP_MS, how);
+    return mr__device_wait(process, MR__REAP_MS, how);
 }
 
 bool mr__device_end(pid_t process, int *how)
 {
-    return wait_for(process, MR__END_MS, how) || mr__device_kill(process, how);
+    return mr__device_wait(process, MR__END_MS, how) || mr__device_kill(process, how);
 }

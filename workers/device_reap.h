@@ -13,6 +13,8 @@ enum { MR__REAP_MS = 2000, MR__END_MS = 200 };
 
 /* Has it ended? how: its wait status; 0 when somebody else has waited for it: its number may be another's already. */
 bool mr__device_reap(pid_t process, int *how);
+/* The same, for so long at most. */
+bool mr__device_wait(pid_t process, int most_ms, int *how);
 /* Kills it and its group. false: it has not ended in time, and is left behind. */
 bool mr__device_kill(pid_t process, int *how);
 /* The process has been told to end and has MR__END_MS to tidy up; then it is killed. */
