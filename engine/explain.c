@@ -104,14 +104,8 @@ mr_status mr_explain(mr_session *session, const mr_job *request, char **text)
     locale_t locale = (locale_t)0;
     mr__job job = {.session = session, .request = request, .dataset = request->dataset,
                    .devices = {.blob = -1}, .ranks = mr_session_ranks(session)};
-    job.working = job.ranks - session->spares;
     mr__error_clear(error);
-    mr__arena_init(&job.arena);
-    pthread_mutex_init(&job.spill_mutex, NULL);
-    pthread_mutex_init(&job.fold_mutex, NULL);
-    MR_CHECK(request->app != NULL && request->app->magic == MR_APP_MAGIC, MR_BAD_APP, "the job names no app");
-    job.app = request->app->app;
-    job.app_name = request->app->name;
+    MR_TRY(mr__job_init(&job, error));
     MR_TRY(mr__job_choose_workers(&job, error));
     if (request->ranks != 0)            /* not before: the devices are this machine's, and so the same for all */
         job.ranks = job.working = request->ranks;

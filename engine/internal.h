@@ -341,6 +341,8 @@ mr_status mr__dense_result(mr__job *job, mr__lane *lane, mr__error *error);
 mr_status mr__job_spill(mr__job *job, mr__error *error);
 /* Runs the stages of the schedule, until it ends. */
 mr_status mr__job_run_team(mr__job *job, mr__error *error);
+/* Of a job that has session, request and ranks. Then mr__job_fini(), after a failure too. */
+mr_status mr__job_init(mr__job *job, mr__error *error);
 void mr__job_fini(mr__job *job);
 /* result.c: room for the result of a job, before anything of it is visible; then take() cannot fail. It takes what the
  * job holds of results. */

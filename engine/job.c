@@ -82,6 +82,22 @@ done:
     return status;
 }
 
+mr_status mr__job_init(mr__job *job, mr__error *error)
+{
+    mr_status status = MR_OK;
+    const mr_app_handle *app = job->request->app;
+    job->working = job->ranks - job->session->spares;
+    mr__arena_init(&job->arena);
+    pthread_mutex_init(&job->spill_mutex, NULL);
+    pthread_mutex_init(&job->fold_mutex, NULL);
+    MR_CHECK(app != NULL && app->magic == MR_APP_MAGIC, MR_BAD_APP, "the job names no app");
+    MR_TRY(mr__session_check_app(app->name != NULL ? app->name : "(without a name)", app, error));
+    job->app = app->app;
+    job->app_name = app->name;
+done:
+    return status;
+}
+
 void mr__job_fini(mr__job *job)
 {
     mr__devices_fini(job);
@@ -314,20 +330,12 @@ mr_status mr_run(mr_session *session, const mr_job *request, mr_result **result)
     mr__job job = {.session = session, .request = request, .dataset = request->dataset, .started_ns = mr__now_ns(),
                    .devices = {.blob = -1},
                    .ranks = session->ranks != NULL ? mr__ranks_count(session->ranks) : 1};
-    job.working = job.ranks - session->spares;
     mr__error_clear(error);
     atomic_store(&session->cancelled, false);
-    mr__arena_init(&job.arena);
-    pthread_mutex_init(&job.spill_mutex, NULL);
-    pthread_mutex_init(&job.fold_mutex, NULL);
     clock_gettime(CLOCK_REALTIME, &now);
     const int64_t started = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
     mr__record_make_run(started, job.run);
-    MR_CHECK(request->app != NULL && request->app->magic == MR_APP_MAGIC, MR_BAD_APP, "the job names no app");
-    MR_TRY(mr__session_check_app(request->app->name != NULL ? request->app->name : "(without a name)", request->app,
-                                 error));
-    job.app = request->app->app;
-    job.app_name = request->app->name;
+    MR_TRY(mr__job_init(&job, error));
     MR_TRY(prepare(&job, error));
     began = true;
     MR_TRY(mr__ticker_start(&job, &ticker, error));

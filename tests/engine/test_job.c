@@ -227,6 +227,10 @@ static void bad_jobs_get_a_sentence(void **state)
     empty.app = NULL;
     assert_int_equal(mr_run(session, &(mr_job){.app = &empty, .dataset = dataset}, &result), MR_BAD_APP);
     assert_non_null(strstr(mr_error(session), "app fixture_count has no descriptor"));
+    char *explained = NULL;
+    assert_int_equal(mr_explain(session, &(mr_job){.app = &empty, .dataset = dataset}, &explained), MR_BAD_APP);
+    assert_non_null(strstr(mr_error(session), "app fixture_count has no descriptor"));
+    assert_null(explained);
     mr_app_handle nameless = mr_app_fixture_count;
     nameless.name = NULL;
     assert_int_equal(mr_run(session, &(mr_job){.app = &nameless, .dataset = dataset}, &result), MR_BAD_APP);
