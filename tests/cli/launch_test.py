@@ -48,7 +48,7 @@ class LaunchTest(CliTest):
         return process
 
     def processes(self):
-        """What runs for this test: its folder is in the environment."""
+        """What runs for this test: its folder is in the environment, which is empty for a moment of exec()."""
         mark = b"FAKE_FOLDER=" + os.fsencode(self.folder)
         found = []
         for pid in filter(str.isdigit, os.listdir("/proc")):

@@ -305,7 +305,7 @@ class Ends(Fake):
 
     def test_the_launcher_dies_with_the_command(self):
         process = self.begin_fake(': >"$FAKE_FOLDER/begun"; exec sleep 1000')
-        self.assertEqual(len(self.processes()), 2)
+        self.await_true(lambda: len(self.processes()) == 2, "the command and its launcher run")
         process.kill()
         process.wait()
         self.await_true(lambda: not self.processes(), "the launcher ends")
