@@ -127,7 +127,7 @@ class Words(Fake):
 
     def test_descriptors(self):
         """Three, and two to print past the launcher; input is empty."""
-        script = 'ls /proc/$$/fd | sort -n | tr "\\n" " " >"$FAKE_FOLDER/fds"; cat | wc -c >"$FAKE_FOLDER/input"; ' \
+        script = 'ls /proc/$$/fd >"$FAKE_FOLDER/fds"; cat | wc -c >"$FAKE_FOLDER/input"; ' \
                  'readlink /proc/$$/fd/3 >"$FAKE_FOLDER/out-is"; printf "  0\\n" >>"$MILLRACE_VERDICT"'
         with open(self.path("printed"), "wb") as out, open("/dev/zero", "rb") as other:
             command = ["bash", "-c", 'exec "$@" 9<&0', "sh", MILLRACE, *RUN, "--ranks", "2"]
