@@ -47,8 +47,9 @@
  * Emission, for jobs with dense keys; a key outside the declared range fails the job (MR_BAD_INPUT):
  *     mr_count(out, mr_i32 key)                   u64 table[key] += 1
  *     mr_count_u8(out, mr_u8 key)                 the same for keys of one byte, one to three a cycle; MR_ROW_BITS 8
- *     mr_count_column_u8(out, row, c)             the same as mr_count_u8(out, mr_column_u8(row, c)), once per row:
- *                                                 counted where the column lies, two to five bytes a cycle
+ *     mr_count_column_u8(out, row, c)             the same as mr_count_u8(out, mr_column_u8(row, c)): the first
+ *                                                 column is counted where it lies, two to five bytes a cycle. For
+ *                                                 every row or none: not under a condition that depends on the row
  *     mr_add_f32(out, key, slot, mr_f32 value)    f64 table[key * width + slot] += value, in the order of the rows
  *     mr_add_f64(out, key, slot, mr_f64 value)
  *     mr_add_one(out, key, slot)

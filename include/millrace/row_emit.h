@@ -56,6 +56,7 @@ typedef struct mr_row_out {
     const uint8_t *ahead;   /* where the rows behind this group lie: fetched while bytes are counted */
     bool counted;           /* bytes and collected are in use */
     uint32_t counted_column;    /* 1 + the column whose bytes are counted at the end of the tile; 0: none */
+    bool column_taken;      /* this group has named counted_column; named again it counts again */
     bool by_group;          /* something was emitted that is not taken from a whole column */
 #ifdef MR_ROW_ONLY_SUMS
     bool running;           /* the sums of `phase` are here, in place `turn` */
@@ -301,10 +302,12 @@ MR_ROW_FUNCTION void mr_count_u8(mr_row_out *out, mr_u8 key)
 
 MR_ROW_FUNCTION void mr_count_column_u8(mr_row_out *out, mr_row row, uint32_t column)
 {
-    if (__builtin_expect(out->counted_column == 0 || out->counted_column == column + 1, 1))
+    if (__builtin_expect(!out->column_taken && (out->counted_column == 0 || out->counted_column == column + 1), 1)) {
         out->counted_column = column + 1;
-    else
+        out->column_taken = true;
+    } else {
         mr_count_u8(out, mr_column_u8(row, (int)column));
+    }
 }
 
 #endif
@@ -387,6 +390,7 @@ MR_ROW_FUNCTION void mr_sum_i64(mr_row_out *out, uint32_t slot, mr_i64 value)
         ahead += group_bytes;                                                                                          \
         if (MR_ROW_BITS == 8 && part.column_count > 0)                                                                 \
             out.ahead = (const uint8_t *)part.columns[0] + (at) + MR_LANES;                                            \
+        out.column_taken = false;                                                                                      \
         name##_row((mr_row){.block = &part, .at = (at)}, &out, params);                                                \
     } while (0)
 
@@ -468,6 +472,7 @@ MR_ROW_FUNCTION void mr_sum_i64(mr_row_out *out, uint32_t slot, mr_i64 value)
             MR__ROW_WALK(name, whole)                                                                                  \
             out.active = (uint32_t)(part.rows - whole);                                                                \
             out.phase = whole % MR__ROW_PHASES;                                                                        \
+            out.column_taken = false;                                                                                  \
             if (out.active > 0)                                                                                        \
                 name##_row((mr_row){.block = &part, .at = whole}, &out, params);                                       \
             mr__row_end_part(&out, &part);                                                                             \

@@ -173,6 +173,7 @@ static void bytes_are_counted(void **state)
                 memset(table, 0, sizeof table);
                 run(&rows_histogram_column_rows, level, columns, text.size, NULL, 256, 1, table);
                 assert_memory_equal(table, want, sizeof want);
+                memset(table, 0, sizeof table);
                 run(&rows_histogram_columns_rows, level, columns, text.size, NULL, 256, 1, table);
                 for (size_t byte = 0; byte < 256; byte++)
                     assert_int_equal(table[byte], 3 * want[byte]);
