@@ -9,7 +9,7 @@
 
 #include "memory.h"
 
-enum { SLAB = 2 << 20, SLABS_FROM = 8 << 20, PAGE = 4096 };
+enum { SLAB = 2 << 20, SLABS_FROM = 8 << 20 };
 
 struct mr__slab {
     struct mr__slab *next;
@@ -190,7 +190,7 @@ mr__chunk *mr__chunk_acquire_small(mr__chunk_pool *pool, uint32_t partition, siz
     const size_t most = footprint(pool->capacity) / 2;
     if (size > most)
         return NULL;
-    const size_t bytes = (footprint((uint32_t)size) + PAGE - 1) / PAGE * PAGE;
+    const size_t page = mr__page_size(), bytes = (footprint((uint32_t)size) + page - 1) / page * page;
     if (bytes > most)
         return NULL;
     if (forced)

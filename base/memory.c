@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "fault.h"
 
@@ -12,7 +13,7 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
-enum { HUGE_PAGE = 2 << 20, PAGE = 4096 };
+enum { HUGE_PAGE = 2 << 20 };
 
 void *mr__alloc(size_t size)
 {
@@ -41,9 +42,15 @@ void mr__free(void *memory)
     free(memory);
 }
 
+size_t mr__page_size(void)
+{
+    return (size_t)sysconf(_SC_PAGESIZE);
+}
+
 static size_t rounded(size_t size)
 {
-    return (size + PAGE - 1) & ~(size_t)(PAGE - 1);
+    const size_t page = mr__page_size();
+    return (size + page - 1) & ~(page - 1);
 }
 
 void *mr__pages_alloc(size_t size)
@@ -90,8 +97,9 @@ void *mr__pages_grow(void *memory, size_t size, size_t new_size)
 
 void mr__pages_populate(void *memory, size_t size)
 {
+    const size_t before = (uintptr_t)memory & (mr__page_size() - 1);
     /* only advice: a kernel that lacks it does so page by page */
-    madvise(memory, rounded(size), MADV_POPULATE_WRITE);
+    madvise((uint8_t *)memory - before, before + size, MADV_POPULATE_WRITE);
 }
 
 void mr__pages_free(void *memory, size_t size)

@@ -14,7 +14,8 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <sys/mman.h>
-#include <unistd.h>
+
+#include "memory.h"
 
 enum { GUARDS = 256 };
 
@@ -42,7 +43,7 @@ static void pass_on(int number, siginfo_t *info, void *context)
 static void on_bus_error(int number, siginfo_t *info, void *context)
 {
     const uintptr_t address = (uintptr_t)info->si_addr;
-    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    const uintptr_t page = mr__page_size();
     for (uint32_t i = 0; i < GUARDS; i++) {
         const uintptr_t start = atomic_load_explicit(&guards[i].start, memory_order_acquire);
         if (start == 0 || address < start || address - start >= atomic_load(&guards[i].size))

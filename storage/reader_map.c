@@ -24,7 +24,7 @@
 #define MADV_POPULATE_READ 22
 #endif
 
-enum { PAGE = 4096, HUGE_PAGE = 2 << 20, STEP = HUGE_PAGE, STRETCH = 16 << 20 };
+enum { HUGE_PAGE = 2 << 20, STEP = HUGE_PAGE, STRETCH = 16 << 20 };
 
 struct mr__map {
     mr__guard *guard;
@@ -73,7 +73,8 @@ static bool map_stretch(mr__reader *reader, uint64_t from)
     mr__map *map = reader->map;
     const uint64_t start = from / HUGE_PAGE * HUGE_PAGE;
     const uint64_t end = start + STRETCH < reader->source->size ? start + STRETCH : reader->source->size;
-    const size_t length = (size_t)(end - start + PAGE - 1) / PAGE * PAGE, size = length + PAGE + HUGE_PAGE;
+    const size_t page = mr__page_size();
+    const size_t length = (size_t)(end - start + page - 1) / page * page, size = length + page + HUGE_PAGE;
     uint8_t *reserved = mr__fault(MR__FAULT_MAP)
                             ? MAP_FAILED
                             : mmap(NULL, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -87,7 +88,7 @@ static bool map_stretch(mr__reader *reader, uint64_t from)
     mr__map_end(map);
     map->start = start;
     map->end = end;
-    map->populated = from / PAGE * PAGE;
+    map->populated = from / page * page;
     map->size = size;
     map->reserved = reserved;
     map->base = base;
@@ -108,12 +109,13 @@ mr_status mr__map_check(mr__reader *reader, mr__error *error)
 static void populate(mr__reader *reader, uint64_t to)
 {
     mr__map *map = reader->map;
+    const size_t page = mr__page_size();
     while (map->populated < to) {
         uint64_t stop = map->populated + STEP;
         const uint64_t last = to > reader->soft_end ? to : reader->soft_end;
         stop = stop < last ? stop : last;
         stop = stop < map->end ? stop : map->end;
-        const size_t length = (size_t)(stop - map->populated + PAGE - 1) / PAGE * PAGE;
+        const size_t length = (size_t)(stop - map->populated + page - 1) / page * page;
         if (madvise(map->base + (map->populated - map->start), length, MADV_POPULATE_READ) != 0 && errno == EFAULT)
             map->cut = true;                    /* any other reason: the pages come by page faults */
         map->populated += length;

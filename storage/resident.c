@@ -13,8 +13,7 @@
 #include <sys/mman.h>
 
 #include "fault.h"
-
-enum { PAGE = 4096 };
+#include "memory.h"
 
 void mr__resident_begin(mr__resident *resident, const mr__sources *sources)
 {
@@ -25,17 +24,17 @@ void mr__resident_begin(mr__resident *resident, const mr__sources *sources)
 static uint64_t far_behind(uint64_t size)
 {
     enum { FAR = 64 << 20 };
-    return (size + size / 8 + FAR) / PAGE * PAGE;
+    return (size + size / 8 + FAR) / mr__page_size() * mr__page_size();
 }
 
 static bool is_hidden(int fd, uint64_t size)
 {
     unsigned char state = 0;
-    void *made = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, (off_t)far_behind(size));
+    void *made = mmap(NULL, mr__page_size(), PROT_READ, MAP_SHARED, fd, (off_t)far_behind(size));
     if (made == MAP_FAILED)
         return false;
-    const bool hidden = mincore(made, PAGE, &state) == 0 && (state & 1) != 0;
-    munmap(made, PAGE);
+    const bool hidden = mincore(made, 1, &state) == 0 && (state & 1) != 0;
+    munmap(made, 1);
     return hidden;
 }
 
@@ -66,8 +65,8 @@ bool mr__resident_at(mr__resident *resident, uint64_t offset)
     }
     if (resident->map == NULL || resident->hidden)
         return resident->hidden;
-    const uint64_t page = (offset - resident->sources->items[index].start) / PAGE * PAGE;
-    return mincore(resident->map + page, PAGE, &state) != 0 || (state & 1) != 0;
+    const uint64_t page = (offset - resident->sources->items[index].start) / mr__page_size() * mr__page_size();
+    return mincore(resident->map + page, 1, &state) != 0 || (state & 1) != 0;
 }
 
 void mr__resident_end(mr__resident *resident)

@@ -21,7 +21,7 @@
 #define MADV_POPULATE_READ 22
 #endif
 
-enum { LARGEST_CALL = 1 << 30, PAGE = 4096 };
+enum { LARGEST_CALL = 1 << 30 };
 
 mr_status mr__device_input_open(mr__device_input *input, const mr__cl *cl, cl_command_queue queue, size_t room,
                                 bool shared, mr__device_reading *reading, mr__error *error)
@@ -184,8 +184,9 @@ mr_status mr__device_map(mr__device_input *input, const mr__device_job_view *vie
         input->map = map;
         input->map_bytes = (size_t)input->file_bytes;
     }
-    uint8_t *const from = input->map + offset / PAGE * PAGE;
-    const size_t before = offset % PAGE, whole = (before + size + PAGE - 1) / PAGE * PAGE;
+    const size_t page = mr__page_size();
+    uint8_t *const from = input->map + offset / page * page;
+    const size_t before = offset % page, whole = (before + size + page - 1) / page * page;
     if (before % input->cl->device.align != 0)
         return MR_OK;
     mr__guard_watch(input->guard, from, whole);

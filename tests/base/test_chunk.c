@@ -8,6 +8,7 @@
 #include "check.h"
 #include "chunk.h"
 #include "fault.h"
+#include "memory.h"
 
 enum { CAPACITY = 8192, THREADS = 4 };
 
@@ -67,24 +68,24 @@ static void test_the_budget_ends_it_and_a_forced_chunk_goes_beyond(void **state)
 
 static void test_a_small_chunk_takes_the_pages_that_it_needs(void **state)
 {
-    enum { LARGE = 1 << 16, PAGE = 4096 };
+    const size_t page = mr__page_size(), large = 16 * page;
     mr__budget budget;
     mr__chunk_pool pool;
-    mr__budget_init(&budget, 3 * PAGE);
-    mr__chunk_pool_init(&pool, &budget, LARGE);
+    mr__budget_init(&budget, 3 * page);
+    mr__chunk_pool_init(&pool, &budget, (uint32_t)large);
     mr__chunk *one = mr__chunk_acquire_small(&pool, 9, 1, false);
-    mr__chunk *two = mr__chunk_acquire_small(&pool, 9, PAGE, false);
+    mr__chunk *two = mr__chunk_acquire_small(&pool, 9, page, false);
     assert_non_null(one);
     assert_non_null(two);
-    assert_int_equal(budget.used, 3 * PAGE);
+    assert_int_equal(budget.used, 3 * page);
     assert_null(mr__chunk_acquire_small(&pool, 9, 1, false));
     mr__chunk *forced = mr__chunk_acquire_small(&pool, 9, 1, true);
     assert_non_null(forced);
-    assert_int_equal(budget.used, 4 * PAGE);
-    assert_null(mr__chunk_acquire_small(&pool, 9, LARGE / 2, true));
+    assert_int_equal(budget.used, 4 * page);
+    assert_null(mr__chunk_acquire_small(&pool, 9, large / 2, true));
     assert_null(mr__chunk_acquire_small(&pool, 9, SIZE_MAX, true));
     assert_int_equal(two->partition, 9);
-    assert_true(two->capacity >= PAGE && two->size == 0 && two->pairs == 0 && two->next == NULL);
+    assert_true(two->capacity >= page && two->size == 0 && two->pairs == 0 && two->next == NULL);
     memset(two->data, 0xaa, two->capacity + MR__CHUNK_PADDING);
     mr__chunk_release(&pool, one);
     mr__chunk_release(&pool, two);
