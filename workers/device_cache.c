@@ -192,7 +192,7 @@ static void make_room(const mr__device_cache *cache, uint64_t room)
             items = more;
         }
         items[count] = (struct item){.bytes = (uint64_t)facts.st_size, .used = facts.st_mtim};
-        snprintf(items[count].name, sizeof items->name, "%s", e->d_name);
+        memcpy(items[count].name, e->d_name, length + 1);
         bytes += items[count++].bytes;
     }
     if (bytes > MR__CACHE_BYTES) {
