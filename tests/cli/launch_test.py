@@ -74,7 +74,7 @@ class LaunchTest(CliTest):
         return found
 
     def await_true(self, condition, what):
-        deadline = time.monotonic() + 30 * PATIENCE
+        deadline = time.monotonic() + 100 * PATIENCE
         while not condition():
             self.assertLess(time.monotonic(), deadline, what)
             time.sleep(0.01)

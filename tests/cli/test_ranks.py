@@ -2,7 +2,8 @@
 in the middle. ctest sets MILLRACE, MILLRACE_MPI_MODULE and SLOW_WORDS (slow_words.c).
 
 Oracles: Python's Counter and sort; for k-means the bytes of a single rank, whose result test_kmeans.py holds against
-NumPy. A rank is met in the middle of its work by the blocks that it has mapped (slow_words.c), not by the clock."""
+NumPy. A rank is met in the middle of its work by the blocks that it has begun and does not go on with before it may
+(slow_words.c), not by the clock."""
 import collections
 import glob
 import json
@@ -318,22 +319,39 @@ class Devices(RanksTest):
 
 
 class Losses(RanksTest):
-    def begin_slow(self, spares=0):
+    def begin_slow(self, spares=0, **environment):
+        """Every rank that is no spare has begun its second block, and stays there until go_on()."""
+        self.hold_at(2)
         process = self.begin("run", SLOW_WORDS, os.path.join(data, "text"), "-o", "out", "--json", "--ranks",
-                             str(RANKS - spares), "--spares", str(spares), "nap=70")
-        self.await_true(lambda: process.poll() is not None or self.blocks_of_ranks(spares) >= 2, "every rank maps")
-        self.assertIsNone(process.poll(), "it is over too soon")
+                             str(RANKS - spares), "--spares", str(spares), "nap=70", environment=environment)
+        self.await_blocks(process, 2, RANKS, spares)
         return process
 
-    def blocks_of_ranks(self, spares):
-        """How many each rank has begun at least; spares are not counted."""
+    def hold_at(self, block):
+        with open(self.path("programs", "marks", "hold.new"), "w", encoding="ascii") as file:
+            file.write(str(block))
+        os.rename(file.name, self.path("programs", "marks", "hold"))
+
+    def go_on(self):
+        try:
+            os.remove(self.path("programs", "marks", "hold"))
+        except FileNotFoundError:
+            pass
+
+    def await_blocks(self, process, least, ranks, spares=0):
+        """So many ranks are there, and those that are no spares have begun so many blocks."""
+        self.await_true(lambda: process.poll() is not None or self.blocks_of_ranks(ranks, spares) >= least, "all map")
+        self.assertIsNone(process.poll(), "it is over too soon")
+
+    def blocks_of_ranks(self, count, spares):
         ranks = self.ranks()
         marks = [self.path("programs", "marks", str(pid)) for rank, pid in ranks.items() if rank < RANKS - spares]
         return min((os.path.getsize(mark) if os.path.exists(mark) else 0 for mark in marks), default=0) \
-            if len(ranks) == RANKS else 0
+            if len(ranks) == count else 0
 
     def end(self, process, lost, status=0, spares=(0, 0)):
         """spares: how many there were, and how many were used."""
+        self.go_on()
         out, err = process.communicate(timeout=120 * PATIENCE)
         self.assertEqual(process.returncode, status, err)
         stats = json.loads(out)
@@ -403,9 +421,10 @@ class Losses(RanksTest):
 
     def test_one_after_the_other(self):
         process = self.begin_slow()
-        for victim in (0, 1):
-            os.kill(self.ranks()[victim], signal.SIGKILL)
-            time.sleep(0.2)
+        os.kill(self.ranks()[0], signal.SIGKILL)
+        self.hold_at(5)
+        self.await_blocks(process, 5, RANKS - 1)
+        os.kill(self.ranks()[1], signal.SIGKILL)
         self.end(process, 2)
 
     def test_a_rank_that_stops_is_given_up(self):
@@ -419,6 +438,7 @@ class Losses(RanksTest):
         process = self.begin_slow()
         victim = self.ranks()[1]
         os.kill(victim, signal.SIGSTOP)
+        self.go_on()
         self.await_true(lambda: os.path.exists(self.path("out")) or process.poll() is not None, "the others are done")
         try:
             os.kill(victim, signal.SIGCONT)
@@ -427,10 +447,12 @@ class Losses(RanksTest):
         self.end(process, 1)
 
     def test_a_pause_is_no_loss(self):
-        process = self.begin_slow()
+        deadline = 4 * DEADLINE         # the pause is shorter than that, however long this process is held up, too
+        process = self.begin_slow(MILLRACE_DEADLINE=str(deadline))
         victim = self.ranks()[1]
         os.kill(victim, signal.SIGSTOP)
-        time.sleep(DEADLINE / 5)
+        self.go_on()
+        time.sleep(deadline / 5)
         os.kill(victim, signal.SIGCONT)
         self.end(process, 0)
 
