@@ -7,7 +7,8 @@
  *                          need no task
  *   FAKE_ONCE=FILE         only in the process that can make this file
  *   FAKE_WHO=ID            only in this device
- *   FAKE_SLOW_MS=N         each task takes so long, besides */
+ *   FAKE_SLOW_MS=N         each task takes so long, besides
+ *   FAKE_TIME=FILE         time passes when the test says so (fake_device.h) */
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -21,6 +22,7 @@
 #include <unistd.h>
 
 #include "device_protocol.h"
+#include "fake_device.h"
 
 enum { KEYS = 16, SEGMENT_MOST = 64 << 20 };
 
@@ -30,6 +32,7 @@ static mr__device_reading *readings;
 static uint8_t message[sizeof(mr__device_task) + MR__DEVICE_SEGMENTS * sizeof(mr__device_segment)];
 static char fault[32];
 static long fault_at, tasks;
+static struct fake_time *test_time;     /* NULL: the machine's */
 
 static const mr__device_job *job(void)
 {
@@ -76,11 +79,39 @@ static void *map(int fd, int protection, size_t *size)
     return memory;
 }
 
-static void say_reading(uint32_t slot, bool reads)
+static void open_time(void)
+{
+    const char *name = getenv("FAKE_TIME");
+    const int file = name != NULL ? open(name, O_RDWR | O_CLOEXEC) : -1;
+    size_t size;
+    if (file >= 0)
+        test_time = map(file, PROT_READ | PROT_WRITE, &size);
+}
+
+static uint64_t now_ns(void)
 {
     struct timespec now;
+    if (test_time != NULL)
+        return atomic_load(&test_time->now_ns);
     clock_gettime(CLOCK_MONOTONIC, &now);
-    const uint64_t ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static void take_time(useconds_t us)
+{
+    const uint64_t end = now_ns() + us * (uint64_t)1000;
+    if (test_time == NULL) {
+        usleep(us);
+        return;
+    }
+    atomic_fetch_add(&test_time->begun, 1);
+    while (now_ns() < end)
+        usleep(100);
+}
+
+static void say_reading(uint32_t slot, bool reads)
+{
+    const uint64_t ns = now_ns();
     readings[slot] = reads ? ns | 1 : ns & ~(uint64_t)1;
 }
 
@@ -164,7 +195,7 @@ static void run_task(const mr__device_task *task)
     while (is("hang") || is("stall"))
         pause();
     if (slow != NULL)
-        usleep((useconds_t)atol(slow) * 1000);
+        take_time((useconds_t)atol(slow) * 1000);
     if (is("read") || is("readhang"))
         say_reading(task->slot, false);
     while (is("readhang"))
@@ -222,6 +253,7 @@ static void take_job(struct msghdr *header)
 static int serve(const char *id)
 {
     choose_fault(id);
+    open_time();
     if (strcmp(fault, "nostart") == 0)
         return 1;
     for (;;) {
