@@ -17,6 +17,24 @@
 static char directory[64] = "/tmp/mr-test-trace-XXXXXX";
 static char path[128];
 
+static const uint64_t LATER_NS = 100000000000;
+
+static uint64_t aside_ns;       /* for so long the thread is put aside, once, after it has read CLOCK_REALTIME */
+
+int __real_clock_gettime(clockid_t clock, struct timespec *now);
+int __wrap_clock_gettime(clockid_t clock, struct timespec *now);
+
+int __wrap_clock_gettime(clockid_t clock, struct timespec *now)
+{
+    const int result = __real_clock_gettime(clock, now);
+    if (clock == CLOCK_REALTIME && aside_ns > 0) {
+        const struct timespec time = mr__timespec(aside_ns);
+        aside_ns = 0;
+        nanosleep(&time, NULL);
+    }
+    return result;
+}
+
 static json_t *read_back(void)
 {
     json_error_t error;
@@ -191,9 +209,18 @@ static mr__writing pack(const mr__trace *trace, size_t most)
     return packed;
 }
 
+static void test_a_clock_is_read_well_by_a_thread_that_is_put_aside(void **state)
+{
+    const int64_t ahead = mr__trace_clock();
+    aside_ns = 100000000;
+    const int64_t again = mr__trace_clock();
+    assert_int_equal(aside_ns, 0);
+    assert_true(llabs(again - ahead) < 5000000);
+}
+
 static void test_ranks_become_processes_on_one_clock(void **state)
 {
-    const uint64_t now = mr__now_ns() + 1000000000;     /* after all of them were created */
+    const uint64_t now = mr__now_ns() + LATER_NS;       /* after all of them were created */
     mr__trace *own = make_sample(now);
     mr__trace *early = make_sample(now - 500000000), *late = make_sample(now + 250000000);
     mr__writing packed[] = {pack(early, MOST), pack(late, MOST)};
@@ -237,7 +264,7 @@ static void test_times_of_another_host_are_put_right(void **state)
 {
     static const uint64_t HOUR = UINT64_C(3600000000000);
     const uint64_t now = mr__now_ns();
-    mr__trace *own = make_sample(now + 1000000000), *other = make_sample(now + 1000000000 + HOUR);
+    mr__trace *own = make_sample(now + LATER_NS), *other = make_sample(now + LATER_NS + HOUR);
     mr__writing packed = pack(other, MOST);
     const uint64_t clock = htole64((uint64_t)mr__trace_clock() - HOUR), origin = htole64(now + HOUR);
     uint64_t began;
@@ -411,6 +438,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_times_before_the_trace_do_not_wrap),
         cmocka_unit_test(test_a_failed_call_leaves_no_file_and_says_why),
         cmocka_unit_test(test_without_memory_events_are_dropped),
+        cmocka_unit_test(test_a_clock_is_read_well_by_a_thread_that_is_put_aside),
         cmocka_unit_test(test_ranks_become_processes_on_one_clock),
         cmocka_unit_test(test_times_of_another_host_are_put_right),
         cmocka_unit_test(test_what_is_too_much_is_dropped_and_counted),
