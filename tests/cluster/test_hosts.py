@@ -11,6 +11,7 @@ from cluster_test import PATIENCE, await_true, processes_of, read_within, start_
 from hosts import Hosts, Skip, need, stop
 
 PORT = 7000     # every world has this port
+TURNS = 5       # of a measurement: a machine that stands still for a moment makes a link slower, never faster
 
 CONNECT = """
 import socket, sys
@@ -101,8 +102,14 @@ class World(unittest.TestCase):
         self.assertEqual((run.returncode, run.stdout, run.stderr), (5, "/usr\na b\n", "wrong\n"))
         with self.assertRaisesRegex(AssertionError, "ended with status 1"):
             self.hosts.succeed("false")
-        with self.assertRaisesRegex(AssertionError, "(?s)takes more than 0.5 s.*begun"):
-            self.hosts["n1"].run("sh", "-c", "echo begun; sleep 1000", timeout=0.5)
+        output = ""
+        for seconds in (0.5, 2, 8, 32):         # a busy machine may not come to the first word so soon
+            with self.assertRaises(AssertionError) as late:
+                self.hosts["n1"].run("sh", "-c", "echo begun; sleep 1000", timeout=seconds)
+            _, says, output = str(late.exception).partition(f" takes more than {seconds} s\n")
+            if output or not says:
+                break
+        self.assertEqual(output, "begun\n")
         await_true(lambda: "sleep" not in self.hosts["n1"].run("sh", "-c", "cat /proc/[0-9]*/comm").stdout, "it ended")
 
     def test_hosts_reach_each_other_by_name(self):
@@ -151,9 +158,8 @@ class World(unittest.TestCase):
         self.assertTrue(read_within(client.stdout, PATIENCE))
         self.hosts["n1"].unplug()
         self.assertIn("NO-CARRIER", self.hosts["n1"].succeed("ip", "link", "show", "eth0"))
-        while read_within(client.stdout, 0.2):      # what was under way
-            pass
-        self.assertEqual(read_within(client.stdout, 1), b"")
+        # what was under way comes yet; else there would be some more 100 times a second
+        await_true(lambda: not read_within(client.stdout, 1), "a second without traffic")
         self.hosts["n3"].succeed(*python(CONNECT, "login", self.listen_on_login(), PATIENCE))
         self.hosts["n1"].plug()
         self.assertTrue(read_within(client.stdout, PATIENCE))
@@ -213,16 +219,21 @@ class Bandwidth(unittest.TestCase):
         rate, slow = 80_000_000, 16_000_000
         with Hosts(3, rate) as hosts:
             def assert_rate(sender, receiver, rate):
-                measured = self.measure(hosts, sender, receiver, rate // 8)         # it should take a second
-                self.assertGreater(measured, 0.5 * rate)
-                self.assertLess(measured, 1.2 * rate)
+                best = 0
+                for _ in range(TURNS):
+                    measured = self.measure(hosts, sender, receiver, rate // 8)     # it should take a second
+                    self.assertLess(measured, 1.2 * rate)
+                    best = max(best, measured)
+                    if best > 0.5 * rate:
+                        break
+                self.assertGreater(best, 0.5 * rate)
             assert_rate("n1", "n2", rate)
             hosts["n2"].shape(slow)
             assert_rate("n1", "n2", slow)
             assert_rate("n2", "n3", slow)
             assert_rate("n3", "n1", rate)
         with Hosts(2) as hosts:
-            self.assertGreater(self.measure(hosts, "n1", "n2", 100_000_000), 2 * rate)
+            self.assertTrue(any(self.measure(hosts, "n1", "n2", 100_000_000) > 2 * rate for _ in range(TURNS)))
 
 
 class Ends(unittest.TestCase):
@@ -279,8 +290,11 @@ class Ends(unittest.TestCase):
 
     @staticmethod
     def command(pid):
-        with open(f"/proc/{pid}/cmdline", encoding="utf-8") as file:
-            return file.read().split("\0")
+        try:
+            with open(f"/proc/{pid}/cmdline", encoding="utf-8") as file:
+                return file.read().split("\0")
+        except OSError:     # it has just ended
+            return []
 
 
 

@@ -101,7 +101,10 @@ def strike_helpers(run, rng, length):
         helpers = run.of_program("millrace-device", b"--serve")     # others only list the devices
         if not helpers:
             return False
-        os.kill(helpers[number % len(helpers)][0], signal.SIGKILL)
+        try:
+            os.kill(helpers[number % len(helpers)][0], signal.SIGKILL)
+        except ProcessLookupError:      # it has just ended
+            return False
         return True
     strike_rank = signal_ranks(run)
     run.start()
