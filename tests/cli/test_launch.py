@@ -353,7 +353,8 @@ class Real(LaunchTest):
             with self.subTest(signal=number.name):
                 process = self.begin("run", "pi", "terms=1e12", "-o", "out", "--ranks", "2")
                 # a job that has not begun leaves no record
-                self.await_true(lambda: glob.glob(self.path(".out.*")), "the ranks have a place for the output")
+                self.await_true(lambda: process.poll() is not None or glob.glob(self.path(".out.*")),
+                                "the ranks have a place for the output")
                 time.sleep(0.3)
                 process.send_signal(number)
                 out, err = process.communicate(timeout=60 * PATIENCE)

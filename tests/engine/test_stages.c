@@ -352,7 +352,7 @@ static mr_status fail_beside_another(void)
         return MR_BAD_INPUT;
     }
     atomic_fetch_add(&later, 1);
-    usleep(10000);
+    usleep(100000);             /* who has failed may be slow to say so */
     return MR_OK;
 }
 
