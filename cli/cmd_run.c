@@ -15,6 +15,7 @@
 
 #include "cli.h"
 #include "clock.h"
+#include "exit_watch.h"
 #include "job_options.h"
 #include "launch_ranks.h"
 #include "progress_bar.h"
@@ -209,7 +210,9 @@ static mr_status run(const void *given, const cli_operands *operands, mr__error 
     cli_progress_begin(&bar, settings->quiet, job.dataset == NULL ? "rows" : "B");
     job.job.progress = show_progress;
     job.job.progress_context = &bar;
+    cli_exit_watch_bar(&bar);
     status = mr_run(job.session, &job.job, &result);
+    cli_exit_watch_bar(NULL);
     cli_progress_end(&bar);
     cli_rank_ask(job.session);
     if (status != MR_OK)

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "exit_watch.h"
 #include "parse.h"
 #include "places.h"
 #include "rank.h"
@@ -111,7 +112,9 @@ mr_status cli_job_open(cli_job *job, const cli_job_settings *settings, const cli
         goto done;
     }
     cli_rank_met();
+    cli_exit_watch_begin(job->app_name, settings->json);
     MR_TRY(open_app(job, error));
+    cli_exit_watch_loaded();
     job->job.params = job->params;
     job->job.output = settings->output;
     job->job.sort = (mr_sort)settings->sort;
@@ -134,6 +137,7 @@ mr_status cli_job_open_input(cli_job *job, mr__error *error)
 
 void cli_job_close(cli_job *job)
 {
+    cli_exit_watch_end();
     if (job->dataset != NULL)
         mr_dataset_close(job->dataset);
     mr_session_close(job->session);

@@ -5,7 +5,6 @@
  * arguments that are wrong. */
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -112,22 +111,12 @@ static bool wants_json(int argc, char **argv)
 
 static void print_failure(mr_status status, const mr__error *error, bool json)
 {
-    static const char mark[] = "\n  hint: ";
     const char *text = error->text[0] != '\0' ? error->text : mr_status_meaning(status);
     fprintf(stderr, "millrace: %s\n", text);
-    if (!json)
-        return;
-    const char *hint = strstr(text, mark);
-    char sentence[sizeof error->text];
-    snprintf(sentence, sizeof sentence, "%.*s", hint != NULL ? (int)(hint - text) : (int)strlen(text), text);
-    json_t *root = json_object();
-    json_object_set_new(root, "error", cli_json_text(sentence));
-    json_object_set_new(root, "hint", hint != NULL ? cli_json_text(hint + strlen(mark)) : json_null());
-    json_object_set_new(root, "status", json_string(mr_status_name(status)));
-    json_object_set_new(root, "exit", json_integer(mr_status_exit(status)));
-    json_dumpf(root, stdout, 0);
-    putchar('\n');
-    json_decref(root);
+    char *object = json ? cli_json_failure(status, text) : NULL;
+    if (object != NULL)
+        fputs(object, stdout);
+    free(object);
 }
 
 /* The next files that are opened would take the places of those that the caller has closed: words for the terminal

@@ -14,6 +14,8 @@
 
 enum { LINE_NS = 3000000000u, BAR_MAX = 40, TEXT_WIDTH = 52, LINE_SIZE = 256 };
 
+static const char clear_line[] = "\r\033[K";
+
 void cli_progress_begin(cli_progress *bar, bool quiet, const char *unit)
 {
     const char *terminal = getenv("TERM");
@@ -87,6 +89,12 @@ void cli_progress_show(const mr_progress *progress, void *context)
 void cli_progress_end(cli_progress *bar)
 {
     if (bar->drawn)
-        fputs("\r\033[K", stderr);
+        fputs(clear_line, stderr);
     bar->drawn = false;
+}
+
+void cli_progress_abandon(const cli_progress *bar)
+{
+    if (bar->drawn && write(STDERR_FILENO, clear_line, sizeof clear_line - 1) < 0)
+        return;                 /* a terminal that is gone shows nothing */
 }

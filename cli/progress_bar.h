@@ -5,13 +5,15 @@
 #ifndef MR__PROGRESS_BAR_H
 #define MR__PROGRESS_BAR_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include <millrace/job.h>
 
 typedef struct cli_progress {
-    bool quiet, terminal, drawn;
+    bool quiet, terminal;
+    _Atomic bool drawn;
     const char *unit;           /* of what maps eat: "B" or "rows" */
     uint64_t next_line_ns;      /* no line before this time */
 } cli_progress;
@@ -20,5 +22,7 @@ void cli_progress_begin(cli_progress *bar, bool quiet, const char *unit);
 /* mr_job.progress; context: the cli_progress. */
 void cli_progress_show(const mr_progress *progress, void *context);
 void cli_progress_end(cli_progress *bar);
+/* In its stead where the process ends at once: any thread, at any moment. */
+void cli_progress_abandon(const cli_progress *bar);
 
 #endif

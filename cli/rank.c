@@ -138,15 +138,16 @@ void cli_rank_met_nobody(void)
         atomic_store(&speaks, false);
 }
 
-void cli_rank_whisper(const char *sentence)
+bool cli_rank_whisper(const char *sentence)
 {
     char line[WHISPER];
     if (!self.directed || self.verdict[0] == '\0')
-        return;
+        return false;
     const int size = snprintf(line, sizeof line, "%c rank %u: %.*s\n", MARK, self.launch.rank,
                               (int)strcspn(sentence, "\n"), sentence);
     if (size > 0 && (size_t)size < sizeof line)     /* what does not fit is not heard */
         add_line(line, (size_t)size);
+    return true;
 }
 
 void cli_rank_read_verdict(int file, cli_verdict *verdict)

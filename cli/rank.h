@@ -38,8 +38,9 @@ void cli_rank_end(int exit_status);
  * start the ranks once more. */
 void cli_rank_met(void);
 void cli_rank_met_nobody(void);
-/* What this rank would say if it might: a line of the verdict of `run --ranks`, which shows it when no rank spoke. */
-void cli_rank_whisper(const char *sentence);
+/* What this rank would say if it might: a line of the verdict of `run --ranks`, which shows it when no rank spoke.
+ * false: this process is none of those. */
+bool cli_rank_whisper(const char *sentence);
 
 uint32_t cli_rank_count(void);
 bool cli_rank_speaks(void);

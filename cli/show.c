@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "check.h"
@@ -92,4 +93,25 @@ json_t *cli_json_text(const char *text)
 json_t *cli_json_count(uint64_t count)
 {
     return count <= INT64_MAX ? json_integer((json_int_t)count) : json_real((double)count);
+}
+
+char *cli_json_failure(mr_status status, const char *text)
+{
+    static const char mark[] = "\n  hint: ";
+    const char *hint = strstr(text, mark);
+    const size_t size = hint != NULL ? (size_t)(hint - text) : strlen(text);
+    char *sentence = strndup(text, size);
+    json_t *root = json_object();
+    json_object_set_new(root, "error", cli_json_text(sentence));
+    json_object_set_new(root, "hint", hint != NULL ? cli_json_text(hint + strlen(mark)) : json_null());
+    json_object_set_new(root, "status", json_string(mr_status_name(status)));
+    json_object_set_new(root, "exit", json_integer(mr_status_exit(status)));
+    char *object = json_dumps(root, 0);
+    json_decref(root);
+    free(sentence);
+    char *line = NULL;
+    if (object != NULL && asprintf(&line, "%s\n", object) < 0)
+        line = NULL;
+    free(object);
+    return line;
 }

@@ -7,6 +7,8 @@
 #include <jansson.h>
 #include <stdint.h>
 
+#include <millrace/status.h>
+
 enum { CLI_SHOW_SIZE = 32 };
 
 const char *cli_show_bytes(uint64_t bytes, char *text);         /* "1.50 GiB", "17 bytes" */
@@ -20,5 +22,7 @@ const char *cli_show_text(const char *text, size_t most, char *to, size_t size);
 /* A JSON string; null for NULL. Bytes that are no UTF-8 become U+FFFD. */
 json_t *cli_json_text(const char *text);
 json_t *cli_json_count(uint64_t count);
+/* What --json prints of a failure, a line. text: the sentence, and maybe "\n  hint: ..."; free() what is returned. */
+char *cli_json_failure(mr_status status, const char *text);
 
 #endif

@@ -1,5 +1,5 @@
 """millrace run --ranks N: what several ranks compute together, and what is left of them when some are killed or stopped
-in the middle. ctest sets MILLRACE, MILLRACE_MPI_MODULE and SLOW_WORDS (slow_words.c).
+in the middle. ctest sets MILLRACE, MILLRACE_MPI_MODULE, SLOW_WORDS (slow_words.c) and SUDDEN_END (sudden_end.c).
 
 Oracles: Python's Counter and sort; for k-means the bytes of a single rank, whose result test_kmeans.py holds against
 NumPy. A rank is met in the middle of its work by the blocks that it has begun and does not go on with before it may
@@ -28,6 +28,7 @@ import check_trace                                                              
 MPIEXEC = "mpiexec.mpich"
 MODULE = os.environ.get("MILLRACE_MPI_MODULE", "")
 SLOW_WORDS = os.environ.get("SLOW_WORDS", "")
+SUDDEN_END = os.environ.get("SUDDEN_END", "")
 TEXT_BYTES = 16 << 20
 RANKS = 4
 CLOCK_ERROR = 1000      # microseconds by which two ranks of a machine may read their clocks apart
@@ -468,6 +469,32 @@ class Losses(RanksTest):
         self.assertEqual(json.loads(out)["status"], "MR_NETWORK_FAILED")
         self.assertFalse(os.path.exists(self.path("out")))
         self.assert_nothing_runs()
+
+    def test_a_rank_whose_app_ends_the_process_is_lost(self):
+        for victim in (0, 1):
+            with self.subTest(victim=victim):
+                process = self.begin("run", SUDDEN_END, os.path.join(data, "text"), "-o", "out", "--json", "--ranks",
+                                     str(RANKS), "at=map", "nap=30", environment={"SUDDEN_END_RANK": str(victim)})
+                self.assertEqual(self.end(process, 1), {victim})
+
+    def test_when_the_app_ends_all_processes_it_is_named(self):
+        command = ["run", SUDDEN_END, os.path.join(data, "text"), "-o", "out", "--json", "at=map"]
+        sentence = f"app {SUDDEN_END} ended the process while its job ran"
+        process = self.begin(*command, "--ranks", "2")
+        out, err = process.communicate(timeout=120 * PATIENCE)
+        self.assertEqual(process.returncode, 6, err)
+        failure = json.loads(out.splitlines()[-1])      # the app has printed, too
+        self.assertEqual((failure["status"], failure["exit"]), ("MR_NETWORK_FAILED", 6))
+        self.assertRegex(failure["error"], f"^none of the 2 ranks was left .*: rank [01]: {re.escape(sentence)}$")
+        self.assertFalse(os.path.exists(self.path("out")))
+        self.assert_nothing_runs()
+        run = subprocess.run([MPIEXEC, "-disable-auto-cleanup", "-n", "2", MILLRACE, *command], env=self.environment,
+                             cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True, timeout=120 * PATIENCE)
+        self.assertNotEqual(run.returncode, 0)
+        for rank in range(2):
+            self.assertIn(f"millrace: rank {rank} on {socket.gethostname()}: {sentence}\n", run.stderr.decode())
+        self.assertNotIn(b"{", run.stdout)
+        self.assertFalse(os.path.exists(self.path("out")))
 
     def test_a_killed_launcher_takes_all_with_it(self):
         process = self.begin_slow()
