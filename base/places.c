@@ -103,6 +103,14 @@ bool mr__places_program(const void *symbol, const char *name, char path[MR__PATH
     return false;
 }
 
+const char *mr__places_burst(const char *option)
+{
+    const char *named = option != NULL ? option : getenv("MILLRACE_BURST");
+    if (named == NULL || *named == '\0')
+        named = getenv("TMPDIR");
+    return named != NULL && *named != '\0' ? named : "/var/tmp";
+}
+
 bool mr__places_is_mounted(const char *mount, const char *path)
 {
     const size_t length = strlen(mount);

@@ -25,6 +25,9 @@ mr_status mr__places_module(const void *symbol, const char *name, char path[MR__
  * is not there, or may not be run. */
 bool mr__places_program(const void *symbol, const char *name, char path[MR__PATH_MAX]);
 
+/* The directory for fast local bytes: option (mr_session_options.burst) if it is not NULL; else $MILLRACE_BURST, else
+ * $TMPDIR, else /var/tmp. */
+const char *mr__places_burst(const char *option);
 /* The mounts of every session: the directory for fast local bytes, and memory that ends with the session. */
 #define MR__MOUNT_BURST "/burst"
 #define MR__MOUNT_MEMORY "/memory"

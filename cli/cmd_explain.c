@@ -39,7 +39,7 @@ static mr_status run(const void *given, const cli_operands *operands, mr__error 
     cli_job_settings settings = *(const cli_job_settings *)given;
     cli_share share;
     cli_job job = {.app_name = ""};
-    const char *pipe = cli_job_find_pipe(operands);
+    const char *pipe = cli_job_find_pipe(&settings, operands);
     MR_TRY(cli_job_check_spares(&settings, error));
     MR_CHECK(pipe == NULL, MR_BAD_USAGE,
              "explain does not read %s: nothing would be left for the run\n  hint: name a file of about the same size",

@@ -144,7 +144,7 @@ static mr_status check_ranks(const cli_job_settings *settings, const cli_operand
              "--ranks is %" PRIu64 ", but a launcher started %" PRIu64 "\n  hint: leave --ranks out where mpiexec or "
              "srun starts the ranks",
              settings->ranks, ranks);
-    const char *pipe = ranks + settings->spares > 1 ? cli_job_find_pipe(operands) : NULL;
+    const char *pipe = ranks + settings->spares > 1 ? cli_job_find_pipe(settings, operands) : NULL;
     MR_CHECK(pipe == NULL, MR_BAD_USAGE,
              "%" PRIu64 " ranks cannot read the same %s\n  hint: put it into a file, which each of them can read",
              ranks + settings->spares, pipe);

@@ -4,6 +4,7 @@
 #include "job_options.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -20,13 +21,23 @@ static bool is_param(const char *text)
     return equals != NULL && mr__parse_is_name(text, (size_t)(equals - text)) && access(text, F_OK) != 0;
 }
 
-const char *cli_job_find_pipe(const cli_operands *operands)
+static bool is_pipe(const char *path, const char *burst)
 {
+    char plain[MR__PATH_MAX];
     struct stat found;
+    if (mr__places_is_mounted(MR__MOUNT_BURST, path)) {
+        snprintf(plain, sizeof plain, "%s%s", mr__places_burst(burst), path + strlen(MR__MOUNT_BURST));
+        path = plain;
+    }
+    return stat(path, &found) == 0 && S_ISFIFO(found.st_mode);
+}
+
+const char *cli_job_find_pipe(const cli_job_settings *settings, const cli_operands *operands)
+{
     for (size_t i = 1; i < operands->count; i++) {
         if (strcmp(operands->text[i], "-") == 0)
             return "standard input";
-        if (stat(operands->text[i], &found) == 0 && S_ISFIFO(found.st_mode))
+        if (is_pipe(operands->text[i], settings->burst))
             return operands->text[i];
     }
     return NULL;

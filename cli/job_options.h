@@ -58,7 +58,7 @@ typedef struct cli_job {
 
 /* The first operand that can be read only once: "standard input" (-), or a named pipe, also as /dev/stdin or /dev/fd/N.
  * NULL: there is none. */
-const char *cli_job_find_pipe(const cli_operands *operands);
+const char *cli_job_find_pipe(const cli_job_settings *settings, const cli_operands *operands);
 /* --ranks and --spares, where this process is to start them. */
 mr_status cli_job_check_spares(const cli_job_settings *settings, mr__error *error);
 mr_status cli_job_open(cli_job *job, const cli_job_settings *settings, const cli_operands *operands, mr__error *error);

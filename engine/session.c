@@ -91,7 +91,7 @@ done:
 static mr_status mount_tiers(mr_session *session, mr__error *error)
 {
     mr_status status = MR_OK;
-    const char *parent = mr__burst_parent(session->burst_parent);
+    const char *parent = mr__places_burst(session->burst_parent);
     MR_TRY(mr__namespace_create(&session->names, error));
     if (mr__places_is_mounted(MR__MOUNT_MEMORY, MR__MOUNT_MEMORY)) {
         MR_TRY(mr__tier_memory_create(session->memory_limit / 2, &session->memory, error));

@@ -8,6 +8,7 @@
 
 #include "memory.h"
 #include "parse.h"
+#include "places.h"
 #include "tier.h"
 
 struct mr__burst {
@@ -16,21 +17,13 @@ struct mr__burst {
     _Atomic uint32_t numbers;
 };
 
-const char *mr__burst_parent(const char *parent)
-{
-    const char *named = parent != NULL ? parent : getenv("MILLRACE_BURST");
-    if (named == NULL || *named == '\0')
-        named = getenv("TMPDIR");
-    return named != NULL && *named != '\0' ? named : "/var/tmp";
-}
-
 mr_status mr__burst_open(const char *parent, mr__burst **burst, mr__error *error)
 {
     mr_status status = MR_OK;
     const char *size = getenv("MILLRACE_BURST_SIZE");
     uint64_t capacity = 0;
     mr__burst *made = NULL;
-    parent = mr__burst_parent(parent);
+    parent = mr__places_burst(parent);
     MR_CHECK(size == NULL || *size == '\0' || mr__parse_size(size, &capacity) == MR__PARSED, MR_BAD_USAGE,
              "MILLRACE_BURST_SIZE=%s is not a size\n  hint: write it like 500M or 20G", size);
     made = mr__alloc_zero(1, sizeof *made);

@@ -16,11 +16,9 @@
 typedef struct mr__burst mr__burst;
 struct mr__tier;
 
-/* parent, or if it is NULL $MILLRACE_BURST, else $TMPDIR, else /var/tmp. */
-const char *mr__burst_parent(const char *parent);
-/* Below mr__burst_parent(parent). */
+/* Below mr__places_burst(parent). */
 mr_status mr__burst_open(const char *parent, mr__burst **burst, mr__error *error);
-/* Removes what dead processes of this user left below mr__burst_parent(parent), as opening one does. */
+/* Removes what dead processes of this user left below mr__places_burst(parent), as opening one does. */
 void mr__burst_sweep(const char *parent);
 /* Removes the directory and what is in it. Takes NULL. */
 void mr__burst_close(mr__burst *burst);

@@ -91,11 +91,12 @@ mr_status mr__namespace_open(const mr__namespace *names, const char *path, mr__f
     mr__entry entry;
     *file = (mr__file){.fd = -1};
     int result = tier->ops->stat(tier, inside, &entry);
+    /* before it is opened: that would wait for who writes a pipe */
+    MR_CHECK(result != 0 || entry.kind == MR__FILE, MR_BAD_INPUT, "could not read %s: it is not a file", path);
     if (result == 0)
         result = tier->ops->open(tier, inside, file);
     MR_CHECK(result == 0, mr__status_of_errno(-result, MR_BAD_INPUT), "could not open %s: %s%s", path,
              strerror(-result), mr__errno_hint(result));
-    MR_CHECK(entry.kind == MR__FILE, MR_BAD_INPUT, "could not read %s: it is not a file", path);
     *size = entry.size;
 done:
     if (status != MR_OK && file->tier != NULL)

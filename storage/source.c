@@ -186,6 +186,9 @@ static mr_status copy_pipe(const walk *w, int fd, const char *path, const mr__fi
         if (got == 0)
             break;
         const int put = file->tier->ops->write_at(file, buffer, (size_t)got, *size);
+        MR_CHECK(put != -ENOSPC || !mr__tier_is_used_up(file->tier, (uint64_t)got), MR_NO_SPACE,
+                 "could not keep %s in %s: the %llu bytes that MILLRACE_BURST_SIZE allows are used up\n  hint: set it "
+                 "higher, or put the input into a file", path, full, (unsigned long long)file->tier->capacity);
         MR_CHECK(put == 0, mr__status_of_errno(-put, MR_IO_FAILED), "could not keep %s in %s: %s%s", path, full,
                  strerror(-put), mr__errno_hint(put));
         *size += (uint64_t)got;
@@ -248,12 +251,28 @@ done:
     return status;
 }
 
+/* Where the tier's open() would wait for who writes a pipe. -errno: it cannot be opened. */
+static int open_at_once(mr__tier *tier, const char *inside)
+{
+    mr__file root = {.fd = AT_FDCWD};
+    if (mr__fault(MR__FAULT_OPEN))
+        return -EIO;
+    const int opened = tier != mr__tier_global() ? tier->ops->open(tier, "", &root) : 0;
+    if (opened != 0)
+        return opened;
+    const int fd = openat(root.fd, inside, O_RDONLY | O_NONBLOCK | O_CLOEXEC), number = errno;
+    if (root.tier != NULL)
+        tier->ops->close(&root);
+    return fd >= 0 ? fd : -number;
+}
+
 static mr_status add_pipe(walk *w, const char *path, mr__error *error)
 {
     mr_status status = MR_OK;
-    /* without O_NONBLOCK it would wait here for a writer */
-    const int fd = mr__fault(MR__FAULT_OPEN) ? (errno = EIO, -1) : open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-    MR_CHECK(fd >= 0, MR_BAD_INPUT, "could not open %s: %s%s", path, strerror(errno), mr__errno_hint(errno));
+    const char *inside;
+    mr__tier *tier = mr__namespace_resolve(w->names, path, &inside);
+    const int fd = open_at_once(tier, inside);
+    MR_CHECK(fd >= 0, MR_BAD_INPUT, "could not open %s: %s%s", path, strerror(-fd), mr__errno_hint(fd));
     status = read_pipe(w, fd, path, error);
 done:
     if (fd >= 0)

@@ -197,12 +197,6 @@ void mr__spill_writer_destroy(mr__spill_writer *writer)
     mr__free(writer);
 }
 
-/* An ENOSPC of the tier's own, which refuses what its capacity has no room for. */
-static bool reached_limit(const mr__tier *tier, int number)
-{
-    return number == ENOSPC && tier->capacity != 0 && atomic_load(&tier->used) + STAGING > tier->capacity;
-}
-
 static mr_status report_failure(mr__spill_writer *writer, mr__error *error)
 {
     mr__tier *tier = writer->out.file.tier;
@@ -210,7 +204,7 @@ static mr_status report_failure(mr__spill_writer *writer, mr__error *error)
     const mr_status status = mr__status_of_errno(number, MR_IO_FAILED);
     const char *path = mr__spill_file_path(writer->spill, writer->index);
     const unsigned long long offset = writer->out.failure_offset;
-    if (reached_limit(tier, number))
+    if (number == ENOSPC && mr__tier_is_used_up(tier, STAGING))
         return mr__fail(error, status,
                         "could not write spill file %s at offset %llu: the %llu bytes that MILLRACE_BURST_SIZE allows "
                         "are used up\n  hint: set it higher, or raise --memory",

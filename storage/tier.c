@@ -31,6 +31,11 @@ bool mr__tier_charge(mr__tier *tier, uint64_t bytes)
     return true;
 }
 
+bool mr__tier_is_used_up(const mr__tier *tier, uint64_t bytes)
+{
+    return tier->capacity != 0 && atomic_load(&tier->used) + bytes > tier->capacity;
+}
+
 void mr__tier_refund(mr__tier *tier, uint64_t bytes)
 {
     if (tier->capacity != 0)

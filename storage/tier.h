@@ -94,6 +94,8 @@ int mr__file_finish(mr__file *file);
 
 /* false: the tier is full; nothing was charged. */
 bool mr__tier_charge(mr__tier *tier, uint64_t bytes);
+/* Of an -ENOSPC for so many bytes: it is the tier's own, not the disk's below it. */
+bool mr__tier_is_used_up(const mr__tier *tier, uint64_t bytes);
 void mr__tier_refund(mr__tier *tier, uint64_t bytes);
 
 /* Removes a directory with all that is in it, as far as it can; -errno of the first failure. Follows no link. */

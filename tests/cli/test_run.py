@@ -93,6 +93,12 @@ class Run(CliTest):
             self.assert_fails("run", "wordcount", shorter, "-o", "other", exit_status=3,
                               says=f"hint: give it to the job through a pipe: cat {shorter} | millrace")
 
+    def test_a_pipe_is_no_side_input(self):
+        """And nobody waits for who would write it."""
+        os.mkfifo(self.path("pipe"))
+        self.assert_fails("run", "string_match", "text", "-o", "out", "patterns=pipe", exit_status=3,
+                          says="could not read pipe: it is not a file")
+
     def test_pipes_by_name(self):
         self.succeed("run", "wordcount", "/dev/stdin", "-o", "out", "-q", stdin=b"a b a")
         self.assertEqual(self.result(), {b"a": 2, b"b": 1})
@@ -108,6 +114,11 @@ class Run(CliTest):
         self.succeed("run", "wordcount", "/burst/text", "-o", "/burst/out", "-q")
         self.assertEqual(self.result("burst/out"), dict(collections.Counter(TEXT.split())))
         self.assertEqual(sorted(os.listdir(self.path("burst"))), ["out", "text"])
+        os.mkfifo(self.path("burst", "pipe"))
+        with subprocess.Popen(["sh", "-c", "echo a b a >burst/pipe"], cwd=self.folder):
+            self.succeed("run", "wordcount", "/burst/pipe", "-o", "out", "-q")
+        self.assertEqual(self.result(), {b"a": 2, b"b": 1})
+        self.assert_fails("explain", "wordcount", "/burst/pipe", exit_status=2, says="does not read /burst/pipe:")
 
     @unittest.skipIf(os.path.exists("/memory"), "this machine has a /memory of its own")
     def test_memory_is_no_place_for_a_command(self):

@@ -261,6 +261,23 @@ static void what_a_pipe_was_spooled_into_ends_with_the_list(void **state)
     unsetenv("MILLRACE_BURST_SIZE");
 }
 
+static void a_reached_limit_gets_a_sentence(void **state)
+{
+    mr__burst *burst = NULL;
+    mr__sources *sources = NULL;
+    mr__error error = {.code = MR_OK};
+    const char *path = scratch_file("t/pipe");
+    assert_int_equal(setenv("MILLRACE_BURST_SIZE", "2K", 1), 0);
+    assert_int_equal(mr__burst_open(scratch_path, &burst, NULL), MR_OK);
+    unsetenv("MILLRACE_BURST_SIZE");
+    const mr__spool spool = {.burst = burst_is, .context = burst};
+    assert_int_equal(scratch_run("( seq 1 1000 > '%s' 2>/dev/null ) &", path), 0);
+    assert_int_equal(mr__sources_open(mr__namespace_plain(), &path, 1, &spool, &sources, &error), MR_NO_SPACE);
+    assert_non_null(strstr(error.text, ": the 2048 bytes that MILLRACE_BURST_SIZE allows are used up\n  hint: set"));
+    assert_int_equal(scratch_run("test -z \"$(ls '%s')\"", mr__burst_path(burst)), 0);
+    mr__burst_close(burst);
+}
+
 static void *cancel_soon(void *cancelled)
 {
     usleep(100000);             /* the reader waits by then, most likely: it must end either way */
@@ -378,6 +395,7 @@ int main(void)
         cmocka_unit_test(a_directory_without_permission_gets_a_sentence),
         cmocka_unit_test(standard_input_is_read_in_place_or_spooled),
         cmocka_unit_test(a_named_pipe_is_spooled),
+        cmocka_unit_test(a_reached_limit_gets_a_sentence),
         cmocka_unit_test(what_a_pipe_was_spooled_into_ends_with_the_list),
         cmocka_unit_test(a_pipe_that_never_ends_can_be_cancelled),
         cmocka_unit_test(a_mounted_tier_is_walked_like_a_directory),
