@@ -93,9 +93,9 @@ static mr_status take_tables(mr__job *job, mr__lane *lane, const mr__task *task,
             continue;
         }
         double *table = NULL;
-        MR_TRY(mr__dense_take(job, lane, task->begin + t, &table, error));
+        MR_TRY(mr__dense_take(job, lane, &table, error));
         memcpy(table, result, values * 8);
-        mr__dense_give(job, task->begin + t, table);
+        MR_TRY(mr__dense_give(job, task->begin + t, table, error));
     }
 done:
     return status;

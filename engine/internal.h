@@ -36,7 +36,7 @@
 #include "worker.h"
 #include "worker_spec.h"
 
-enum { MR__COLUMNS_MAX = 1024 };
+enum { MR__COLUMNS_MAX = 1024, MR__DENSE_ALIGNMENT = 64 };
 
 typedef struct mr__loaded_app {
     struct mr__loaded_app *next;
@@ -147,6 +147,7 @@ typedef struct mr__lane {
     } epoch;
     uint64_t pairs, rows;
     bool ready, sampling;
+    bool compares;              /* the sums of a block stay in emitter.dense (device_verify.c) */
     uint64_t *fingerprint;      /* pairs are not kept but added to it (device_verify.c); NULL: as usual */
     mr__arena sample_arena;
     mr__pair *samples;
@@ -159,6 +160,15 @@ typedef struct mr__lane {
         uint64_t reserved;      /* of the budget */
     } sort, resort;             /* of a sorter, and of one that takes what another gives out */
 } mr__lane;
+
+/* Tables of blocks that memory has no room for (dense.c). */
+typedef struct mr__dense_spill {
+    pthread_mutex_t mutex;      /* for the writer */
+    mr__spill *spill;           /* of this round; NULL: nothing was spilled */
+    mr__spill_writer *writer;
+    mr__extent *extents;        /* of each block, [blocks * pieces of a table]; pages are touched as they are used */
+    _Atomic uint64_t bytes;     /* in all rounds */
+} mr__dense_spill;
 
 typedef struct mr__job {
     mr_session *session;
@@ -205,14 +215,16 @@ typedef struct mr__job {
     size_t block_rows;
     uint64_t schedule_total, smallest_task, largest_task;   /* bytes, or blocks */
     mr_row_fn row_function;         /* of the current vector level, or NULL */
-    double **dense_results;         /* [blocks], f64: sums that wait to be folded */
-    bool folds_early;               /* in the order of blocks, while others are mapped: by CPU workers of one rank,
-                                     * where none is mapped twice */
-    pthread_mutex_t fold_mutex;     /* for the next five, and dense_results where it folds early */
+    double **dense_results;         /* [blocks], f64: sums that wait, in memory or in the spill (dense.c) */
+    bool folds_early;               /* in the order of blocks, while others are mapped: one rank */
+    pthread_mutex_t fold_mutex;     /* for dense_results and the next five, while workers run */
     bool folding;                   /* a worker adds to the folded result now, and looks for more */
     uint64_t next_fold;             /* blocks before it are in the folded result */
-    double *spare_tables;           /* of folded blocks, linked by their first eight bytes */
-    uint64_t tables_made, tables_reserved;      /* of blocks; how many the budget has */
+    double *spare_tables;           /* that no block has, linked by their first eight bytes */
+    uint64_t tables_kept;           /* of blocks, in memory; */
+    uint64_t tables_reserved;       /* ... the budget has so many, with one for each worker */
+    mr__dense_spill dense_spill;
+    uint64_t sums_window;           /* bytes of other ranks' sums that may wait here to be folded */
     /* running */
     uint32_t worker_count;          /* CPU workers first, then devices */
     uint32_t cpu_workers;
@@ -247,6 +259,20 @@ typedef struct mr__job {
 static inline uint32_t mr__job_sorters(const mr__job *job)
 {
     return job->cpu_workers > 0 ? job->cpu_workers : job->worker_count;
+}
+
+/* A table of sums over dense keys, as it lies in memory. */
+static inline uint64_t mr__dense_table_bytes(const mr__job *job)
+{
+    const uint64_t bytes = job->plan.dense_keys * job->dense_width * 8, last = MR__DENSE_ALIGNMENT - 1;
+    return (bytes + last) & ~last;
+}
+
+/* While no thread of the job makes its spill, or with spill_mutex held. */
+static inline uint64_t mr__job_spilled(const mr__job *job)
+{
+    return (job->spill != NULL ? mr__spill_bytes(job->spill) : 0) +
+           atomic_load_explicit(&job->dense_spill.bytes, memory_order_relaxed);
 }
 
 static inline bool mr__cancelled(const mr__job *job)
@@ -331,9 +357,18 @@ mr_status mr__sort_task(mr__task *task, mr__worker *worker, mr__error *error);
 /* dense.c */
 /* Before the maps of each round of one rank. */
 mr_status mr__dense_begin(mr__job *job, mr__error *error);
-/* The memory for a block's sums, cleared; to be handed over by mr__dense_give(). Any worker, with its own lane. */
-mr_status mr__dense_take(mr__job *job, mr__lane *lane, uint64_t block, double **table, mr__error *error);
-void mr__dense_give(mr__job *job, uint64_t block, double *table);
+/* No block has sums any more: a round is over. */
+void mr__dense_forget(mr__job *job);
+void mr__dense_fini(mr__job *job);
+/* The memory for a block's sums, cleared; to be handed over by mr__dense_give(), which may spill them, or fold what is
+ * ready. Any worker, with its own lane. */
+mr_status mr__dense_take(mr__job *job, mr__lane *lane, double **table, mr__error *error);
+mr_status mr__dense_give(mr__job *job, uint64_t block, double *table, mr__error *error);
+/* A block's sums, a stretch after the other: values [first, first + count). */
+typedef mr_status mr__dense_look(void *context, const double *values, size_t first, size_t count, mr__error *error);
+mr_status mr__dense_look_at(mr__job *job, uint64_t block, mr__dense_look *look, void *context, mr__error *error);
+/* The workers' own sums are added to `sum`, which may be one of theirs, and the others cleared. */
+void mr__dense_add_lanes(mr__job *job, void *sum);
 mr_status mr__dense_fold(mr__job *job, mr__error *error);
 mr_status mr__dense_round(mr__job *job, uint32_t index, bool *again, mr__error *error);
 mr_status mr__dense_result(mr__job *job, mr__lane *lane, mr__error *error);

@@ -90,6 +90,7 @@ mr_status mr__job_init(mr__job *job, mr__error *error)
     mr__arena_init(&job->arena);
     pthread_mutex_init(&job->spill_mutex, NULL);
     pthread_mutex_init(&job->fold_mutex, NULL);
+    pthread_mutex_init(&job->dense_spill.mutex, NULL);
     MR_CHECK(app != NULL && app->magic == MR_APP_MAGIC, MR_BAD_APP, "the job names no app");
     MR_TRY(mr__session_check_app(app->name != NULL ? app->name : "(without a name)", app, error));
     job->app = app->app;
@@ -118,6 +119,7 @@ void mr__job_fini(mr__job *job)
     if (job->pool.budget != NULL)
         mr__chunk_pool_fini(&job->pool);
     mr__spill_destroy(job->spill);
+    mr__dense_fini(job);
     mr__output_close(job->output);
     mr__free(job->lanes);
     mr__free(job->workers);
@@ -126,6 +128,7 @@ void mr__job_fini(mr__job *job)
     mr__arena_fini(&job->arena);
     pthread_mutex_destroy(&job->spill_mutex);
     pthread_mutex_destroy(&job->fold_mutex);
+    pthread_mutex_destroy(&job->dense_spill.mutex);
 }
 
 mr_status mr__job_choose_workers(mr__job *job, mr__error *error)
@@ -248,7 +251,7 @@ static void fill_stats(mr__job *job)
         stats->keys = job->limit;
     stats->output_bytes = atomic_load(&job->output_bytes);
     stats->peak_rss_bytes = mr__peak_rss_bytes();
-    stats->spilled_bytes = job->spill != NULL ? mr__spill_bytes(job->spill) : 0;
+    stats->spilled_bytes = mr__job_spilled(job);
     stats->workers = job->cpu_workers;
     stats->devices = job->devices.count;
     for (uint32_t d = 0; d < job->devices.count; d++) {

@@ -57,10 +57,8 @@ mr_status mr__joint_has_drained(mr__joint *joint, mr__error *error)
 void mr__joint_say(mr__joint *joint, mr__next next)
 {
     pthread_mutex_lock(&joint->mutex);
-    if (joint->next != MR__NEXT_FAILED && joint->next != MR__NEXT_COMMITTED) {
+    if (joint->next != MR__NEXT_FAILED && joint->next != MR__NEXT_COMMITTED)
         joint->next = next;
-        joint->view = joint->members != NULL ? mr__members_view(joint->members) : 0;
-    }
     pthread_cond_broadcast(&joint->changed);
     pthread_mutex_unlock(&joint->mutex);
 }
@@ -176,7 +174,9 @@ static mr_status hear(mr__joint *joint, uint32_t from, uint32_t kind, const void
     case MR__SAY_TABLE:
         return mr__joint_table(joint, from, bytes, size, error);
     case MR__SAY_FOLDED:
-        return mr__joint_folded(joint, bytes, size, error);
+        return mr__joint_folded(joint, from, bytes, size, error);
+    case MR__SAY_TURN:
+        return mr__joint_hear_turn(joint, bytes, size, error);
     case MR__SAY_MAPPED:
         pthread_mutex_lock(&joint->mutex);
         joint->mapped[from] = view;         /* a number of units, here */
@@ -191,8 +191,7 @@ static mr_status hear(mr__joint *joint, uint32_t from, uint32_t kind, const void
         MR_TRY(mr__joint_feed(joint, error));
         mr__joint_ask(joint);
         mr__joint_go_on(joint);
-        mr__joint_resume(joint);
-        return MR_OK;
+        return mr__joint_resume(joint, error);
     case MR__OWN_PASS:
         return begin_pass(joint, MR__PASS_MAPS, error);
     case MR__OWN_STANDS:
@@ -207,10 +206,7 @@ static mr_status hear(mr__joint *joint, uint32_t from, uint32_t kind, const void
         return MR_OK;
     case MR__OWN_ENDED:
         memcpy(&ended, bytes, sizeof ended);
-        mr__joint_end_pass(joint, ended.round, ended.final != 0);
-        return MR_OK;
-    case MR__OWN_FOLDED:
-        return mr__joint_is_steady(joint, view) ? mr__joint_share_fold(joint, error) : MR_OK;
+        return mr__joint_end_pass(joint, ended.round, ended.final != 0, error);
     case MR__OWN_COMMITTED:
         mr__joint_commit(joint, bytes, size);
         return MR_OK;
@@ -344,9 +340,8 @@ static mr_status make_joint(mr__job *job, mr__error *error)
     joint->done_in = mr__alloc_zero(joint->size, sizeof *joint->done_in);
     joint->mapped = mr__alloc_zero(joint->size, sizeof *joint->mapped);
     joint->sums = mr__alloc_zero(joint->size, sizeof *joint->sums);
-    joint->tables = mr__alloc_zero(joint->size, sizeof *joint->tables);
-    MR_CHECK(joint->idle_in != NULL && joint->done_in != NULL && joint->mapped != NULL && joint->sums != NULL &&
-             joint->tables != NULL, MR_NO_MEMORY, "no memory for a job of %u ranks", joint->size);
+    MR_CHECK(joint->idle_in != NULL && joint->done_in != NULL && joint->mapped != NULL && joint->sums != NULL,
+             MR_NO_MEMORY, "no memory for a job of %u ranks", joint->size);
     MR_TRY(mr__joint_tell_init(joint, error));
     MR_TRY(mr__joint_spares_init(joint, error));
     mr__near_measure(job, &joint->near);
@@ -444,7 +439,7 @@ void mr__joint_close(mr__joint *joint, mr_status status, const mr__error *error)
         next = one->next;
         mr__free(one);
     }
-    mr__joint_drop_tables(joint);
+    mr__joint_drop_fold(joint);
     mr__joint_tell_fini(joint);
     mr__output_close(joint->output);
     mr__free(joint->waiting.list);
@@ -457,10 +452,10 @@ void mr__joint_close(mr__joint *joint, mr_status status, const mr__error *error)
     mr__free(joint->done_in);
     mr__free(joint->mapped);
     mr__free(joint->sums);
-    mr__free(joint->tables);
     mr__free(joint->place);
     mr__free(joint->folded);
-    mr__free(joint->fold);
+    mr__free(joint->incoming.bytes);
+    mr__free(joint->turns);
     mr__free(joint->mapped_works.list);
     mr__free(joint->winners);
     mr__free(joint->took_place);

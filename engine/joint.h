@@ -27,11 +27,12 @@ enum mr__joint_kind {
     MR__SAY_DONE,           /* to the coordinator: what I reduced */
     MR__SAY_COMMITTED,
     MR__SAY_FAILED,
-    MR__SAY_TABLE,          /* to the coordinator: dense sums of a round */
+    MR__SAY_TABLE,          /* to the coordinator: what dense sums there are of a round, and these */
     MR__SAY_FOLDED,         /* the sums of all */
     MR__SAY_MAPPED,         /* to the coordinator: how far I am */
     MR__SAY_WAITS,          /* to the coordinator: somebody was lost, and I am in this job */
     MR__SAY_TOLD,           /* to the coordinator: what I did, for the record */
+    MR__SAY_TURN,           /* from the coordinator: send these sums now */
     MR__OWN_ENTER = MR__KIND_OWN,
     MR__OWN_APPLIED,        /* a plan was applied */
     MR__OWN_PASS,           /* the map stage begins */
@@ -40,7 +41,6 @@ enum mr__joint_kind {
     MR__OWN_DRAINED,
     MR__OWN_CLEAR,          /* the outbox is */
     MR__OWN_ENDED,          /* the stages of a pass are over */
-    MR__OWN_FOLDED,
     MR__OWN_COMMITTED
 };
 

@@ -1,60 +1,163 @@
 /* joint_dense.c: a round of dense keys on many ranks: no shuffle, a table from each.
  *
- *   rank          all IDLE, REDUCE --> TABLE, TABLE, ... (last) --> coordinator
- *   coordinator   tables of all ranks in the view, but of spares that stand by --> fold, as one rank would (dense.c)
- *                 --> FOLDED --> all
+ *   rank          all IDLE, REDUCE --> HAVE --> coordinator      which blocks it has the sums of
+ *   coordinator   HAVE of all ranks in the view, but of spares that stand by --> all blocks in their order: turns
+ *                 TURN --> rank                                  a few blocks that are next, or soon will be
+ *   rank          SUMS, SUMS, ... --> coordinator --> added as they come, as one rank would (dense.c)
+ *   coordinator   the last turn was added --> FOLDED, FOLDED, ... --> all
  *   all           the folded table is the job's; round(); the next round begins, or the job is done
  *
  * Floating sums stay reproducible: each block of rows has a table of its own, and they are added in the order of the
- * blocks, whichever rank had which. Integer sums are one table a rank.
+ * blocks, whichever rank had which. Integer sums are one table a rank, added in the order of the ranks.
+ *
+ * Memory. A sum has one order over all blocks, and other ranks have the blocks in between: no rank can add up what it
+ * has before the end of the round. So a rank keeps its tables, in memory or spilled, and the coordinator asks for them
+ * in order: only as much as its window (plan_memory.c), and the turn that is next, is on its way or waits. When all
+ * tables came at once, four ranks of 64 MiB with 230 MiB of tables took 732 MiB, the coordinator 608 of them; now they
+ * take 204. What a rank has comes along with HAVE, without a turn, where it fits its part of the window: most jobs have
+ * few sums, and wait for nothing. Tables are sent in pieces, FOLDED too, to one rank after the other.
  *
  * A rank keeps its tables until it hears FOLDED. When somebody is lost before that, they are sent again in the next
- * view, with those of the blocks that the lost had. FOLDED itself is kept for one round: if its sender is lost
- * half-way, one who has it sends it to the others (joint_view.c).
+ * view, with those of the blocks that the lost had. FOLDED itself is kept until all have it: if its sender is lost
+ * half-way, one who has it sends it to the others (joint_view.c); only then all of it is posted at once, by a thread
+ * that must not wait.
  *
- *   TABLE     view, last (u32), 0 (u32); of the first: units, rows, then values
- *   values    f64 by block: [block (u64), table]...    else: one table
- *   FOLDED    round (u64), rows (u64), table
+ *   TABLE     view, what (u32), 0 (u32); then
+ *     HAVE    units, rows, comes along (u64), [begin, end (u64)] of each work, in order; none for integers
+ *     SUMS    values of the turns that were asked for, one after the other
+ *   TURN      view, begin, end (u64)
+ *   FOLDED    round, rows, first value (u64), values. The first piece begins anew: two senders may be half-way.
  *
- * D1  FOLDED of a round is said once, and only in the view in which all tables came. */
+ * D1  FOLDED of a round is said once, and only in the view in which all tables came.
+ * D2  Sums of a rank come in the order of its turns, and turns of one rank are in the order of all. */
 #include "joint_parts.h"
 
+#include <stdlib.h>
 #include <time.h>
 
-enum { PIECE = 4 << 20, WAITING_MOST = 16 << 20, NAP_NS = 200000, TABLE_HEAD = 16, FOLDED_HEAD = 16 };
+enum { PIECE = 1 << 20, WAITING_MOST = 4 << 20, NAP_NS = 100000 };
+
+enum { HAVE = 1, SUMS };
+
+typedef struct table_head {
+    uint64_t view;
+    uint32_t what, zero;
+} table_head;
+
+typedef struct folded_head {
+    uint64_t round, rows, first;
+} folded_head;
 
 static size_t table_values(const mr__job *job)
 {
     return (size_t)job->plan.dense_keys * job->dense_width;
 }
 
-/* ---- sending ----------------------------------------------------------------------------------------------------- */
+static void nap(void)
+{
+    nanosleep(&(struct timespec){.tv_nsec = NAP_NS}, NULL);
+}
 
-/* What all lanes of this rank added up in the round. */
-static mr_status write_sums(const mr__job *job, mr__writing *to, mr__error *error)
+/* ---- a rank: what it has ----------------------------------------------------------------------------------------- */
+
+typedef struct sums_out {
+    mr__joint *joint;
+    uint64_t view;
+    uint32_t to;
+    uint8_t *bytes;             /* [PIECE] */
+    size_t size;
+} sums_out;
+
+static mr_status post_sums(sums_out *out, mr__error *error)
 {
     mr_status status = MR_OK;
-    const size_t count = table_values(job);
-    uint64_t *sums = mr__alloc_zero(count, 8);
-    MR_CHECK(sums != NULL, MR_NO_MEMORY, "no memory for %zu dense values", count);
-    for (uint32_t w = 0; w < job->worker_count; w++) {
-        const void *table = job->lanes[w].emitter.dense;
-        for (size_t i = 0; table != NULL && i < count; i++) {
-            if (job->dense_f64)
-                ((double *)sums)[i] += ((const double *)table)[i];
-            else
-                sums[i] += ((const uint64_t *)table)[i];
-        }
-    }
-    mr__write(to, sums, count * 8);
+    mr__joint *joint = out->joint;
+    const table_head head = {.view = out->view, .what = SUMS};
+    if (out->size == 0)
+        return MR_OK;
+    while (mr__courier_pending(joint->courier, MR__BULK, out->to) > WAITING_MOST)
+        nap();
+    MR_TRY(mr__courier_post(joint->courier, MR__BULK, out->to, joint->tag + MR__SAY_TABLE, &head, sizeof head,
+                            out->bytes, out->size, error));
+    mr__joint_count_sent(joint, out->to, sizeof head + out->size);
+    out->size = 0;
 done:
-    mr__free(sums);
     return status;
 }
 
-static mr_status write_tables(mr__joint *joint, mr__writing *to, mr__error *error)
+static mr_status write_values(void *context, const double *values, size_t first, size_t count, mr__error *error)
 {
     mr_status status = MR_OK;
+    sums_out *out = context;
+    const uint8_t *bytes = (const uint8_t *)values;
+    (void)first;
+    for (size_t left = count * 8; left > 0;) {
+        const size_t size = left < PIECE - out->size ? left : PIECE - out->size;
+        memcpy(out->bytes + out->size, bytes, size);
+        out->size += size;
+        bytes += size;
+        left -= size;
+        if (out->size == PIECE)
+            MR_TRY(post_sums(out, error));
+    }
+done:
+    return status;
+}
+
+/* What all lanes of this rank added up in the round, in the first that has something; none, if none began. */
+static mr_status send_own_sums(sums_out *out, mr__error *error)
+{
+    static const double zeros[512];
+    mr_status status = MR_OK;
+    mr__job *job = out->joint->job;
+    for (uint32_t w = 0; w < job->worker_count; w++) {
+        void *table = job->lanes[w].emitter.dense;
+        if (table == NULL)
+            continue;
+        mr__dense_add_lanes(job, table);
+        return write_values(out, table, 0, table_values(job), error);
+    }
+    for (size_t left = table_values(job), count; left > 0; left -= count) {
+        count = left < MR__COUNT(zeros) ? left : MR__COUNT(zeros);
+        MR_TRY(write_values(out, zeros, 0, count, error));
+    }
+done:
+    return status;
+}
+
+static mr_status send_turn(sums_out *out, uint64_t begin, uint64_t end, mr__error *error)
+{
+    mr_status status = MR_OK;
+    mr__job *job = out->joint->job;
+    if (job->dense_results == NULL)
+        return send_own_sums(out, error);
+    for (uint64_t block = begin; block < end; block++) {
+        MR_CHECK(block < job->blocks && job->dense_results[block] != NULL, MR_INTERNAL,
+                 "block %llu was to be mapped here, and has no sums", (unsigned long long)block);
+        MR_TRY(mr__dense_look_at(job, block, write_values, out, error));
+    }
+done:
+    return status;
+}
+
+static mr_status open_sums(mr__joint *joint, uint64_t view, sums_out *out, mr__error *error)
+{
+    mr_status status = MR_OK;
+    *out = (sums_out){.joint = joint, .view = view, .to = mr__courier_lowest(joint->courier),
+                      .bytes = mr__alloc(PIECE)};
+    MR_CHECK(out->bytes != NULL, MR_NO_MEMORY, "no memory to send the sums of a round");
+done:
+    return status;
+}
+
+static int compare_works(const void *a, const void *b)
+{
+    const mr__work *one = a, *other = b;
+    return (one->begin > other->begin) - (one->begin < other->begin);
+}
+
+static void write_have(const mr__joint *joint, bool along, mr__writing *to)
+{
     const mr__job *job = joint->job;
     uint64_t units = 0, rows = 0;
     for (size_t i = 0; i < joint->mapped_works.count; i++)
@@ -63,271 +166,118 @@ static mr_status write_tables(mr__joint *joint, mr__writing *to, mr__error *erro
         rows += job->lanes[w].rows;
     mr__write_u64(to, units);
     mr__write_u64(to, rows);
-    if (job->dense_results == NULL)
-        MR_TRY(write_sums(job, to, error));
+    mr__write_u64(to, along);
     for (size_t i = 0; i < joint->mapped_works.count && job->dense_results != NULL; i++) {
-        const mr__work *work = &joint->mapped_works.list[i];
-        for (uint64_t block = work->begin; block < work->end; block++) {
-            MR_CHECK(job->dense_results[block] != NULL, MR_INTERNAL, "block %llu was mapped, and has no sums",
-                     (unsigned long long)block);
-            mr__write_u64(to, block);
-            mr__write(to, job->dense_results[block], table_values(job) * 8);
-        }
+        mr__write_u64(to, joint->mapped_works.list[i].begin);
+        mr__write_u64(to, joint->mapped_works.list[i].end);
     }
-    MR_CHECK(!to->broken, MR_NO_MEMORY, "no memory for the sums of a round");
-done:
-    return status;
 }
 
 mr_status mr__joint_send_tables(mr__joint *joint, mr__error *error)
 {
     mr_status status = MR_OK;
-    mr__writing tables = {.size = 0};
-    size_t sent = 0;
+    mr__job *job = joint->job;
+    mr__works *works = &joint->mapped_works;
+    mr__writing have = {.size = 0};
+    sums_out out = {.bytes = NULL};
+    uint64_t tables = 1;
     pthread_mutex_lock(&joint->mutex);
     const uint64_t view = joint->reduce_view;
+    if (works->count > 0)
+        qsort(works->list, works->count, sizeof *works->list, compare_works);
     pthread_mutex_unlock(&joint->mutex);
-    MR_TRY(write_tables(joint, &tables, error));
-    const uint32_t to = mr__courier_lowest(joint->courier);
-    while (sent < tables.size) {
-        const size_t size = tables.size - sent < PIECE ? tables.size - sent : PIECE;
-        struct {
-            uint64_t view;
-            uint32_t last, zero;
-        } head = {view, sent + size == tables.size, 0};
-        while (mr__courier_pending(joint->courier, MR__BULK, to) > WAITING_MOST)
-            nanosleep(&(struct timespec){.tv_nsec = NAP_NS}, NULL);
-        MR_TRY(mr__courier_post(joint->courier, MR__BULK, to, joint->tag + MR__SAY_TABLE, &head, sizeof head,
-                                tables.bytes + sent, size, error));
-        mr__joint_count_sent(joint, to, sizeof head + size);
-        sent += size;
+    MR_TRY(open_sums(joint, view, &out, error));
+    if (job->dense_results != NULL) {
+        tables = 0;
+        for (size_t i = 0; i < works->count; i++)
+            tables += works->list[i].end - works->list[i].begin;
     }
+    const bool along = tables * table_values(job) * 8 <= job->sums_window / joint->working;
+    const table_head head = {.view = view, .what = HAVE};
+    write_have(joint, along, &have);
+    MR_CHECK(!have.broken, MR_NO_MEMORY, "no memory to say what sums this rank has");
+    MR_TRY(mr__courier_post(joint->courier, MR__BULK, out.to, joint->tag + MR__SAY_TABLE, &head, sizeof head,
+                            have.bytes, have.size, error));
+    mr__joint_count_sent(joint, out.to, sizeof head + have.size);
+    for (size_t i = 0; i < works->count && along && job->dense_results != NULL; i++)
+        MR_TRY(send_turn(&out, works->list[i].begin, works->list[i].end, error));
+    if (along && job->dense_results == NULL)
+        MR_TRY(send_turn(&out, 0, 1, error));
+    MR_TRY(post_sums(&out, error));
 done:
-    mr__free(tables.bytes);
+    mr__free(out.bytes);
+    mr__free(have.bytes);
     return status;
 }
 
-/* ---- the coordinator --------------------------------------------------------------------------------------------- */
-
-/* With the mutex held. */
-static void free_tables(mr__tables *tables, uint32_t count)
-{
-    for (uint32_t r = 0; tables != NULL && r < count; r++) {
-        mr__free(tables[r].bytes);
-        tables[r] = (mr__tables){.size = 0};
-    }
-}
-
-void mr__joint_drop_tables(mr__joint *joint)
-{
-    pthread_mutex_lock(&joint->mutex);
-    free_tables(joint->tables, joint->size);
-    pthread_mutex_unlock(&joint->mutex);
-}
-
-static mr_status append(mr__tables *table, const uint8_t *bytes, size_t size, bool last, mr__error *error)
+mr_status mr__joint_hear_turn(mr__joint *joint, const uint8_t *bytes, size_t size, mr__error *error)
 {
     mr_status status = MR_OK;
-    MR_CHECK(!table->whole, MR_NETWORK_FAILED, "a rank sent its sums twice");
-    if (table->size + size > table->room) {
-        const size_t room = last ? table->size + size : (table->size + size) * 2;
-        uint8_t *made = mr__realloc(table->bytes, room);
-        MR_CHECK(made != NULL, MR_NO_MEMORY, "no memory for the sums of other ranks; raise --memory");
-        table->bytes = made;
-        table->room = room;
-    }
-    memcpy(table->bytes + table->size, bytes, size);
-    table->size += size;
-    table->whole = last;
-done:
-    return status;
-}
-
-mr_status mr__joint_table(mr__joint *joint, uint32_t from, const uint8_t *bytes, size_t size, mr__error *error)
-{
-    mr_status status = MR_OK;
-    mr__reading in = {bytes, bytes + size, false};
-    uint64_t view = 0;
-    const void *at = mr__read(&in, sizeof view);
-    bool all = true;
-    if (at != NULL)
-        memcpy(&view, at, sizeof view);
-    const bool last = mr__read_u32(&in) != 0;
-    mr__read_u32(&in);
-    MR_CHECK(!in.broken && joint->job->dense, MR_NETWORK_FAILED, "rank %u sent sums of %zu bytes", from, size);
-    mr__joint_count_received(joint, from, size);
-    if (!mr__joint_is_steady(joint, view) || !mr__joint_decided(joint))
+    mr__turn turn;
+    MR_CHECK(size == sizeof turn && joint->job->dense, MR_NETWORK_FAILED, "a turn of %zu bytes cannot be", size);
+    memcpy(&turn, bytes, sizeof turn);
+    if (!mr__joint_is_steady(joint, turn.view))
         return MR_OK;
     pthread_mutex_lock(&joint->mutex);
-    status = append(&joint->tables[from], in.at, (size_t)(in.end - in.at), last, error);
-    for (uint32_t r = 0; r < joint->size; r++)
-        all &= !mr__members_has(joint->members, r) || mr__joint_is_waiting(joint, r) || joint->tables[r].whole;
-    pthread_mutex_unlock(&joint->mutex);
-    MR_TRY(status);
-    if (all)
-        mr__joint_say(joint, MR__NEXT_FOLD);
-done:
-    return status;
-}
-
-/* Adds the sums of one rank to `sum`, or notes where its blocks' sums lie. */
-static mr_status take_tables(const mr__job *job, uint32_t rank, const mr__tables *table, void *sum,
-                             const double **blocks, uint64_t *units, uint64_t *rows, mr__error *error)
-{
-    mr_status status = MR_OK;
-    const size_t count = table_values(job), entry = 8 + count * 8;
-    const uint8_t *at = table->bytes + TABLE_HEAD, *end = table->bytes + table->size;
-    uint64_t numbers[2];
-    MR_CHECK(table->size >= TABLE_HEAD, MR_NETWORK_FAILED, "rank %u sent sums of %zu bytes", rank, table->size);
-    memcpy(numbers, table->bytes, sizeof numbers);
-    *units += le64toh(numbers[0]);
-    *rows += le64toh(numbers[1]);
-    if (blocks == NULL) {
-        MR_CHECK((size_t)(end - at) == count * 8, MR_NETWORK_FAILED, "rank %u sent sums of %zu bytes", rank,
-                 table->size);
-        for (size_t i = 0; i < count; i++) {
-            if (job->dense_f64)
-                ((double *)sum)[i] += ((const double *)at)[i];
-            else
-                ((uint64_t *)sum)[i] += ((const uint64_t *)at)[i];
+    if (joint->turn_count == joint->turn_room) {
+        const size_t room = 2 * joint->turn_room + 8;
+        mr__turn *made = mr__realloc(joint->turns, room * sizeof *made);
+        if (made == NULL) {
+            pthread_mutex_unlock(&joint->mutex);
+            MR_CHECK(false, MR_NO_MEMORY, "no memory for the turns of this rank");
         }
-        goto done;
+        joint->turns = made;
+        joint->turn_room = room;
     }
-    MR_CHECK((size_t)(end - at) % entry == 0, MR_NETWORK_FAILED, "rank %u sent sums of %zu bytes", rank, table->size);
-    for (; at < end; at += entry) {
-        uint64_t block;
-        memcpy(&block, at, sizeof block);
-        block = le64toh(block);
-        MR_CHECK(block < job->blocks && blocks[block] == NULL, MR_INTERNAL,
-                 "rank %u sent the sums of block %llu, which another one has, or nobody", rank,
-                 (unsigned long long)block);
-        blocks[block] = (const double *)(at + sizeof block);
-    }
-done:
-    return status;
-}
-
-static mr_status add_blocks(const mr__job *job, const double *const *blocks, double *sum, mr__error *error)
-{
-    mr_status status = MR_OK;
-    const size_t count = table_values(job);
-    for (uint64_t b = 0; b < job->blocks; b++) {
-        MR_CHECK(blocks[b] != NULL, MR_INTERNAL, "nobody sent the sums of block %llu", (unsigned long long)b);
-        for (size_t i = 0; i < count; i++)
-            sum[i] += blocks[b][i];
-    }
-done:
-    return status;
-}
-
-/* The tables, which the courier's thread may drop at any time, become the caller's. *view: the one in which they came,
- * if they are whole: who says AGAIN in the next one has dropped them before. */
-static mr_status steal_tables(mr__joint *joint, mr__tables **tables, uint64_t *view, mr__error *error)
-{
-    mr_status status = MR_OK;
-    mr__tables *fresh = mr__alloc_zero(joint->size, sizeof *fresh);
-    MR_CHECK(fresh != NULL, MR_NO_MEMORY, "no memory for the sums of %u ranks", joint->size);
-    pthread_mutex_lock(&joint->mutex);
-    *tables = joint->tables;
-    joint->tables = fresh;
-    *view = joint->view;
+    joint->turns[joint->turn_count++] = turn;
     pthread_mutex_unlock(&joint->mutex);
+    mr__joint_say(joint, MR__NEXT_SEND);
 done:
     return status;
 }
 
-mr_status mr__joint_fold(mr__joint *joint, mr__error *error)
+mr_status mr__joint_take_turns(mr__joint *joint, mr__error *error)
 {
     mr_status status = MR_OK;
-    const mr__job *job = joint->job;
-    const size_t count = table_values(job), size = FOLDED_HEAD + count * 8;
-    uint64_t units = 0, rows = 0, view;
-    mr__tables *tables = NULL;
-    const double **blocks = NULL;
-    uint8_t *fold = NULL;
-    bool whole = true;
-    MR_CHECK(size <= MR__MESSAGE_MOST, MR_BAD_USAGE,
-             "%zu dense values are too many for many ranks: %d MiB are possible", count, MR__MESSAGE_MOST >> 20);
-    MR_TRY(steal_tables(joint, &tables, &view, error));
-    fold = mr__alloc_zero(1, size);
-    if (job->dense_results != NULL)
-        blocks = mr__alloc_zero(job->blocks + 1, sizeof *blocks);
-    MR_CHECK(fold != NULL && (blocks != NULL || job->dense_results == NULL), MR_NO_MEMORY,
-             "no memory for %zu dense values", count);
-    for (uint32_t r = 0; r < joint->size; r++) {
-        if (!tables[r].whole)
-            continue;
-        MR_TRY(take_tables(job, r, &tables[r], fold + FOLDED_HEAD, blocks, &units, &rows, error));
+    sums_out out = {.bytes = NULL};
+    pthread_mutex_lock(&joint->mutex);
+    mr__turn *turns = joint->turns;
+    const size_t count = joint->turn_count;
+    joint->turns = NULL;
+    joint->turn_count = joint->turn_room = 0;
+    pthread_mutex_unlock(&joint->mutex);
+    for (size_t i = 0; i < count; i++) {
+        if (out.bytes == NULL)
+            MR_TRY(open_sums(joint, turns[i].view, &out, error));
+        out.view = turns[i].view;
+        MR_TRY(send_turn(&out, turns[i].begin, turns[i].end, error));
+        MR_TRY(post_sums(&out, error));
     }
-    whole = units == job->schedule_total;
-    if (!whole)                 /* a view came meanwhile, and dropped some of them: they come again */
-        goto done;
-    if (blocks != NULL)
-        MR_TRY(add_blocks(job, blocks, (double *)(fold + FOLDED_HEAD), error));
-    const uint64_t head[] = {htole64(joint->round_here), htole64(rows)};
-    memcpy(fold, head, sizeof head);
-    pthread_mutex_lock(&joint->mutex);
-    mr__free(joint->fold);
-    joint->fold = fold;
-    joint->fold_size = size;
-    pthread_mutex_unlock(&joint->mutex);
-    fold = NULL;
-    mr__joint_post(joint, MR__CONTROL, joint->rank, MR__OWN_FOLDED, &view, sizeof view);
 done:
-    if (tables != NULL)
-        free_tables(tables, joint->size);
-    mr__free(tables);
-    mr__free(blocks);
-    mr__free(fold);
+    mr__free(out.bytes);
+    mr__free(turns);
     return status;
 }
 
-/* This rank goes first, so that it can give out the next round's work when the others ask for it. */
-mr_status mr__joint_share_fold(mr__joint *joint, mr__error *error)
-{
-    mr_status status = MR_OK;
-    pthread_mutex_lock(&joint->mutex);
-    uint8_t *fold = joint->fold;
-    const size_t size = joint->fold_size;
-    joint->fold = NULL;
-    pthread_mutex_unlock(&joint->mutex);
-    if (fold == NULL)
-        return MR_OK;
-    MR_TRY(mr__joint_folded(joint, fold, size, error));
-    mr__joint_send_folded(joint);
-done:
-    mr__free(fold);
-    return status;
-}
+/* ---- the end of a round ------------------------------------------------------------------------------------------ */
 
-/* ---- all --------------------------------------------------------------------------------------------------------- */
-
-/* By the bulk path: on the other one a large table would hold this rank's beats up, and it would be taken for lost. What
- * overtakes it does no harm: only a new view can, and then this rank says that it is a round behind. */
-void mr__joint_send_folded(mr__joint *joint)
+static void forget_folded(mr__joint *joint)
 {
-    for (uint32_t r = 0; r < joint->size; r++)
-        if (r != joint->rank)
-            mr__joint_post(joint, MR__BULK, r, MR__SAY_FOLDED, joint->folded, joint->folded_size);
-}
-
-mr_status mr__joint_folded(mr__joint *joint, const uint8_t *bytes, size_t size, mr__error *error)
-{
-    mr_status status = MR_OK;
-    uint64_t round = 0;
-    uint8_t *copy = NULL;
-    MR_CHECK(joint->job->dense && size == FOLDED_HEAD + table_values(joint->job) * 8, MR_NETWORK_FAILED,
-             "a rank sent folded sums of %zu bytes", size);
-    memcpy(&round, bytes, sizeof round);
-    if (le64toh(round) != joint->round)
-        return MR_OK;           /* one more copy of it */
-    copy = mr__alloc(size);
-    MR_CHECK(copy != NULL, MR_NO_MEMORY, "no memory for folded sums");
-    memcpy(copy, bytes, size);
     pthread_mutex_lock(&joint->mutex);
     mr__free(joint->folded);
-    joint->folded = copy;
-    joint->folded_size = size;
+    joint->folded = NULL;
+    pthread_mutex_unlock(&joint->mutex);
+}
+
+/* The round is over: `sum` becomes the joint's. */
+static mr_status take_sum(mr__joint *joint, uint8_t *sum, uint64_t rows, mr__error *error)
+{
+    mr_status status = MR_OK;
+    pthread_mutex_lock(&joint->mutex);
+    mr__free(joint->folded);
+    joint->folded = sum;
+    joint->folded_rows = rows;
+    joint->folded_round = joint->round;
     pthread_mutex_unlock(&joint->mutex);
     joint->pass = MR__PASS_NONE;
     MR_TRY(mr__joint_new_round(joint, error));
@@ -337,20 +287,323 @@ done:
     return status;
 }
 
+/* ---- the coordinator: adding up ---------------------------------------------------------------------------------- */
+
+/* Values of the turns of one rank, as they came. */
+struct mr__sums {
+    struct mr__sums *next;
+    size_t size, used;
+    uint8_t bytes[];
+};
+
+void mr__joint_drop_fold(mr__joint *joint)
+{
+    mr__fold *fold = &joint->fold;
+    for (uint32_t r = 0; fold->from != NULL && r < joint->size; r++) {
+        for (struct mr__sums *one = fold->from[r].first, *next; one != NULL; one = next) {
+            next = one->next;
+            mr__free(one);
+        }
+    }
+    mr__free(fold->from);
+    mr__free(fold->parts);
+    mr__free(fold->sum);
+    *fold = (mr__fold){.units = 0};
+}
+
+static mr_status add_part(mr__fold *fold, uint64_t begin, uint64_t end, uint32_t rank, bool along, mr__error *error)
+{
+    mr_status status = MR_OK;
+    if (fold->count == fold->room) {
+        const size_t room = 2 * fold->room + 64;
+        mr__fold_part *made = mr__realloc(fold->parts, room * sizeof *made);
+        MR_CHECK(made != NULL, MR_NO_MEMORY, "no memory for the order of sums");
+        fold->parts = made;
+        fold->room = room;
+    }
+    fold->parts[fold->count++] = (mr__fold_part){begin, end, rank, along};
+done:
+    return status;
+}
+
+/* HAVE. A work of many blocks is several turns, so that some of it fits the window. */
+static mr_status hear_have(mr__joint *joint, uint32_t from, mr__reading *in, mr__error *error)
+{
+    mr_status status = MR_OK;
+    const mr__job *job = joint->job;
+    mr__fold *fold = &joint->fold;
+    const size_t bytes = table_values(job) * 8;
+    const uint64_t half = job->sums_window / 2 / bytes, most = half > 0 ? half : 1;
+    fold->units += mr__read_u64(in);
+    fold->rows += mr__read_u64(in);
+    const bool along = mr__read_u64(in) != 0;
+    MR_CHECK(!fold->from[from].told, MR_NETWORK_FAILED, "rank %u said twice what sums it has", from);
+    fold->from[from].told = true;
+    while (!in->broken && in->at < in->end) {
+        const uint64_t begin = mr__read_u64(in), end = mr__read_u64(in);
+        MR_CHECK(!in->broken && begin < end && end <= job->blocks && job->dense_results != NULL, MR_NETWORK_FAILED,
+                 "rank %u says that it has the sums of blocks that cannot be", from);
+        for (uint64_t at = begin; at < end; at += most)
+            MR_TRY(add_part(fold, at, end - at < most ? end : at + most, from, along, error));
+        fold->ahead += along ? (end - begin) * bytes : 0;
+    }
+    MR_CHECK(!in->broken, MR_NETWORK_FAILED, "rank %u said in too few bytes what sums it has", from);
+    if (job->dense_results == NULL) {
+        MR_TRY(add_part(fold, from, from + 1, from, along, error));
+        fold->ahead += along ? bytes : 0;
+    }
+done:
+    return status;
+}
+
+static int compare_parts(const void *a, const void *b)
+{
+    const mr__fold_part *one = a, *other = b;
+    return (one->begin > other->begin) - (one->begin < other->begin);
+}
+
+/* Everybody said what there is. */
+static mr_status begin_fold(mr__joint *joint, mr__error *error)
+{
+    mr_status status = MR_OK;
+    const mr__job *job = joint->job;
+    mr__fold *fold = &joint->fold;
+    uint64_t block = 0;
+    MR_CHECK(fold->units == job->schedule_total, MR_INTERNAL,
+             "all ranks together have the sums of %llu units, not %llu", (unsigned long long)fold->units,
+             (unsigned long long)job->schedule_total);
+    if (fold->count > 0)
+        qsort(fold->parts, fold->count, sizeof *fold->parts, compare_parts);
+    for (size_t i = 0; i < fold->count && job->dense_results != NULL; i++) {
+        MR_CHECK(fold->parts[i].begin == block, MR_INTERNAL, "two ranks, or none, have the sums of block %llu",
+                 (unsigned long long)(fold->parts[i].begin < block ? fold->parts[i].begin : block));
+        block = fold->parts[i].end;
+    }
+    /* all ranks took it: nobody misses the one of the round before any more */
+    forget_folded(joint);
+    fold->sum = mr__alloc_zero(table_values(job), 8);
+    MR_CHECK(fold->sum != NULL, MR_NO_MEMORY, "no memory for %zu dense values", table_values(job));
+    fold->begun = true;
+done:
+    return status;
+}
+
+static void ask_for_turns(mr__joint *joint)
+{
+    mr__fold *fold = &joint->fold;
+    for (; fold->asked < fold->count; fold->asked++) {
+        const mr__fold_part *part = &fold->parts[fold->asked];
+        const uint64_t bytes = (part->end - part->begin) * table_values(joint->job) * 8;
+        const mr__turn turn = {mr__members_view(joint->members), part->begin, part->end};
+        if (part->along)
+            continue;
+        if (fold->asked > fold->adding && fold->ahead + bytes > joint->job->sums_window)
+            break;
+        fold->ahead += bytes;
+        mr__joint_post(joint, MR__CONTROL, part->rank, MR__SAY_TURN, &turn, sizeof turn);
+    }
+}
+
+static void add(const mr__job *job, uint8_t *sum, const uint8_t *values, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (job->dense_f64)
+            ((double *)sum)[i] += ((const double *)values)[i];
+        else
+            ((uint64_t *)sum)[i] += ((const uint64_t *)values)[i];
+    }
+}
+
+/* What is here of the turns that are next. */
+static void add_what_came(mr__joint *joint)
+{
+    const mr__job *job = joint->job;
+    mr__fold *fold = &joint->fold;
+    const size_t table = table_values(job) * 8;
+    while (fold->adding < fold->count) {
+        const mr__fold_part *part = &fold->parts[fold->adding];
+        const uint64_t all = (part->end - part->begin) * table;
+        mr__fold_from *from = &fold->from[part->rank];
+        struct mr__sums *sums = from->first;
+        if (sums == NULL)
+            return;
+        size_t size = sums->size - sums->used;
+        const size_t place = (size_t)(fold->added % table);
+        size = size < table - place ? size : table - place;
+        add(job, fold->sum + place, sums->bytes + sums->used, size / 8);
+        sums->used += size;
+        fold->added += size;
+        if (sums->used == sums->size) {
+            from->first = sums->next;
+            if (from->first == NULL)
+                from->last = NULL;
+            mr__free(sums);
+        }
+        if (fold->added == all) {
+            fold->added = 0;
+            fold->ahead -= all;
+            fold->adding++;
+        }
+    }
+}
+
+static mr_status keep_sums(mr__joint *joint, uint32_t from, const uint8_t *bytes, size_t size, mr__error *error)
+{
+    mr_status status = MR_OK;
+    mr__fold_from *place = &joint->fold.from[from];
+    MR_CHECK(size % 8 == 0 && size > 0 && place->told, MR_NETWORK_FAILED, "rank %u sent sums of %zu bytes", from, size);
+    struct mr__sums *sums = mr__alloc(sizeof *sums + size);
+    MR_CHECK(sums != NULL, MR_NO_MEMORY, "no memory for the sums of other ranks; raise --memory");
+    *sums = (struct mr__sums){.size = size};
+    memcpy(sums->bytes, bytes, size);
+    if (place->last != NULL)
+        place->last->next = sums;
+    else
+        place->first = sums;
+    place->last = sums;
+done:
+    return status;
+}
+
+/* All is added: this rank goes first, so that it can give out the next round's work when the others ask for it. */
+static mr_status end_fold(mr__joint *joint, mr__error *error)
+{
+    uint8_t *sum = joint->fold.sum;
+    const uint64_t rows = joint->fold.rows;
+    joint->fold.sum = NULL;
+    mr__joint_drop_fold(joint);
+    pthread_mutex_lock(&joint->mutex);
+    joint->shares_folded = true;
+    pthread_mutex_unlock(&joint->mutex);
+    return take_sum(joint, sum, rows, error);
+}
+
+mr_status mr__joint_table(mr__joint *joint, uint32_t from, const uint8_t *bytes, size_t size, mr__error *error)
+{
+    mr_status status = MR_OK;
+    mr__fold *fold = &joint->fold;
+    mr__reading in = {bytes, bytes + size, false};
+    table_head head = {.view = 0};
+    const void *at = mr__read(&in, sizeof head);
+    bool all = true;
+    MR_CHECK(at != NULL && joint->job->dense, MR_NETWORK_FAILED, "rank %u sent sums of %zu bytes", from, size);
+    memcpy(&head, at, sizeof head);
+    mr__joint_count_received(joint, from, size);
+    if (!mr__joint_is_steady(joint, head.view) || !mr__joint_decided(joint))
+        return MR_OK;
+    if (fold->from == NULL) {
+        fold->from = mr__alloc_zero(joint->size, sizeof *fold->from);
+        MR_CHECK(fold->from != NULL, MR_NO_MEMORY, "no memory for the sums of %u ranks", joint->size);
+    }
+    if (head.what == HAVE)
+        MR_TRY(hear_have(joint, from, &in, error));
+    else
+        MR_TRY(keep_sums(joint, from, in.at, (size_t)(in.end - in.at), error));
+    for (uint32_t r = 0; r < joint->size && !fold->begun; r++)
+        all &= !mr__members_has(joint->members, r) || mr__joint_is_waiting(joint, r) || fold->from[r].told;
+    if (!all)
+        return MR_OK;
+    if (!fold->begun)
+        MR_TRY(begin_fold(joint, error));
+    add_what_came(joint);
+    if (fold->adding == fold->count)
+        return end_fold(joint, error);
+    ask_for_turns(joint);
+done:
+    return status;
+}
+
+/* ---- the folded table -------------------------------------------------------------------------------------------- */
+
+static size_t pending_of_all(const mr__joint *joint)
+{
+    size_t pending = 0;
+    for (uint32_t r = 0; r < joint->size; r++)
+        pending += r != joint->rank ? mr__courier_pending(joint->courier, MR__BULK, r) : 0;
+    return pending;
+}
+
+/* Everybody is sent it, not those alone who are behind in the view of this rank: who is may be lost meanwhile, and a
+ * view be under way. What overtakes it does no harm: only a new view can, and then a rank says that it is a round
+ * behind. patient: on a thread that may wait until some of it has left. */
+mr_status mr__joint_send_folded(mr__joint *joint, bool patient, mr__error *error)
+{
+    mr_status status = MR_OK;
+    const size_t bytes = table_values(joint->job) * 8;
+    pthread_mutex_lock(&joint->mutex);
+    const uint8_t *folded = joint->folded;      /* stays as long as others are in this round */
+    folded_head head = {.round = htole64(joint->folded_round), .rows = htole64(joint->folded_rows)};
+    pthread_mutex_unlock(&joint->mutex);
+    MR_CHECK(folded != NULL, MR_INTERNAL, "folded sums were to be sent, and are gone");
+    for (uint32_t r = 0; r < joint->size; r++) {
+        for (size_t at = 0; at < bytes && r != joint->rank; at += PIECE) {
+            const size_t size = bytes - at < PIECE ? bytes - at : PIECE;
+            while (patient && pending_of_all(joint) > WAITING_MOST)
+                nap();
+            head.first = htole64(at / 8);
+            MR_TRY(mr__courier_post(joint->courier, MR__BULK, r, joint->tag + MR__SAY_FOLDED, &head, sizeof head,
+                                    folded + at, size, error));
+        }
+    }
+done:
+    return status;
+}
+
+mr_status mr__joint_share_folded(mr__joint *joint, mr__error *error)
+{
+    pthread_mutex_lock(&joint->mutex);
+    const bool shares = joint->shares_folded;
+    joint->shares_folded = false;
+    pthread_mutex_unlock(&joint->mutex);
+    return shares ? mr__joint_send_folded(joint, true, error) : MR_OK;
+}
+
+mr_status mr__joint_folded(mr__joint *joint, uint32_t from, const uint8_t *bytes, size_t size, mr__error *error)
+{
+    mr_status status = MR_OK;
+    mr__incoming *incoming = &joint->incoming;
+    const size_t all = table_values(joint->job) * 8;
+    folded_head head;
+    MR_CHECK(joint->job->dense && size > sizeof head, MR_NETWORK_FAILED, "a rank sent folded sums of %zu bytes", size);
+    memcpy(&head, bytes, sizeof head);
+    const uint64_t first = le64toh(head.first), here = size - sizeof head;
+    if (le64toh(head.round) != joint->round)
+        return MR_OK;           /* one more copy of it */
+    MR_CHECK(first <= all / 8 && here <= all - first * 8, MR_NETWORK_FAILED, "a rank sent folded sums of %zu bytes",
+             size);
+    if (first == 0) {
+        forget_folded(joint);
+        incoming->from = from;
+        incoming->size = 0;
+    } else if (from != incoming->from || first * 8 != incoming->size) {
+        return MR_OK;           /* of one more copy */
+    }
+    if (incoming->bytes == NULL)
+        incoming->bytes = mr__alloc(all);
+    MR_CHECK(incoming->bytes != NULL, MR_NO_MEMORY, "no memory for folded sums");
+    memcpy(incoming->bytes + first * 8, bytes + sizeof head, here);
+    incoming->size += here;
+    if (incoming->size < all)
+        return MR_OK;
+    uint8_t *sum = incoming->bytes;
+    *incoming = (mr__incoming){.size = 0};
+    MR_TRY(take_sum(joint, sum, le64toh(head.rows), error));
+done:
+    return status;
+}
+
 mr_status mr__joint_take_folded(mr__joint *joint, mr__error *error)
 {
     mr_status status = MR_OK;
     mr__job *job = joint->job;
     const size_t count = table_values(job);
-    uint64_t rows;
     if (job->dense_table == NULL)
-        job->dense_table = mr__arena_alloc(&job->arena, count * 8, 64);
+        job->dense_table = mr__arena_alloc(&job->arena, count * 8, MR__DENSE_ALIGNMENT);
     MR_CHECK(job->dense_table != NULL, MR_NO_MEMORY, "no memory for %zu dense values", count);
     pthread_mutex_lock(&joint->mutex);
-    memcpy(&rows, joint->folded + 8, sizeof rows);
-    memcpy(job->dense_table, joint->folded + FOLDED_HEAD, count * 8);
+    joint->rows = joint->folded_rows;
+    memcpy(job->dense_table, joint->folded, count * 8);
     pthread_mutex_unlock(&joint->mutex);
-    joint->rows = le64toh(rows);
     joint->round_here++;
 done:
     return status;

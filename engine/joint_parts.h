@@ -13,7 +13,7 @@
 typedef enum mr__next {
     MR__NEXT_WAIT,
     MR__NEXT_AGAIN,             /* one more pass: somebody was lost */
-    MR__NEXT_FOLD,              /* the tables of all ranks are here */
+    MR__NEXT_SEND,              /* it is this rank's turn to send sums */
     MR__NEXT_FOLDED,            /* the round is over */
     MR__NEXT_COMMIT,            /* all is reduced, and this rank coordinates */
     MR__NEXT_COMMITTED,
@@ -32,12 +32,41 @@ typedef struct mr__ended {
     uint32_t round, final;
 } mr__ended;
 
-/* The tables that a rank sent of this round. */
-typedef struct mr__tables {
+/* TURN: of these blocks. */
+typedef struct mr__turn {
+    uint64_t view, begin, end;
+} mr__turn;
+
+/* What the coordinator adds up of a round, in one view (joint_dense.c). */
+typedef struct mr__fold_part {
+    uint64_t begin, end;        /* blocks; integers: a rank */
+    uint32_t rank;              /* that has them */
+    bool along;                 /* without being asked for */
+} mr__fold_part;
+
+typedef struct mr__fold_from {  /* a rank */
+    bool told;                  /* what it has */
+    struct mr__sums *first, *last;      /* that it sent, and that are not added yet */
+} mr__fold_from;
+
+typedef struct mr__fold {
+    uint64_t units, rows;
+    mr__fold_from *from;        /* [size]; NULL: nobody said anything */
+    mr__fold_part *parts;       /* once it has begun, in order */
+    size_t count, room;
+    bool begun;
+    size_t adding, asked;       /* the part that is added now; the first that was not asked for */
+    uint64_t added;             /* bytes of that part */
+    uint64_t ahead;             /* bytes that were asked for or come along, of this part and those behind it */
+    uint8_t *sum;
+} mr__fold;
+
+/* FOLDED, as far as it came. */
+typedef struct mr__incoming {
+    uint32_t from;
     uint8_t *bytes;
-    size_t size, room;
-    bool whole;
-} mr__tables;
+    size_t size;
+} mr__incoming;
 
 /* What a rank said about itself (joint_tell.c). */
 typedef struct mr__told {
@@ -91,6 +120,7 @@ struct mr__joint {
     bool final;                 /* no round comes after those that were folded */
     uint64_t told_alive;        /* ranks, when a view was last proposed */
     uint64_t ticks;
+    mr__incoming incoming;
     uint64_t works_given;       /* to this rank, in all rounds */
     uint64_t bytes_given;       /* of input, in these */
     /* of the coordinator */
@@ -100,7 +130,7 @@ struct mr__joint {
     uint64_t *idle_in, *done_in;    /* [size]: the view in which the rank said so */
     uint32_t *writer;           /* [shares]: who reduced it */
     mr__joint_sums *sums;       /* [size] */
-    mr__tables *tables;         /* [size]; guarded by mutex */
+    mr__fold fold;
     uint64_t *mapped;           /* [size], guarded by mutex */
     mr__told *told;             /* [size], guarded by mutex */
 
@@ -112,7 +142,6 @@ struct mr__joint {
     char *place;                /* of the output; NULL or "": there is none */
     mr__output *output;         /* opened by the coordinator of the first view */
     mr__next next;
-    uint64_t view;              /* in which `next` was said */
     uint64_t reduce_view;       /* in which REDUCE was heard last */
     mr__works mapped_works;     /* of this round, once they are mapped */
     uint32_t *winners;          /* [shares]: who reduced it, when all was */
@@ -127,8 +156,11 @@ struct mr__joint {
     bool runs;                  /* the schedule is there */
     bool stands_by;             /* this rank is a spare, and is not needed now */
     bool *took_place;           /* [size]: spares that own something, or did; written by the courier's thread */
-    uint8_t *fold, *folded;     /* FOLDED as a message: what was just folded here; the last one that was heard */
-    size_t fold_size, folded_size;
+    mr__turn *turns;            /* of this rank, that it has not taken; in this view */
+    size_t turn_count, turn_room;
+    uint8_t *folded;            /* the sums of the last round that was folded, or NULL: all are in the next one */
+    uint64_t folded_round, folded_rows;
+    bool shares_folded;         /* the others are to get it from this rank */
     uint64_t rows;              /* of the last round */
 
     /* the job's own thread */
@@ -216,10 +248,10 @@ void mr__joint_go_on(mr__joint *joint);
 mr_status mr__joint_hear_idle(mr__joint *joint, uint32_t from, uint64_t view, mr__error *error);
 mr_status mr__joint_begin_reduce(mr__joint *joint, uint64_t view, mr__error *error);
 /* The job's own thread has done what it could in this pass. */
-void mr__joint_end_pass(mr__joint *joint, uint32_t round, bool final);
+mr_status mr__joint_end_pass(mr__joint *joint, uint32_t round, bool final, mr__error *error);
 mr_status mr__joint_hear_done(mr__joint *joint, uint32_t from, const uint8_t *bytes, size_t size, mr__error *error);
 /* In a view that is new to a rank that had done all it could. */
-void mr__joint_resume(mr__joint *joint);
+mr_status mr__joint_resume(mr__joint *joint, mr__error *error);
 
 /* joint_spares.c. init: with size and rank. */
 mr_status mr__joint_spares_init(mr__joint *joint, mr__error *error);
@@ -264,15 +296,19 @@ mr_status mr__joint_new_round(mr__joint *joint, mr__error *error);
 /* joint_sort.c: the sorted results of all shares, written by `winners`, become the parts of this rank. */
 mr_status mr__joint_sort(mr__job *job, const uint32_t *winners, mr__error *error);
 
-/* joint_dense.c */
-mr_status mr__joint_send_tables(mr__joint *joint, mr__error *error);        /* the job's thread */
-mr_status mr__joint_table(mr__joint *joint, uint32_t from, const uint8_t *bytes, size_t size, mr__error *error);
-mr_status mr__joint_fold(mr__joint *joint, mr__error *error);               /* the job's thread */
-mr_status mr__joint_share_fold(mr__joint *joint, mr__error *error);
-mr_status mr__joint_folded(mr__joint *joint, const uint8_t *bytes, size_t size, mr__error *error);
-void mr__joint_send_folded(mr__joint *joint);
-/* The job's thread: the table that was folded last becomes the job's. */
+/* joint_dense.c. The job's thread: says what this rank has of a round; sends its turns; and FOLDED, if it was folded
+ * here. */
+mr_status mr__joint_send_tables(mr__joint *joint, mr__error *error);
+mr_status mr__joint_take_turns(mr__joint *joint, mr__error *error);
+mr_status mr__joint_share_folded(mr__joint *joint, mr__error *error);
+/* The table that was folded last becomes the job's. */
 mr_status mr__joint_take_folded(mr__joint *joint, mr__error *error);
-void mr__joint_drop_tables(mr__joint *joint);
+/* The courier's thread. */
+mr_status mr__joint_hear_turn(mr__joint *joint, const uint8_t *bytes, size_t size, mr__error *error);
+mr_status mr__joint_table(mr__joint *joint, uint32_t from, const uint8_t *bytes, size_t size, mr__error *error);
+mr_status mr__joint_folded(mr__joint *joint, uint32_t from, const uint8_t *bytes, size_t size, mr__error *error);
+void mr__joint_drop_fold(mr__joint *joint);
+/* patient: on a thread that may wait until some of it has left. */
+mr_status mr__joint_send_folded(mr__joint *joint, bool patient, mr__error *error);
 
 #endif

@@ -2,7 +2,7 @@
  *
  *        +----------------------------- AGAIN ------------------------------+
  *        v                                                                  |
- *   run the team (map, reduce) --> [dense: send tables] --> ENDED --> wait -+-> FOLD: fold the tables of all; wait
+ *   run the team (map, reduce) --> [dense: send tables] --> ENDED --> wait -+-> SEND: the sums of its turns; wait
  *        ^                                                                  +-> FOLDED: round() --again--+
  *        |                                                                  |                            |
  *        +------------------------------------------------------------------|----------------------------+
@@ -75,6 +75,7 @@ static mr_status end_round(mr__job *job, bool *again, mr__error *error)
 {
     mr_status status = MR_OK;
     const size_t bytes = (size_t)job->plan.dense_keys * job->dense_width * 8;
+    MR_TRY(mr__joint_share_folded(job->joint, error));
     MR_TRY(mr__joint_take_folded(job->joint, error));
     atomic_store(&job->round, ++job->stats.rounds);
     MR_TRY(mr__dense_round(job, job->stats.rounds - 1, again, error));
@@ -82,9 +83,10 @@ static mr_status end_round(mr__job *job, bool *again, mr__error *error)
     atomic_store(&job->mapped, 0);
     for (uint32_t w = 0; w < job->worker_count && *again; w++) {
         job->lanes[w].rows = 0;
-        if (job->lanes[w].emitter.dense != NULL)
+        if (job->dense_results == NULL && job->lanes[w].emitter.dense != NULL)
             memset(job->lanes[w].emitter.dense, 0, bytes);
     }
+    mr__dense_forget(job);
     if (*again)
         goto done;
     if (job->output == NULL)        /* each rank keeps a copy */
@@ -173,8 +175,8 @@ mr_status mr__joint_run(mr__job *job, mr__error *error)
     while (next != MR__NEXT_COMMITTED) {
         bool again = next == MR__NEXT_AGAIN;
         owes &= next != MR__NEXT_FOLDED;        /* it was of the round that is over */
-        if (next == MR__NEXT_FOLD)
-            MR_TRY(mr__joint_fold(joint, error));
+        if (next == MR__NEXT_SEND)
+            MR_TRY(mr__joint_take_turns(joint, error));
         else if (next == MR__NEXT_FOLDED)
             MR_TRY(end_round(job, &again, error));
         else if (next == MR__NEXT_COMMIT && !joint->committed)  /* all are done again if one is lost just then */

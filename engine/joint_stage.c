@@ -64,7 +64,7 @@ static mr__joint_sums sums_of(const mr__job *job)
 {
     mr__joint_sums sums = {.keys = atomic_load(&job->keys), .output_bytes = atomic_load(&job->output_bytes),
                            .peak_rss_bytes = mr__peak_rss_bytes(),
-                           .spilled_bytes = job->spill != NULL ? mr__spill_bytes(job->spill) : 0};
+                           .spilled_bytes = mr__job_spilled(job)};
     for (uint32_t w = 0; w < job->worker_count; w++) {
         sums.pairs += job->lanes[w].pairs;
         sums.rows += job->lanes[w].rows;
@@ -192,32 +192,34 @@ done:
 }
 
 /* In a view that is new to a rank that had done all it could. */
-void mr__joint_resume(mr__joint *joint)
+mr_status mr__joint_resume(mr__joint *joint, mr__error *error)
 {
+    mr_status status = MR_OK;
     if (joint->folds)
-        mr__joint_send_folded(joint);
+        MR_TRY(mr__joint_send_folded(joint, false, error));
     joint->folds = false;
     if (joint->pass != MR__PASS_ENDED || joint->behind)
-        return;
+        return MR_OK;
     if (joint->final)
         report_done(joint);
     else
         mr__joint_say(joint, MR__NEXT_AGAIN);
+done:
+    return status;
 }
 
 /* The job's own thread has done what it could in this pass. */
-void mr__joint_end_pass(mr__joint *joint, uint32_t round, bool final)
+mr_status mr__joint_end_pass(mr__joint *joint, uint32_t round, bool final, mr__error *error)
 {
     if (joint->job->dense && round != joint->round)
-        return;                 /* the round was folded meanwhile */
+        return MR_OK;           /* the round was folded meanwhile */
     joint->pass = MR__PASS_ENDED;
     joint->final = final;
     for (uint32_t i = 0; i < joint->job->reduce_tasks && !joint->job->dense; i++)
         joint->reduced[joint->job->reduce_list[i]] = true;
     if (mr__members_changing(joint->members))
-        return;                 /* and then mr__joint_resume() */
+        return MR_OK;           /* and then mr__joint_resume() */
     if (joint->reduces && !joint->job->dense)
         report_done(joint);
-    else if (!joint->reduces)   /* a view was applied meanwhile */
-        mr__joint_resume(joint);
+    return joint->reduces ? MR_OK : mr__joint_resume(joint, error);     /* a view was applied meanwhile */
 }

@@ -53,7 +53,7 @@ static mr__record_rank numbers_of(mr__job *job)
         if (job->devices.item[d].link != NULL)
             numbers.device_tasks += mr__device_link_story(job->devices.item[d].link)->tasks;
     pthread_mutex_lock(&job->spill_mutex);
-    numbers.spilled_bytes = job->spill != NULL ? mr__spill_bytes(job->spill) : 0;
+    numbers.spilled_bytes = mr__job_spilled(job);
     pthread_mutex_unlock(&job->spill_mutex);
     pthread_mutex_lock(&job->schedule.mutex);
     numbers.map_tasks = job->schedule.maps_done;

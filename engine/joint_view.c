@@ -415,7 +415,7 @@ mr_status mr__joint_decide(void *context, uint64_t view, const mr__packet *accou
     MR_TRY(find_homes(joint, all, count, error));
     MR_TRY(make_ledger(joint, works, count, error));
     joint->ledger_round = round;
-    mr__joint_drop_tables(joint);
+    mr__joint_drop_fold(joint);
     for (uint32_t s = 0; s < shares_of(joint) && joint->writer != NULL; s++)
         joint->writer[s] = UINT32_MAX;
     MR_TRY(write_plan(joint, round, behind ? folder : NOBODY, plan, error));
@@ -522,6 +522,9 @@ mr_status mr__joint_apply(void *context, uint64_t view, const uint8_t *plan, siz
     joint->asked = joint->dry = joint->idle = joint->reduces = false;
     if (joint->ready)
         MR_TRY(mr__joint_assign(joint, error));
+    pthread_mutex_lock(&joint->mutex);
+    joint->turn_count = 0;
+    pthread_mutex_unlock(&joint->mutex);
     joint->behind = round > joint->round;
     joint->folds = folder == joint->rank;
     mr__joint_fill_places(joint);
@@ -549,7 +552,7 @@ mr_status mr__joint_new_round(mr__joint *joint, mr__error *error)
     MR_TRY(make_ledger(joint, nothing, count, error));
     joint->ledger_round = joint->round;
     memset(joint->idle_in, 0, joint->size * sizeof *joint->idle_in);
-    mr__joint_drop_tables(joint);
+    mr__joint_drop_fold(joint);
 done:
     mr__free(nothing);
     return status;

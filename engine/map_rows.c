@@ -99,19 +99,21 @@ static void unpin_blocks(mr__job *job, uint64_t first, uint64_t last)
     }
 }
 
-/* Runs one block. With floating dense sums it gets a table of its own, which is kept for the fold. */
+/* Runs one block. With floating dense sums it gets a table of its own, which is kept for the fold, unless they are
+ * only wanted for a comparison. */
 static mr_status run_block(mr__job *job, mr__lane *lane, uint64_t index, const mr_block *block, mr__error *error)
 {
     mr_status status = MR_OK;
-    if (job->dense_results == NULL)
+    if (job->dense_results == NULL || lane->compares)
         return mr__map_block(job, lane, block, error);
     double *table = NULL;
-    MR_TRY(mr__dense_take(job, lane, index, &table, error));
+    MR_TRY(mr__dense_take(job, lane, &table, error));
     void *const whole = lane->emitter.dense;
     lane->emitter.dense = table;
     status = mr__map_block(job, lane, block, error);
     lane->emitter.dense = whole;
-    mr__dense_give(job, index, table);
+    MR_TRY(status);
+    MR_TRY(mr__dense_give(job, index, table, error));
 done:
     return status;
 }

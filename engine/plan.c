@@ -300,8 +300,7 @@ static mr_status plan_rows(mr__job *job, mr__error *error)
                  (unsigned long long)job->blocks);
         memset(job->dense_results, 0, (job->blocks + 1) * sizeof *job->dense_results);
     }
-    const bool alone = job->session->ranks == NULL && job->ranks == 1;      /* nobody asks for the blocks' own sums */
-    job->folds_early = job->dense_results != NULL && alone && job->devices.count == 0;
+    job->folds_early = job->dense_results != NULL && job->session->ranks == NULL && job->ranks == 1;
     job->schedule_total = job->blocks;
     job->smallest_task = 1;
     job->largest_task = LARGEST_TASK;

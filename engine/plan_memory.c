@@ -9,8 +9,10 @@
  * is sorted externally. Where pairs are not combined, chunks fill all of it but what sorting a partition takes beside
  * them: the references of each worker are set aside from the start.
  *
- * Sums over dense keys cannot be spilled: their tables are part of the overhead (memory_of_sums), and the blocks' own
- * tables that wait to be folded get an eighth (share_tables). */
+ * Sums over dense keys: the tables that are filled or hold the result cannot be spilled, and are part of the overhead
+ * (memory_of_sums). Those of blocks that wait get an eighth where they are folded while others map, a quarter on many
+ * ranks, which keep all they can until the end of the round; what is more is spilled (dense.c). Another eighth is for
+ * sums of other ranks that wait at the coordinator, which any of them may become (joint_dense.c). */
 #include "internal.h"
 
 #include <stdio.h>
@@ -31,7 +33,9 @@ enum {
     KEY_LIKELY = 8,
     /* of what is shared out */
     HEADROOM_SHARE = 8,
-    TABLES_SHARE = 8,                   /* for sums of blocks */
+    TABLES_SHARE = 8,                   /* for sums of blocks that are folded early; */
+    KEPT_SHARE = 4,                     /* ... of those that are not */
+    WINDOW_SHARE = 8,                   /* for sums of other ranks */
     REFS_SHARE = 16,                    /* at least */
     OPEN_CHUNKS_SHARE = 4               /* at most */
 };
@@ -64,33 +68,46 @@ static uint64_t memory_of_files(const mr__job *job)
 /* Of one sum for each dense key; so much that no limit has it is all the same. */
 static uint64_t table_bytes(const mr__job *job)
 {
-    const uint64_t bytes = job->plan.dense_keys * job->dense_width * 8;
-    return !job->dense ? 0 : bytes < TABLE_MOST ? bytes : TABLE_MOST;
+    const uint64_t bytes = job->dense ? mr__dense_table_bytes(job) : 0;
+    return bytes < TABLE_MOST ? bytes : TABLE_MOST;
 }
 
-/* Sums over dense keys cannot be spilled. The least of a worker: a table of its own, or one that it fills and one that
- * waits for the blocks before it. */
+/* The least of a worker: a table of its own, or one that it fills, and where they are folded early one that waits for
+ * the blocks before it. */
 static uint64_t memory_of_sums(const mr__job *job)
 {
-    return table_bytes(job) * (job->folds_early ? 2 : job->dense_results == NULL);
+    return table_bytes(job) * (job->folds_early ? 2 : 1);
 }
 
-/* Tables of blocks. Many ranks and devices keep all that they map; else no more wait than tasks have blocks. */
+/* Of the result: the sums as round() sees them. Many ranks have them once more as they came from the coordinator, and
+ * keep them for those that miss them. */
+static uint64_t memory_of_result(const mr__job *job)
+{
+    return table_bytes(job) * (job->session->ranks != NULL ? 2 : 1);
+}
+
+/* Tables of blocks that wait. Where they are folded early no more wait, as a rule, than tasks have blocks. */
 static void share_tables(mr__job *job)
 {
-    const uint64_t table = table_bytes(job), workers = job->worker_count;
-    const uint64_t had = job->folds_early ? 2 * workers : 0;
-    uint64_t wanted = job->blocks / job->working + 1;
-    if (job->dense_results == NULL)
-        return;
+    const uint64_t table = table_bytes(job), workers = job->worker_count, limit = job->budget.limit;
+    const uint64_t had = job->folds_early ? 2 * workers : workers;
+    const uint64_t even = job->blocks / job->working + 1, fits = limit / KEPT_SHARE / table;
+    uint64_t wanted = workers + (even < fits ? even : fits);
     if (job->folds_early) {
-        const uint64_t fit = job->budget.limit / TABLES_SHARE / workers / table;
+        const uint64_t fit = limit / TABLES_SHARE / workers / table;
         job->largest_task = fit < 1 ? 1 : fit < job->largest_task ? fit : job->largest_task;
         wanted = workers * (job->largest_task + 1);
         wanted = wanted < job->blocks ? wanted : job->blocks;
     }
-    job->tables_reserved = wanted > had ? wanted : had;
-    mr__budget_force(&job->budget, (job->tables_reserved - had) * table);
+    if (job->dense_results != NULL) {
+        job->tables_reserved = wanted > had ? wanted : had;
+        mr__budget_force(&job->budget, (job->tables_reserved - had) * table);
+    }
+    if (job->session->ranks != NULL) {
+        const uint64_t all = table * (job->dense_results != NULL ? job->blocks : job->working);
+        job->sums_window = all < limit / WINDOW_SHARE ? all : limit / WINDOW_SHARE;
+        mr__budget_force(&job->budget, job->sums_window);
+    }
 }
 
 /* CPU workers whose number nobody gave are no more than the limit carries, one at least. */
@@ -152,17 +169,18 @@ static mr_status share_out(mr__job *job, mr__error *error)
     const uint64_t pinned = job->dataset != NULL ? atomic_load(&job->dataset->pinned.bytes) : 0;
     const bool stays = job->dataset != NULL && mr__pinned_stays(job);
     const uint64_t held = mr__rss_bytes();
-    const uint64_t table = table_bytes(job);
-    const uint64_t taken = (held > pinned ? held - pinned : 0) + memory_of_files(job) + OVERHEAD + table;
+    const uint64_t result = memory_of_result(job);
+    const uint64_t taken = (held > pinned ? held - pinned : 0) + memory_of_files(job) + OVERHEAD + result;
     const uint64_t limit = job->session->memory_limit;
     fit_workers(job, limit > taken ? limit - taken : 0);
     const uint64_t sums = job->worker_count * memory_of_sums(job);
     const uint64_t fixed = taken + (uint64_t)job->worker_count * OVERHEAD_WORKER + sums;
     const uint64_t least = fixed + (uint64_t)job->worker_count * LEAST_PER_WORKER;
-    MR_TRY(check_limit(job, least, table + sums, error));
+    MR_TRY(check_limit(job, least, result + sums, error));
     mr__budget_init(&job->budget, limit - fixed);
     mr__budget_force(&job->budget, stays ? pinned : 0);
-    share_tables(job);
+    if (job->dense)
+        share_tables(job);
     if (job->combines)
         job->headroom = job->budget.limit / HEADROOM_SHARE;
     mr__budget_force(&job->budget, job->headroom);

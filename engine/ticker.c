@@ -65,7 +65,7 @@ static void report(mr__ticker *ticker)
     progress.eta_seconds = ticker->rate > 0 ? (double)(progress.total - progress.done) / ticker->rate : -1;
     progress.memory_bytes = atomic_load_explicit(&job->budget.used, memory_order_relaxed);
     pthread_mutex_lock(&job->spill_mutex);
-    progress.spilled_bytes = job->spill != NULL ? mr__spill_bytes(job->spill) : 0;
+    progress.spilled_bytes = mr__job_spilled(job);
     pthread_mutex_unlock(&job->spill_mutex);
     mr__trace_counter(job->trace, job->worker_count + 1, "memory", now, progress.memory_bytes);
     if (job->request->progress != NULL)

@@ -1,6 +1,8 @@
-"""The resident memory of a job against --memory, as the kernel measured it for the process. What the jobs compute is
-known in advance: the value of each key, and sums that Python adds block by block."""
+"""The resident memory of a job against --memory, as the kernel measured it for the process, or for each rank. What the
+jobs compute is known in advance: the value of each key, and sums that Python adds block by block."""
+import json
 import os
+import shutil
 import unittest
 
 import cli_test
@@ -45,6 +47,9 @@ class Memory(CliTest):
         keys, rows = 10000, 1000 * BLOCK_ROWS
         out = self.path("sums")
         self.assert_within(64, "run", SUMS, "-o", out, f"rows={rows}", f"keys={keys}")
+        self.assert_sums(rows, keys)
+
+    def assert_sums(self, rows, keys):
         want = [0.0] * keys
         for first in range(0, rows, BLOCK_ROWS):
             block = {}
@@ -53,6 +58,17 @@ class Memory(CliTest):
             for key, value in block.items():
                 want[key] += value
         self.assertEqual([float(line.split(b"\t")[1]) for line in self.parts("sums")], want)
+
+    @unittest.skipUnless(shutil.which("mpiexec.mpich"), "mpiexec.mpich is not there (Debian package mpich)")
+    def test_floating_sums_of_many_ranks(self):
+        """230 MiB of tables of blocks. Of the larger ones no key has more than two rows, whose order is all the same."""
+        for rows, keys in ((1000 * BLOCK_ROWS, 30000), (4000 * BLOCK_ROWS, 140000)):
+            self.succeed("run", SUMS, "-o", self.path("sums"), f"rows={rows}", f"keys={keys}", "--ranks", "4",
+                         "--memory", "256M", "--workers", "cpu=4,device=none", "--force", "-q")
+            self.assert_sums(rows, keys)
+            ranks = json.loads(self.succeed("history", "last"))["ranks"]
+            self.assertEqual(len(ranks), 4)
+            self.assertLessEqual(max(rank["peak_rss_bytes"] for rank in ranks), 1.15 * 64 * MIB)
 
     def test_sums_that_can_never_fit_are_refused(self):
         self.assert_fails("run", SUMS, "-o", "out", "rows=1000", "keys=10000000", "--memory", "64M",
