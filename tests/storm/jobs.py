@@ -24,7 +24,9 @@ PATIENCE = 90           # seconds after which a run hangs
 LEAVING = 10            # seconds that what is left after a run of Slurm may take to end
 APPS = {"wordcount": ["wordcount", "text", "--sort", "key"],
         "sort": ["sort", "records"],
-        "kmeans": ["kmeans", "points", "k=20", "rounds=40", "dim=3"]}
+        "kmeans": ["kmeans", "points", "k=20", "rounds=40", "dim=3"],
+        # with little memory the coordinator asks for sums, block after block (engine/joint_dense.c)
+        "kmeans of many": ["kmeans", "points", "k=1500", "rounds=4", "dim=3"]}
 DEVICE_APPS = {"wordcount": APPS["wordcount"],      # a round on devices takes longer
                "kmeans on devices": ["kmeans", "points", "k=20", "rounds=3", "dim=3"]}
 
@@ -51,7 +53,7 @@ class Data:
             records = file.read()
         self.answers = {"wordcount": b"".join(b"%s\t%d\n" % pair for pair in sorted(counts.items())),
                         "sort": b"".join(sorted(records[at:at + RECORD] for at in range(0, len(records), RECORD)))}
-        for app in ("kmeans", "kmeans on devices"):
+        for app in ("kmeans", "kmeans of many", "kmeans on devices"):
             alone = self.path(app + ", alone")
             subprocess.run([MILLRACE, "run", *self.words(app), "-o", alone, "-q", "--workers", "device=none"],
                            check=True, env=dict(os.environ, MILLRACE_RECORDS=alone + ".records"))

@@ -99,7 +99,7 @@ class Storm:
                        nodes), rng
         ranks = rng.randint(2, 8)
         spares = min(rng.choice((0, 0, 0, 1, 2)), ranks - 1) if scenario != "helper" else 0
-        if rng.random() < 0.5 and app != "kmeans":
+        if rng.random() < {"kmeans": 0, "kmeans of many": 1}.get(app, 0.5):
             more += ["--memory", str((ranks - spares) * RANK_MEMORY)]
         if app == "sort":
             more += rng.choice(([], ["--parts", "8"], ["--parts", "13"]))
