@@ -18,7 +18,8 @@ typedef struct mr__error {
 mr_status mr__fail(mr__error *error, mr_status code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void mr__error_clear(mr__error *error);
 
-/* What errno means for a job: ENOMEM -> MR_NO_MEMORY, ENOSPC/EDQUOT -> MR_NO_SPACE, else `otherwise`. */
+/* What errno means for a job: ENOMEM -> MR_NO_MEMORY, ENOSPC/EDQUOT -> MR_NO_SPACE, EMFILE/ENFILE (no descriptor is
+ * left) -> MR_IO_FAILED, else `otherwise`. */
 mr_status mr__status_of_errno(int number, mr_status otherwise);
 /* "\n  hint: ..." for an errno that a user can do something about, else "". */
 const char *mr__errno_hint(int number);

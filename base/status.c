@@ -55,6 +55,9 @@ mr_status mr__status_of_errno(int number, mr_status otherwise)
     case ENOSPC:
     case EDQUOT:
         return MR_NO_SPACE;
+    case EMFILE:
+    case ENFILE:
+        return MR_IO_FAILED;
     default:
         return otherwise;
     }

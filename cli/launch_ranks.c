@@ -185,9 +185,11 @@ static mr_status prepare(cli_launch *launch, const sigset_t *awaited, mr__error 
 {
     mr_status status = MR_OK;
     launch->verdict = memfd_create("millrace-verdict", MFD_CLOEXEC);
-    MR_CHECK(launch->verdict >= 0, MR_NO_MEMORY, "could not start ranks: %s", strerror(errno));
+    MR_CHECK(launch->verdict >= 0, MR_NO_MEMORY, "could not start ranks: %s%s", strerror(errno),
+             mr__errno_hint(errno));
     launch->signals = signalfd(-1, awaited, SFD_CLOEXEC | SFD_NONBLOCK);
-    MR_CHECK(launch->signals >= 0, MR_NO_MEMORY, "could not start ranks: %s", strerror(errno));
+    MR_CHECK(launch->signals >= 0, MR_NO_MEMORY, "could not start ranks: %s%s", strerror(errno),
+             mr__errno_hint(errno));
     prctl(PR_SET_CHILD_SUBREAPER, 1);
 done:
     return status;
@@ -200,9 +202,11 @@ static mr_status start(cli_launch *launch, char **command, const sigset_t *befor
     char verdict[64];
     const pid_t self = getpid();
     snprintf(verdict, sizeof verdict, "/proc/%d/fd/%d", (int)self, launch->verdict);
-    MR_CHECK(pipe2(pipes, O_CLOEXEC) == 0, MR_NO_MEMORY, "could not start ranks: %s", strerror(errno));
+    MR_CHECK(pipe2(pipes, O_CLOEXEC) == 0, MR_NO_MEMORY, "could not start ranks: %s%s", strerror(errno),
+             mr__errno_hint(errno));
     launch->launcher = fork();
-    MR_CHECK(launch->launcher >= 0, MR_NO_MEMORY, "could not start ranks: %s", strerror(errno));
+    MR_CHECK(launch->launcher >= 0, MR_NO_MEMORY, "could not start ranks: %s%s", strerror(errno),
+             mr__errno_hint(errno));
     if (launch->launcher == 0)
         become_launcher(launch, command, self, pipes[1], before, verdict);
     launch->heard = pipes[0];

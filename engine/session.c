@@ -9,6 +9,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -320,6 +321,16 @@ done:
     return status;
 }
 
+/* dlopen() says it in words only. */
+static int why_not_opened(const char *path)
+{
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    const int number = fd < 0 ? errno : 0;
+    if (fd >= 0)
+        close(fd);
+    return number;
+}
+
 mr_status mr_app_load(mr_session *session, const char *name, const mr_app_handle **app)
 {
     mr_status status = MR_OK;
@@ -341,6 +352,9 @@ mr_status mr_app_load(mr_session *session, const char *name, const mr_app_handle
     loaded->library = mr__fault(MR__FAULT_OPEN) ? NULL : dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (loaded->library == NULL) {
         const char *reason = dlerror();
+        const int number = why_not_opened(path);
+        MR_CHECK(number != EMFILE && number != ENFILE, MR_IO_FAILED, "could not load app %s: %s%s", name,
+                 strerror(number), mr__errno_hint(number));
         status = mr__fail(error, MR_BAD_APP,
                           "could not load app %s: %s\n  hint: `millrace apps` lists the apps; a path needs a '/'", name,
                           reason != NULL ? reason : "it could not be opened");

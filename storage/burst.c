@@ -29,6 +29,8 @@ mr_status mr__burst_open(const char *parent, mr__burst **burst, mr__error *error
     made = mr__alloc_zero(1, sizeof *made);
     MR_CHECK(made != NULL, MR_NO_MEMORY, "no memory for a burst directory in %s", parent);
     const int result = mr__claim_for_host(parent, "millrace", &made->claim);
+    MR_CHECK(result != -EMFILE && result != -ENFILE, MR_IO_FAILED, "could not make a burst directory in %s: %s%s",
+             parent, strerror(-result), mr__errno_hint(result));
     MR_CHECK(result == 0, mr__status_of_errno(-result, MR_IO_FAILED),
              "could not make a burst directory in %s: %s\n  hint: name a directory that can be written to with "
              "MILLRACE_BURST",

@@ -272,7 +272,8 @@ static mr_status add_pipe(walk *w, const char *path, mr__error *error)
     const char *inside;
     mr__tier *tier = mr__namespace_resolve(w->names, path, &inside);
     const int fd = open_at_once(tier, inside);
-    MR_CHECK(fd >= 0, MR_BAD_INPUT, "could not open %s: %s%s", path, strerror(-fd), mr__errno_hint(fd));
+    MR_CHECK(fd >= 0, mr__status_of_errno(-fd, MR_BAD_INPUT), "could not open %s: %s%s", path, strerror(-fd),
+             mr__errno_hint(fd));
     status = read_pipe(w, fd, path, error);
 done:
     if (fd >= 0)

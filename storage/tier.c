@@ -109,9 +109,12 @@ void mr__claim_drop(mr__tier *tier, mr__claim *claim)
 {
     if (claim->path == NULL)
         return;
-    mr__tier_remove_tree(tier, claim->path);
+    const int removed = mr__tier_remove_tree(tier, claim->path);
     if (claim->lock >= 0)
         close(claim->lock);
+    /* Listing takes a descriptor, and now there is one. A sweeper that comes in between does the same. */
+    if (removed == -EMFILE || removed == -ENFILE)
+        mr__tier_remove_tree(tier, claim->path);
     mr__free(claim->path);
     *claim = (mr__claim){.lock = -1};
 }

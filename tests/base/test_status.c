@@ -118,6 +118,8 @@ static void test_errno_is_told_apart_by_what_a_person_can_do(void **state)
     assert_int_equal(mr__status_of_errno(ENOMEM, MR_IO_FAILED), MR_NO_MEMORY);
     assert_int_equal(mr__status_of_errno(ENOSPC, MR_IO_FAILED), MR_NO_SPACE);
     assert_int_equal(mr__status_of_errno(EDQUOT, MR_IO_FAILED), MR_NO_SPACE);
+    assert_int_equal(mr__status_of_errno(EMFILE, MR_BAD_INPUT), MR_IO_FAILED);
+    assert_int_equal(mr__status_of_errno(ENFILE, MR_BAD_INPUT), MR_IO_FAILED);
     assert_int_equal(mr__status_of_errno(ENOENT, MR_BAD_INPUT), MR_BAD_INPUT);
 }
 

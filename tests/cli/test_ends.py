@@ -2,9 +2,12 @@
 nothing that looks like a result. ctest sets MILLRACE and SUDDEN_END (sudden_end.c). Oracle: the statuses and words that
 are written here; counts are compared with Python's."""
 import collections
+import functools
+import itertools
 import json
 import os
 import pty
+import resource
 import shutil
 import subprocess
 
@@ -23,6 +26,30 @@ class EndsTest(CliTest):
     def assert_left_nothing(self, *but):
         self.assertEqual(sorted(os.listdir(self.folder)), sorted({"burst", "text", *but}))
         self.assertEqual(os.listdir(self.path("burst")), [])
+
+
+class Limits(EndsTest):
+    """What the system grants a process."""
+
+    def start_within(self, kind, limit, *arguments, **environment):
+        return subprocess.run([MILLRACE, *arguments], env=dict(self.environment, **environment), cwd=self.folder,
+                              preexec_fn=functools.partial(resource.setrlimit, kind, (limit, limit)), text=True,
+                              stdin=subprocess.DEVNULL, capture_output=True, timeout=120 * PATIENCE)
+
+    def test_descriptors(self):
+        """From the fewest with which the command can be loaded. A pipe is copied into the burst directory."""
+        ended = collections.Counter()
+        for inputs, limit in itertools.product((["text"], ["text", "/proc/version"]), range(4, 20)):
+            run = self.start_within(resource.RLIMIT_NOFILE, limit, "run", "wordcount", *inputs, "-o", "out", "-q", "-w",
+                                    "cpu=2,device=none", MILLRACE_RECORDS="")
+            ended[run.returncode] += 1
+            if run.returncode == 0:
+                shutil.rmtree(self.path("out"))
+            else:
+                self.assertEqual(run.returncode, 4, run.stderr)
+                self.assertRegex(run.stderr, "^millrace: .*: Too many open files\n  hint: .* ulimit -n\n$")
+            self.assert_left_nothing()
+        self.assertEqual(set(ended), {0, 4})
 
 
 class Apps(EndsTest):
