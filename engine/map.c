@@ -51,6 +51,17 @@ static mr_status map_bytes(mr__job *job, mr__lane *lane, uint32_t source, const 
     return mr__map_block(job, lane, &block, error);
 }
 
+/* Of a record that fills many windows no block is mapped before its end, and a job is stopped at blocks. */
+static mr_status next_window(const mr__job *job, mr__lane *lane, size_t keep, mr_slice *window, uint64_t *offset,
+                             bool *at_end, mr__error *error)
+{
+    mr_status status = MR_OK;
+    MR_CHECK(!mr__stopped(job), MR_CANCELLED, "the job was cancelled; nothing was written");
+    MR_TRY(mr__reader_next(lane->reader, keep, window, offset, at_end, error));
+done:
+    return status;
+}
+
 /* One file as one block, however large. */
 static mr_status map_file(mr__job *job, mr__lane *lane, uint32_t source, mr__error *error)
 {
@@ -65,7 +76,7 @@ static mr_status map_file(mr__job *job, mr__lane *lane, uint32_t source, mr__err
         MR_TRY(mr__reader_start(lane->reader, source, 0, size, error));
         window.size = 0;
         do {
-            MR_TRY(mr__reader_next(lane->reader, window.size, &window, &offset, &at_end, error));
+            MR_TRY(next_window(job, lane, window.size, &window, &offset, &at_end, error));
         } while (!at_end);
     }
     MR_TRY(map_bytes(job, lane, source, window.data, window.size, 0, error));
@@ -89,7 +100,7 @@ static mr_status map_range(mr__job *job, mr__lane *lane, uint32_t source, uint64
         uint64_t offset;
         bool at_end;
         size_t first = 0;
-        MR_TRY(mr__reader_next(lane->reader, keep, &window, &offset, &at_end, error));
+        MR_TRY(next_window(job, lane, keep, &window, &offset, &at_end, error));
         if (seeking) {
             first = kernels->first_boundary(window.data, window.size, unit);
             if (first == SIZE_MAX) {

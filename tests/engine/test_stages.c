@@ -337,6 +337,41 @@ static void a_job_can_be_cancelled_in_every_stage(void **state)
     }
 }
 
+static mr_status lines_map(const mr_block *block, mr_emitter *out, const void *params)
+{
+    maybe_cancel("lines");
+    return MR_OK;
+}
+
+MR_APP(lines) {
+    .input = MR_INPUT_TEXT, .unit = MR_LINES, .key = MR_U64, .value = MR_U64, .map = lines_map,
+};
+
+/* The line behind the first one is a hole, so long that reading it to its end fails: there is no memory for it. */
+static void a_job_can_be_cancelled_in_a_long_line(void **state)
+{
+    char path[4200];
+    const char *paths[] = {path};
+    mr_dataset *dataset;
+    mr_result *result = NULL;
+    snprintf(path, sizeof path, "%s/long", fixture_folder);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_true(fputs("x\n", file) >= 0);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(truncate(path, 1 << 30), 0);
+    to_cancel = fixture_session(1, MIB);
+    assert_int_equal(mr_dataset_open(to_cancel, paths, 1, &dataset), MR_OK);
+    const mr_job job = {.app = &mr_app_lines, .dataset = dataset};
+    assert_int_equal(mr_run(to_cancel, &job, &result), MR_NO_MEMORY);
+    cancel_in = "lines";
+    assert_int_equal(mr_run(to_cancel, &job, &result), MR_CANCELLED);
+    cancel_in = NULL;
+    mr_dataset_close(dataset);
+    mr_session_close(to_cancel);
+    fixture_remove(path);
+}
+
 /* Two workers: who comes first waits until the other has come, and fails. The other naps from then on. */
 static _Atomic uint32_t comers, later;
 static _Atomic bool has_failed;
@@ -432,6 +467,7 @@ int main(void)
         cmocka_unit_test(a_result_that_was_spilled_can_be_read_twice_beside_another),
         cmocka_unit_test(a_comma_in_the_hosts_locale_does_not_reach_results),
         cmocka_unit_test(a_job_can_be_cancelled_in_every_stage),
+        cmocka_unit_test(a_job_can_be_cancelled_in_a_long_line),
         cmocka_unit_test(a_failure_ends_the_tasks_of_other_workers),
         cmocka_unit_test(pairs_from_a_job_with_dense_keys_are_refused),
         cmocka_unit_test(an_explanation_has_no_loose_ends),
