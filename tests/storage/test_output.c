@@ -246,7 +246,8 @@ static void a_name_that_cannot_be_an_output_gets_a_sentence(void **state)
         const char *path;
         mr_status status;
     } cases[] = {{"", MR_BAD_USAGE}, {"/", MR_BAD_USAGE}, {".", MR_BAD_USAGE}, {"a/..", MR_BAD_USAGE},
-                 {scratch_file("missing/out"), MR_BAD_USAGE}, {"/proc/out", MR_IO_FAILED}};
+                 {scratch_file("missing/out"), MR_BAD_USAGE}, {"/proc/out", MR_IO_FAILED},
+                 {"/dev/null/out", MR_BAD_USAGE}, {"/dev/null/a/out", MR_BAD_USAGE}};
     for (size_t i = 0; i < MR__COUNT(cases); i++) {
         mr__output *output = NULL;
         mr__error error = {.code = MR_OK};
@@ -255,6 +256,17 @@ static void a_name_that_cannot_be_an_output_gets_a_sentence(void **state)
         assert_null(output);
         assert_non_null(strstr(error.text, cases[i].path));
     }
+}
+
+static void an_output_may_have_the_longest_name(void **state)
+{
+    char name[NAME_MAX + 1], target[PATH_MAX];
+    memset(name, 'x', NAME_MAX);
+    name[NAME_MAX] = '\0';
+    snprintf(target, sizeof target, "%s", scratch_file(name));
+    assert_int_equal(write_output(target, false, NULL), MR_OK);
+    assert_complete(target);
+    assert_int_equal(scratch_run("rm -r '%s'", target), 0);
 }
 
 static void what_a_killed_job_left_goes_and_what_a_live_one_has_stays(void **state)
@@ -441,6 +453,7 @@ int main(void)
         cmocka_unit_test(a_link_is_refused_with_and_without_force),
         cmocka_unit_test(force_replaces_an_empty_directory_and_what_spark_leaves),
         cmocka_unit_test(a_name_that_cannot_be_an_output_gets_a_sentence),
+        cmocka_unit_test(an_output_may_have_the_longest_name),
         cmocka_unit_test(what_a_killed_job_left_goes_and_what_a_live_one_has_stays),
         cmocka_unit_test(many_threads_write_parts_of_one_output),
         cmocka_unit_test(a_result_may_lie_in_the_memory_tier),
