@@ -205,7 +205,7 @@ typedef struct mr__job {
     mr__budget budget;
     uint64_t lane_cap, table_cap, reduce_cap;
     uint64_t headroom;              /* kept from the shuffle, so that tables can grow when the reduce begins */
-    uint64_t refs_share;            /* ordered: bytes of references to sort by that each sorting lane is sure of */
+    uint64_t refs_share;            /* bytes of references to sort by that each sorting lane is sure of */
     mr__chunk_pool pool;
     /* input */
     mr__read_choice read;

@@ -6,8 +6,9 @@
  *     1/4   chunks on their way, readers, writers; half of it is kept free for the tables of the reduce stage
  * and in the reduce stage 3/8 for the tasks that run at once, 3/4 where there are no combine buffers. The number of
  * partitions follows from that: one partition of the largest thinkable shuffle fits a reduce task; what is larger still
- * is sorted externally. Where pairs are not combined, chunks fill all of it but what sorting a partition takes beside
- * them: the references of each worker are set aside from the start.
+ * is sorted externally. What sorting a partition takes beside the pairs, references, is set aside from the start for
+ * each worker: where pairs are combined a sixteenth, as they fill chunks or tables to the brim as well; where they are
+ * not, as much as a likely partition has.
  *
  * Sums over dense keys: the tables that are filled or hold the result cannot be spilled, and are part of the overhead
  * (memory_of_sums). Those of blocks that wait get an eighth where they are folded while others map, a quarter on many
@@ -275,6 +276,8 @@ mr_status mr__job_share_memory(mr__job *job, mr__error *error)
     MR_TRY(choose_partitions(job, error));
     if (job->ordered)
         job->refs_share = share_refs(job);
+    else if (job->combines)
+        job->refs_share = job->budget.limit / REFS_SHARE / mr__job_sorters(job);
     mr__budget_force(&job->budget, job->refs_share * mr__job_sorters(job));
     mr__job_divide(job);
 done:

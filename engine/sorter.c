@@ -72,7 +72,7 @@ static bool reserve_refs(mr__sorter *sorter, uint64_t pairs)
     mr__budget *budget = &sorter->job->budget;
     struct mr__refs_memory *memory = sorter->memory;
     const uint64_t wanted = pairs * REF;
-    if (!sorter->job->ordered || wanted <= memory->reserved)
+    if (wanted <= memory->reserved)
         return true;
     if (!mr__budget_reserve(budget, wanted - memory->reserved)) {
         mr__chunk_pool_trim(&sorter->job->pool);
@@ -83,8 +83,7 @@ static bool reserve_refs(mr__sorter *sorter, uint64_t pairs)
     return true;
 }
 
-/* Memory for references; it only grows. Of an ordered job it is reserved already, but for a chunk that alone has too
- * many pairs. */
+/* Memory for references; it only grows. It is reserved already, but for a chunk that alone has too many pairs. */
 static mr_status grow_refs(mr__sorter *sorter, mr__error *error)
 {
     mr_status status = MR_OK;
@@ -270,11 +269,14 @@ static mr_status open_merge(mr__sorter *sorter, mr__error *error)
 {
     mr_status status = MR_OK;
     const uint32_t runs = sorter->runs.count, count = runs + (sorter->pairs > 0);
-    const bool lends = sorter->job->ordered && sorter->pairs == 0;
-    const uint64_t room = lends ? sorter->memory->reserved : sorter->cap;
+    const bool ordered = sorter->job->ordered, lends = sorter->pairs == 0;
+    const uint64_t room = ordered && lends ? sorter->memory->reserved : sorter->cap;
     const size_t ahead = room / count < MERGE_AHEAD ? (size_t)(room / count) : MERGE_AHEAD;
-    if (lends && any_spilled(&sorter->runs))
+    if (lends && any_spilled(&sorter->runs)) {
         lend_refs(sorter, (uint64_t)ahead * count);
+        if (!ordered)           /* what was in the slabs serves too: no map wants chunks any more */
+            mr__chunk_pool_trim(&sorter->job->pool);
+    }
     sorter->cursors = mr__alloc_zero(count, sizeof *sorter->cursors);
     MR_CHECK(sorter->cursors != NULL, MR_NO_MEMORY, "no memory to merge %u runs", count);
     sorter->merge = (mr__merge){.cursors = sorter->cursors, .count = count};

@@ -1,7 +1,6 @@
 /* sorter.h: takes pairs in any order and gives them back sorted, however many there are.
- * Promise   Every pair added comes back once, in `order`. At most about `cap` bytes of memory, and of a job that keeps
- *           references in the budget (mr__job.ordered) no more of them than that has: what does not fit is sorted and
- *           spilled as a run, and the runs are merged.
+ * Promise   Every pair added comes back once, in `order`. At most about `cap` bytes of memory, and no more references
+ *           than the budget has: what does not fit is sorted and spilled as a run, and the runs are merged.
  * Owner     init/fini in the caller's memory. add_chunks: the sorter owns the chunks.
  * Threads   One: the lane's.
  * Failure   Memory or spill; after a failure only fini. */

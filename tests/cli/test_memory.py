@@ -9,7 +9,7 @@ import cli_test
 from cli_test import CliTest, MILLRACE
 
 MIB = 1 << 20
-PAIRS, SUMS = os.environ.get("GREEDY_PAIRS", ""), os.environ.get("GREEDY_SUMS", "")
+PAIRS, COUNTS, SUMS = (os.environ.get("GREEDY_" + name, "") for name in ("PAIRS", "COUNTS", "SUMS"))
 BLOCK_ROWS = 64         # of greedy_sums.c
 
 
@@ -32,8 +32,14 @@ class Memory(CliTest):
                     yield from file
 
     def test_small_pairs_that_are_sorted(self):
-        rows, seen, last = 10000000, 0, 1 << 64
-        self.assert_within(40, "run", PAIRS, "-o", self.path("squares"), f"rows={rows}")
+        self.sort_small_pairs(PAIRS, 40, 10000000)
+
+    def test_small_pairs_that_are_combined_and_sorted(self):
+        self.sort_small_pairs(COUNTS, 96, 12000000)
+
+    def sort_small_pairs(self, app, mebibytes, rows):
+        seen, last = 0, 1 << 64
+        self.assert_within(mebibytes, "run", app, "-o", self.path("squares"), f"rows={rows}")
         for line in self.parts("squares"):
             seen += 1
             if seen % 97 == 0:
