@@ -234,7 +234,7 @@ class OnDevices(lib.AppTest):
         self.assert_bytes(lib.read(self.path(out, "part-00000")), want)
 
     def test_two_jobs_share_one_token(self):
-        start, points, params = self.one_token(), self.numbers("points", "f", 3 * 300_000, 14), ["k=9", "rounds=30"]
+        start, points, params = self.one_token(), self.numbers("points", "f", 3 * 300_000, 14), ["k=20", "rounds=100"]
         self.app = "kmeans"
         want = self.run_app([points], *params, flags=["--workers", "cpu=2,device=none"])
         jobs = {out: start(points, out, *params) for out in ("left", "right")}
@@ -254,12 +254,12 @@ class OnDevices(lib.AppTest):
         want = self.run_app([points], "k=9", "rounds=3", flags=["--workers", "cpu=2,device=none"])
         job = start(points, "killed", "k=100", "rounds=100000")
         deadline = time.monotonic() + 60 * lib.PATIENCE
-        while self.holders() != [job.pid] and time.monotonic() < deadline and job.poll() is None:
+        while (holders := self.holders()) != [job.pid] and time.monotonic() < deadline and job.poll() is None:
             time.sleep(0.01)
-        self.assertEqual(self.holders(), [job.pid])
+        self.assertEqual(holders, [job.pid])        # a moment later it may be between two tasks
         job.kill()
         job.communicate()
-        self.assert_ends_well(start(points, "next", "k=9", "rounds=3"), "next", want, 15)
+        self.assert_ends_well(start(points, "next", "k=9", "rounds=3"), "next", want, 60)
         self.assertFalse(os.path.exists(self.path("killed")))
 
 
