@@ -15,7 +15,7 @@
  *     hidden files that go with these (Hadoop and Spark write .part-00000.crc). A mistyped -o never removes a home
  *     directory, in which every name may begin with a dot.
  * O4  A target that is a link is refused. A rename replaces the link and not what it leads to: an old result would stay
- *     behind it.
+ *     behind it. So is one where something is mounted, which no rename replaces.
  *
  * Why `result` is a directory of its own: the claim is private (0700), the result has the permissions that the user's
  * umask gives.
@@ -85,6 +85,9 @@ mr_status mr__output_check_target(const mr__output *output, mr__error *error)
         return MR_OK;
     MR_CHECK(found == 0, mr__status_of_errno(-found, MR_IO_FAILED), "could not look at output %s: %s%s", output->name,
              strerror(-found), mr__errno_hint(found));
+    MR_CHECK(!entry.mounted, MR_EXISTS,
+             "something is mounted at output %s, so nothing can take its place\n  hint: name a directory inside it",
+             output->name);
     MR_CHECK(output->force, MR_EXISTS, "output %s exists\n  hint: choose another name, or replace it with --force",
              output->name);
     const bool directory = entry.kind == MR__DIRECTORY;

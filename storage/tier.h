@@ -31,6 +31,7 @@ typedef struct mr__entry {
     uint64_t size;
     mr__kind kind;              /* of what a link leads to; MR__OTHER if it leads nowhere */
     bool link;
+    bool mounted;               /* from stat(): it is the root of a mount, and cannot be renamed */
     uint64_t id;                /* from stat(): the same under whatever name; 0: the tier has no such number */
 } mr__entry;
 

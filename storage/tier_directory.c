@@ -95,6 +95,13 @@ static mr__kind kind_of(mode_t mode)
     return S_ISREG(mode) ? MR__FILE : S_ISDIR(mode) ? MR__DIRECTORY : S_ISFIFO(mode) ? MR__PIPE : MR__OTHER;
 }
 
+/* false where the kernel does not tell (before 5.8). */
+static bool is_mounted(int root, const char *path)
+{
+    struct statx found;
+    return statx(root, path, 0, 0, &found) == 0 && (found.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
+}
+
 static int directory_stat(mr__tier *tier, const char *path, mr__entry *entry)
 {
     struct stat found;
@@ -103,7 +110,8 @@ static int directory_stat(mr__tier *tier, const char *path, mr__entry *entry)
     if (fstatat(root_of(tier), inside(path), &found, 0) != 0)
         return -errno;
     *entry = (mr__entry){
-        .name = path, .size = (uint64_t)found.st_size, .kind = kind_of(found.st_mode), .id = found.st_ino};
+        .name = path, .size = (uint64_t)found.st_size, .kind = kind_of(found.st_mode), .id = found.st_ino,
+        .mounted = S_ISDIR(found.st_mode) && is_mounted(root_of(tier), inside(path))};
     return 0;
 }
 

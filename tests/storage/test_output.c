@@ -223,6 +223,16 @@ static void a_link_is_refused_with_and_without_force(void **state)
     }
 }
 
+static void a_mount_is_refused_with_and_without_force(void **state)
+{
+    for (int force = 0; force < 2; force++) {
+        mr__output *output = NULL;
+        mr__error error = {.code = MR_OK};
+        assert_int_equal(mr__output_open(mr__namespace_plain(), "/proc", force, &output, &error), MR_EXISTS);
+        assert_non_null(strstr(error.text, "something is mounted at output /proc, "));
+    }
+}
+
 static void force_replaces_an_empty_directory_and_what_spark_leaves(void **state)
 {
     static const char *const inside[] = {
@@ -451,6 +461,7 @@ int main(void)
         cmocka_unit_test(force_replaces_a_result_when_the_new_one_is_whole),
         cmocka_unit_test(force_does_not_replace_what_is_no_result),
         cmocka_unit_test(a_link_is_refused_with_and_without_force),
+        cmocka_unit_test(a_mount_is_refused_with_and_without_force),
         cmocka_unit_test(force_replaces_an_empty_directory_and_what_spark_leaves),
         cmocka_unit_test(a_name_that_cannot_be_an_output_gets_a_sentence),
         cmocka_unit_test(an_output_may_have_the_longest_name),
