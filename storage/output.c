@@ -119,8 +119,8 @@ char *mr__output_path(const char *format, ...)
     return path;
 }
 
-/* With what the tier adds to it no longer than the longest name of a file. Targets whose names begin alike may share it:
- * only the claims of dead processes are swept by it. */
+/* With what the tier adds to it no longer than the longest name of a file. Targets whose names begin alike may share
+ * it: only the claims of dead processes are swept by it. */
 static char *claim_prefix(const mr__output *output)
 {
     const char *slash = strrchr(output->target, '/');
