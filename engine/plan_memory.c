@@ -232,7 +232,9 @@ static mr_status choose_partitions(mr__job *job, mr__error *error)
     MR_CHECK(parts >= job->working || job->dense || job->collect, MR_BAD_USAGE,
              "%llu parts are too few for %u ranks: each of them writes its own\n  hint: ask for more, or leave the "
              "number away", (unsigned long long)parts, job->working);
-    if (job->request->parts > partitions)
+    /* sorted results of one rank become parts when they are merged, whichever partitions they came from */
+    const bool own_parts = !job->sorts || job->ranks > 1;
+    if (own_parts && job->request->parts > partitions)
         partitions = power_of_two_above(parts);
     MR_CHECK(partitions <= 1 << MR__PARTITION_BITS, MR_BAD_USAGE, "%u parts are too many: up to %d are possible",
              job->request->parts, 1 << MR__PARTITION_BITS);

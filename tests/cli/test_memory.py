@@ -88,6 +88,16 @@ class Memory(CliTest):
         self.assert_fails("run", "sort", records, "-o", "out", "--parts", "4096", "--memory", "64M", "--workers",
                           "cpu=2,device=none", exit_status=2, says="4096 parts are too many for a memory limit")
 
+    def test_many_parts_of_sorted_results(self):
+        """Each part reads all partitions: with as many of them as parts, 400 took 400 times 400 readers."""
+        rows = 20000
+        self.assert_within(64, "run", COUNTS, "-o", self.path("squares"), f"rows={rows}", "--parts", "400")
+        self.assertEqual(sum(name.startswith("part-") for name in os.listdir(self.path("squares"))), 400)
+        values = [int(line.split(b"\t")[1]) for line in self.parts("squares")]
+        self.assertEqual(values, sorted((row * row * 0x9e3779b97f4a7c15 & (1 << 64) - 1 for row in range(rows)),
+                                        reverse=True))
+        self.assertLess(json.loads(self.succeed("history", "last"))["partitions"], 400)
+
 
 if __name__ == "__main__":
     cli_test.main()
