@@ -67,7 +67,7 @@ class Memory(CliTest):
 
     @unittest.skipUnless(shutil.which("mpiexec.mpich"), "mpiexec.mpich is not there (Debian package mpich)")
     def test_floating_sums_of_many_ranks(self):
-        """230 MiB of tables of blocks. Of the larger ones no key has more than two rows, whose order is all the same."""
+        """230 MiB of tables of blocks. No key of the larger ones has more than two rows: any order will do."""
         for rows, keys in ((1000 * BLOCK_ROWS, 30000), (4000 * BLOCK_ROWS, 140000)):
             self.succeed("run", SUMS, "-o", self.path("sums"), f"rows={rows}", f"keys={keys}", "--ranks", "4",
                          "--memory", "256M", "--workers", "cpu=4,device=none", "--force", "-q")
