@@ -26,8 +26,8 @@ memory = b"x" * (100 << 20)
 open(sys.argv[1], "w").close()
 while not os.path.exists(sys.argv[2]):
     time.sleep(0.01)
-time.sleep(1)
-"""     # from when both have their memory both keep it for a second
+time.sleep(4)
+"""     # from when both have their memory both keep it, for longer than the harness may be kept from looking
 
 
 class Processes(unittest.TestCase):
@@ -125,9 +125,10 @@ class Contests(unittest.TestCase):
             command = side.Command("", ["sh", "-c", f"printf '{{\"lines\": %d}}' $(wc -l < {mark})"], before=first,
                                    answer=lambda report, _: report["lines"])
             for lines in (1, 2):
+                begin = time.monotonic()
                 sample = command.run()
                 self.assertEqual(sample.answer, lines)
-                self.assertLess(sample.process_seconds, 0.5)
+                self.assertLessEqual(sample.process_seconds + 0.5, time.monotonic() - begin)
 
 
 class Digests(unittest.TestCase):
