@@ -13,7 +13,7 @@ import time
 import unittest
 
 import cli_test
-from cli_test import MILLRACE, CliTest
+from cli_test import MILLRACE, PATIENCE, CliTest
 
 # sha256 of 300,000 bytes (or the whole rows in them), first 16 digits
 CHECKSUMS = {
@@ -148,7 +148,7 @@ class Generate(CliTest):
 
     def assert_cancelled(self, run, number):
         run.send_signal(number)
-        _, text = run.communicate(timeout=60)
+        _, text = run.communicate(timeout=60 * PATIENCE)
         self.assertEqual(run.returncode, 130, text)
         self.assertEqual(os.listdir(self.folder), ["burst"])
 
@@ -197,7 +197,7 @@ class Generate(CliTest):
         run = subprocess.Popen([MILLRACE, "generate", "records", "--size", "500G"], stdout=subprocess.PIPE)
         self.assertEqual(len(run.stdout.read(1000)), 1000)
         run.stdout.close()
-        self.assertEqual(run.wait(timeout=60), -signal.SIGPIPE)
+        self.assertEqual(run.wait(timeout=60 * PATIENCE), -signal.SIGPIPE)
 
     def test_mistakes_get_a_sentence(self):
         os.mkfifo(self.path("pipe"))

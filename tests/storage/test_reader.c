@@ -464,7 +464,7 @@ static int resident_pages(const char *path, bool drop)
 
 static void small_files_are_asked_for_ahead_when_they_are_cold(void **state)
 {
-    enum { SIZE = 100000, PAGES = (SIZE + 4095) / 4096, PATIENCE = 1000 };
+    enum { SIZE = 100000, PAGES = (SIZE + 4095) / 4096, PATIENCE = 10000 };
     mr__read_choice choice = {0}, warm = {0};
     scratch_write("cold", content, SIZE);
     mr__sources *sources = open_sources("cold");

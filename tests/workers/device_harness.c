@@ -18,7 +18,7 @@
 
 extern char **environ;
 
-enum { STOP_MS = 20000, ENVIRONMENT = 512, SENT_MAX = 64 << 10 };
+enum { STOP_MS = 100000, ENVIRONMENT = 512, SENT_MAX = 64 << 10 };
 
 static char directory[64];
 

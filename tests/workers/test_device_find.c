@@ -246,7 +246,7 @@ static void test_a_program_that_hangs_is_killed_with_all_that_it_started(void **
     setenv("MILLRACE_DEVICE_FIND_SECONDS", "1", 1);
     snprintf(what, sizeof what, "/proc/%d/cmdline", atoi(text));
     bool gone = false;
-    for (uint32_t i = 0; i < 500 && !gone; i++) {
+    for (uint32_t i = 0; i < 10000 && !gone; i++) {
         file = fopen(what, "r");
         gone = file == NULL || fgetc(file) == EOF;      /* a zombie has no command line */
         if (file != NULL)
