@@ -14,8 +14,9 @@
  * has before the end of the round. So a rank keeps its tables, in memory or spilled, and the coordinator asks for them
  * in order: only as much as its window (plan_memory.c), and the turn that is next, is on its way or waits. When all
  * tables came at once, four ranks of 64 MiB with 230 MiB of tables took 732 MiB, the coordinator 608 of them; now they
- * take 204. What a rank has comes along with HAVE, without a turn, where it fits its part of the window: most jobs have
- * few sums, and wait for nothing. Tables are sent in pieces, FOLDED too, to one rank after the other.
+ * take 204. What a rank has comes along with HAVE, without a turn, where it fits its part of the window, or all that
+ * there are fit it: most jobs have few sums, and wait for nothing. Tables are sent in pieces, FOLDED too, to one rank
+ * after the other.
  *
  * A rank keeps its tables until it hears FOLDED. When somebody is lost before that, they are sent again in the next
  * view, with those of the blocks that the lost had. FOLDED itself is kept until all have it: if its sender is lost
@@ -180,7 +181,7 @@ mr_status mr__joint_send_tables(mr__joint *joint, mr__error *error)
     mr__works *works = &joint->mapped_works;
     mr__writing have = {.size = 0};
     sums_out out = {.bytes = NULL};
-    uint64_t tables = 1;
+    uint64_t tables = 1, all = joint->working;
     pthread_mutex_lock(&joint->mutex);
     const uint64_t view = joint->reduce_view;
     if (works->count > 0)
@@ -189,10 +190,12 @@ mr_status mr__joint_send_tables(mr__joint *joint, mr__error *error)
     MR_TRY(open_sums(joint, view, &out, error));
     if (job->dense_results != NULL) {
         tables = 0;
+        all = job->blocks;
         for (size_t i = 0; i < works->count; i++)
             tables += works->list[i].end - works->list[i].begin;
     }
-    const bool along = tables * table_values(job) * 8 <= job->sums_window / joint->working;
+    const uint64_t bytes = table_values(job) * 8;
+    const bool along = all * bytes <= job->sums_window || tables * bytes <= job->sums_window / joint->working;
     const table_head head = {.view = view, .what = HAVE};
     write_have(joint, along, &have);
     MR_CHECK(!have.broken, MR_NO_MEMORY, "no memory to say what sums this rank has");

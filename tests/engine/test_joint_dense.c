@@ -24,12 +24,22 @@ static void leave_no_memory(struct ship *ship, uint32_t kind)
     mr__budget_force(&job->budget, job->budget.limit);
 }
 
-/* The first rank would map nearly all of it before the others have heard that there is work. */
-static mr_status hold_the_first(struct ship *ship, const mr_block *block)
+/* The first one would map nearly all of it before the others have heard that there is work. The second one coordinates
+ * when that is lost, and has to find sums that it must ask for. */
+static mr_status hold_the_first_two(struct ship *ship, const mr_block *block)
 {
     (void)block;
-    if (ship->rank == 0)
-        nanosleep(&(struct timespec){.tv_nsec = 300000}, NULL);
+    if (ship->rank < 2)
+        nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+    return MR_OK;
+}
+
+/* The second one maps nearly all of it. */
+static mr_status hold_all_but_the_second(struct ship *ship, const mr_block *block)
+{
+    (void)block;
+    if (ship->rank != 1)
+        nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
     return MR_OK;
 }
 
@@ -44,7 +54,7 @@ static uint32_t turns_of(const struct convoy *convoy)
 static void sums_without_memory_for_them(void **state)
 {
     for (size_t j = 0; j < MR__COUNT(jobs); j++) {
-        struct convoy convoy = {.ranks = RANKS, .on_message = leave_no_memory, .on_map = hold_the_first};
+        struct convoy convoy = {.ranks = RANKS, .on_message = leave_no_memory, .on_map = hold_the_first_two};
         voyage_sail(voyage_named(jobs[j]), &convoy);
         /* integers: a table of each rank; else of each block in each round. Not seen: those of the first rank */
         if (j == 0)
@@ -58,7 +68,7 @@ static void sums_without_memory_for_them(void **state)
 static void few_sums_come_without_being_asked_for(void **state)
 {
     for (size_t j = 0; j < MR__COUNT(jobs); j++) {
-        struct convoy convoy = {.ranks = RANKS};
+        struct convoy convoy = {.ranks = RANKS, .on_map = hold_all_but_the_second};
         voyage_sail(voyage_named(jobs[j]), &convoy);
         assert_int_equal(turns_of(&convoy), 0);
         assert_int_equal(convoy.ships[0].stats.spilled_bytes, 0);
@@ -74,7 +84,7 @@ static void a_rank_is_lost_while_sums_are_added(void **state)
         const size_t c = n / 2 % MR__COUNT(cases), j = n / 2 / MR__COUNT(cases);
         const uint32_t spares = n % 2, nth = j == 0 ? 1 : 1 + 9 * spares;
         struct convoy convoy = {.ranks = RANKS + spares, .spares = spares, .on_message = leave_no_memory,
-                                .on_map = hold_the_first};
+                                .on_map = hold_the_first_two};
         convoy.strikes[0] = (struct convoy_strike){cases[c].rank, deaths[n % MR__COUNT(deaths)], cases[c].kind, nth};
         voyage_sail(voyage_named(jobs[j]), &convoy);
         assert_true(nth > 1 || atomic_load(&convoy.ships[cases[c].rank].struck));
@@ -85,7 +95,7 @@ static void a_rank_is_lost_while_sums_are_added(void **state)
 static void two_are_lost_one_after_the_other(void **state)
 {
     for (uint32_t nth = 1; nth <= 3; nth++) {
-        struct convoy convoy = {.ranks = RANKS, .on_message = leave_no_memory, .on_map = hold_the_first};
+        struct convoy convoy = {.ranks = RANKS, .on_message = leave_no_memory, .on_map = hold_the_first_two};
         convoy.strikes[0] = (struct convoy_strike){0, CONVOY_CRASH, MR__SAY_TURN, nth};
         convoy.strikes[1] = (struct convoy_strike){1, CONVOY_CUT, MR__SAY_TURN, nth};
         voyage_sail(voyage_named("centres"), &convoy);
