@@ -57,7 +57,7 @@ static bool take(FILE *file)
 
 static void say(void)
 {
-    char where[CLI_WHERE_SIZE];
+    char where[CLI_WHERE_SIZE], line[sizeof "millrace: \n" + sizeof where + sizeof watch.sentence];
     const cli_progress *bar = atomic_load(&watch.bar);
     if (take(stdout))
         fflush(stdout);         /* what the app printed may say why */
@@ -67,10 +67,8 @@ static void say(void)
     take(stderr);               /* and is not given back: nothing is drawn behind the sentence */
     if (bar != NULL)
         cli_progress_abandon(bar);
-    put(STDERR_FILENO, "millrace: ");
-    put(STDERR_FILENO, where);
-    put(STDERR_FILENO, watch.sentence);
-    put(STDERR_FILENO, "\n");
+    snprintf(line, sizeof line, "millrace: %s%s\n", where, watch.sentence);
+    put(STDERR_FILENO, line);   /* at once: other ranks write there, too */
     if (watch.object != NULL && cli_rank_count() == 1)
         put(STDOUT_FILENO, watch.object);
 }
