@@ -190,7 +190,7 @@ mr__chunk *mr__chunk_acquire_small(mr__chunk_pool *pool, uint32_t partition, siz
     const size_t most = footprint(pool->capacity) / 2;
     if (size > most)
         return NULL;
-    const size_t page = mr__page_size(), bytes = (footprint((uint32_t)size) + page - 1) / page * page;
+    const size_t bytes = mr__page_up(footprint((uint32_t)size));
     if (bytes > most)
         return NULL;
     if (forced)

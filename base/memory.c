@@ -1,7 +1,6 @@
 /* memory.c: malloc with a fault point, and anonymous pages. */
 #include "memory.h"
 
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -47,17 +46,21 @@ size_t mr__page_size(void)
     return (size_t)sysconf(_SC_PAGESIZE);
 }
 
-static size_t rounded(size_t size)
+uint64_t mr__page_down(uint64_t bytes)
 {
-    const size_t page = mr__page_size();
-    return (size + page - 1) & ~(page - 1);
+    return bytes & ~(uint64_t)(mr__page_size() - 1);
+}
+
+uint64_t mr__page_up(uint64_t bytes)
+{
+    return mr__page_down(bytes + mr__page_size() - 1);
 }
 
 void *mr__pages_alloc(size_t size)
 {
     if (size == 0 || size > SIZE_MAX / 2 || mr__fault(MR__FAULT_PAGES))
         return NULL;
-    size = rounded(size);
+    size = mr__page_up(size);
     const size_t slack = size >= HUGE_PAGE ? HUGE_PAGE : 0;
     uint8_t *base = mmap(NULL, size + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
                          0);
@@ -86,18 +89,18 @@ void *mr__pages_grow(void *memory, size_t size, size_t new_size)
         return NULL;
     /* both lie at multiples of a huge page, so the kernel moves entries of the page table, whole huge pages at a
      * time */
-    if (mremap(memory, rounded(size), rounded(size), MREMAP_MAYMOVE | MREMAP_FIXED, larger) == MAP_FAILED) {
+    if (mremap(memory, mr__page_up(size), mr__page_up(size), MREMAP_MAYMOVE | MREMAP_FIXED, larger) == MAP_FAILED) {
         mr__pages_free(larger, new_size);
         return NULL;
     }
     if (size >= HUGE_PAGE)
-        madvise(larger, rounded(new_size), MADV_HUGEPAGE);
+        madvise(larger, mr__page_up(new_size), MADV_HUGEPAGE);
     return larger;
 }
 
 void mr__pages_populate(void *memory, size_t size)
 {
-    const size_t before = (uintptr_t)memory & (mr__page_size() - 1);
+    const size_t before = (uintptr_t)memory - mr__page_down((uintptr_t)memory);
     /* only advice: a kernel that lacks it does so page by page */
     madvise((uint8_t *)memory - before, before + size, MADV_POPULATE_WRITE);
 }
@@ -105,7 +108,7 @@ void mr__pages_populate(void *memory, size_t size)
 void mr__pages_free(void *memory, size_t size)
 {
     if (memory != NULL)
-        munmap(memory, rounded(size));
+        munmap(memory, mr__page_up(size));
 }
 
 void mr__advise_huge(void *memory, size_t size)

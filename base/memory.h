@@ -6,6 +6,7 @@
 #define MR__MEMORY_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 void *mr__alloc(size_t size);               /* not cleared */
 void *mr__alloc_zero(size_t count, size_t size);
@@ -15,6 +16,9 @@ void mr__free(void *memory);
 
 /* Of the kernel that runs: 4 KiB on x86, 4 to 64 KiB on arm64. A power of two. */
 size_t mr__page_size(void);
+/* The multiple of it that is no larger, or no smaller. */
+uint64_t mr__page_down(uint64_t bytes);
+uint64_t mr__page_up(uint64_t bytes);
 
 /* Whole pages, zero on first touch, aligned to 2 MiB when size >= 2 MiB and advised for huge pages then. */
 void *mr__pages_alloc(size_t size);

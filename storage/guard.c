@@ -43,13 +43,12 @@ static void pass_on(int number, siginfo_t *info, void *context)
 static void on_bus_error(int number, siginfo_t *info, void *context)
 {
     const uintptr_t address = (uintptr_t)info->si_addr;
-    const uintptr_t page = mr__page_size();
     for (uint32_t i = 0; i < GUARDS; i++) {
         const uintptr_t start = atomic_load_explicit(&guards[i].start, memory_order_acquire);
         if (start == 0 || address < start || address - start >= atomic_load(&guards[i].size))
             continue;
-        if (mmap((void *)(address & ~(page - 1)), page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
-            MAP_FAILED)
+        if (mmap((void *)mr__page_down(address), mr__page_size(), PROT_READ,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
             break;
         atomic_store(&guards[i].hit, true);
         return;

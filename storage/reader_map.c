@@ -73,8 +73,7 @@ static bool map_stretch(mr__reader *reader, uint64_t from)
     mr__map *map = reader->map;
     const uint64_t start = from / HUGE_PAGE * HUGE_PAGE;
     const uint64_t end = start + STRETCH < reader->source->size ? start + STRETCH : reader->source->size;
-    const size_t page = mr__page_size();
-    const size_t length = (size_t)(end - start + page - 1) / page * page, size = length + page + HUGE_PAGE;
+    const size_t length = mr__page_up(end - start), size = length + mr__page_size() + HUGE_PAGE;
     uint8_t *reserved = mr__fault(MR__FAULT_MAP)
                             ? MAP_FAILED
                             : mmap(NULL, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -88,7 +87,7 @@ static bool map_stretch(mr__reader *reader, uint64_t from)
     mr__map_end(map);
     map->start = start;
     map->end = end;
-    map->populated = from / page * page;
+    map->populated = mr__page_down(from);
     map->size = size;
     map->reserved = reserved;
     map->base = base;
@@ -109,13 +108,12 @@ mr_status mr__map_check(mr__reader *reader, mr__error *error)
 static void populate(mr__reader *reader, uint64_t to)
 {
     mr__map *map = reader->map;
-    const size_t page = mr__page_size();
     while (map->populated < to) {
         uint64_t stop = map->populated + STEP;
         const uint64_t last = to > reader->soft_end ? to : reader->soft_end;
         stop = stop < last ? stop : last;
         stop = stop < map->end ? stop : map->end;
-        const size_t length = (size_t)(stop - map->populated + page - 1) / page * page;
+        const size_t length = mr__page_up(stop - map->populated);
         if (madvise(map->base + (map->populated - map->start), length, MADV_POPULATE_READ) != 0 && errno == EFAULT)
             map->cut = true;                    /* any other reason: the pages come by page faults */
         map->populated += length;

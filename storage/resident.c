@@ -24,7 +24,7 @@ void mr__resident_begin(mr__resident *resident, const mr__sources *sources)
 static uint64_t far_behind(uint64_t size)
 {
     enum { FAR = 64 << 20 };
-    return (size + size / 8 + FAR) / mr__page_size() * mr__page_size();
+    return mr__page_down(size + size / 8 + FAR);
 }
 
 static bool is_hidden(int fd, uint64_t size)
@@ -65,7 +65,7 @@ bool mr__resident_at(mr__resident *resident, uint64_t offset)
     }
     if (resident->map == NULL || resident->hidden)
         return resident->hidden;
-    const uint64_t page = (offset - resident->sources->items[index].start) / mr__page_size() * mr__page_size();
+    const uint64_t page = mr__page_down(offset - resident->sources->items[index].start);
     return mincore(resident->map + page, 1, &state) != 0 || (state & 1) != 0;
 }
 

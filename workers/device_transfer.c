@@ -184,9 +184,8 @@ mr_status mr__device_map(mr__device_input *input, const mr__device_job_view *vie
         input->map = map;
         input->map_bytes = (size_t)input->file_bytes;
     }
-    const size_t page = mr__page_size();
-    uint8_t *const from = input->map + offset / page * page;
-    const size_t before = offset % page, whole = (before + size + page - 1) / page * page;
+    uint8_t *const from = input->map + mr__page_down(offset);
+    const size_t before = offset - mr__page_down(offset), whole = mr__page_up(before + size);
     if (before % input->cl->device.align != 0)
         return MR_OK;
     mr__guard_watch(input->guard, from, whole);
