@@ -78,8 +78,8 @@ static inline mr__share_name mr__get_name(const uint8_t **at)
 }
 
 /* What bytes of a chunk, in one message, take of a window: pages, as they will at the owner (packed or not), so that
- * many small chunks cannot take more memory there than few large ones. Pages of 4 KiB on every rank, whatever its kernel
- * has: both sides have to count alike. */
+ * many small chunks cannot take more memory there than few large ones. Pages of 4 KiB on every rank, whatever its
+ * kernel has: both sides have to count alike. */
 static inline uint64_t mr__carry_cost(uint32_t bytes)
 {
     return ((uint64_t)bytes + 4095) / 4096 * 4096;

@@ -28,19 +28,22 @@ enum { EXTENT_BYTES = 256 << 10, READ_AHEAD = 1 << 20 };
 
 static double spilled_mark;         /* dense_results[] of a block whose table lies in the spill */
 
-static size_t values_of(const mr__job *job)
+mr_status mr__dense_make_table(mr__job *job, mr__error *error)
 {
-    return (size_t)job->plan.dense_keys * job->dense_width;
+    mr_status status = MR_OK;
+    const size_t count = mr__dense_values(job);
+    if (job->dense_table == NULL)
+        job->dense_table = mr__arena_alloc(&job->arena, count * 8, MR__DENSE_ALIGNMENT);
+    MR_CHECK(job->dense_table != NULL, MR_NO_MEMORY, "no memory for %zu dense values", count);
+done:
+    return status;
 }
 
 mr_status mr__dense_begin(mr__job *job, mr__error *error)
 {
     mr_status status = MR_OK;
-    const size_t count = values_of(job);
-    if (job->dense_table == NULL)
-        job->dense_table = mr__arena_alloc(&job->arena, count * 8, MR__DENSE_ALIGNMENT);
-    MR_CHECK(job->dense_table != NULL, MR_NO_MEMORY, "no memory for %zu dense values", count);
-    memset(job->dense_table, 0, count * 8);
+    MR_TRY(mr__dense_make_table(job, error));
+    memset(job->dense_table, 0, mr__dense_values(job) * 8);
     mr__dense_forget(job);
 done:
     return status;
@@ -50,7 +53,7 @@ done:
 
 static size_t pieces_of(const mr__job *job)
 {
-    return (values_of(job) * 8 + EXTENT_BYTES - 1) / EXTENT_BYTES;
+    return (mr__dense_values(job) * 8 + EXTENT_BYTES - 1) / EXTENT_BYTES;
 }
 
 static size_t extents_bytes(const mr__job *job)
@@ -83,7 +86,7 @@ static mr_status spill_table(mr__job *job, uint64_t block, const double *table, 
 {
     mr_status status = MR_OK;
     mr__dense_spill *spill = &job->dense_spill;
-    const size_t bytes = values_of(job) * 8;
+    const size_t bytes = mr__dense_values(job) * 8;
     pthread_mutex_lock(&spill->mutex);
     MR_TRY(open_spill(job, error));
     mr__extent *extent = &spill->extents[block * pieces_of(job)];
@@ -163,7 +166,7 @@ void mr__dense_forget(mr__job *job)
 mr_status mr__dense_take(mr__job *job, mr__lane *lane, double **table, mr__error *error)
 {
     mr_status status = MR_OK;
-    const size_t bytes = values_of(job) * 8;
+    const size_t bytes = mr__dense_values(job) * 8;
     pthread_mutex_lock(&job->fold_mutex);
     double *made = job->spare_tables;
     if (made != NULL)
@@ -178,12 +181,23 @@ done:
     return status;
 }
 
-static mr_status add_values(void *context, const double *values, size_t first, size_t count, mr__error *error)
+void mr__dense_add(const mr__job *job, void *sum, const void *values, size_t count)
 {
-    double *sum = (double *)context + first;
+    const bool f64 = job->dense_f64;
+    for (size_t i = 0; i < count; i++) {
+        if (f64)
+            ((double *)sum)[i] += ((const double *)values)[i];
+        else
+            ((uint64_t *)sum)[i] += ((const uint64_t *)values)[i];
+    }
+}
+
+/* context: the job. */
+static mr_status add_to_result(void *context, const double *values, size_t first, size_t count, mr__error *error)
+{
+    const mr__job *job = context;
     (void)error;
-    for (size_t i = 0; i < count; i++)
-        sum[i] += values[i];
+    mr__dense_add(job, (double *)job->dense_table + first, values, count);
     return MR_OK;
 }
 
@@ -191,7 +205,7 @@ mr_status mr__dense_look_at(mr__job *job, uint64_t block, mr__dense_look *look, 
 {
     const double *table = job->dense_results[block];
     return table == &spilled_mark ? read_spilled(job, block, look, context, error)
-                                  : look(context, table, 0, values_of(job), error);
+                                  : look(context, table, 0, mr__dense_values(job), error);
 }
 
 /* With the mutex held. Each worker has a table to fill, and one more may wait? */
@@ -214,7 +228,7 @@ static mr_status fold_ready(mr__job *job, mr__error *error)
         const uint64_t block = job->next_fold;
         double *next = job->dense_results[block];
         pthread_mutex_unlock(&job->fold_mutex);
-        status = mr__dense_look_at(job, block, add_values, job->dense_table, error);
+        status = mr__dense_look_at(job, block, add_to_result, job, error);
         pthread_mutex_lock(&job->fold_mutex);
         job->dense_results[block] = NULL;
         job->next_fold++;
@@ -252,17 +266,12 @@ done:
 
 void mr__dense_add_lanes(mr__job *job, void *sum)
 {
-    const size_t count = values_of(job);
+    const size_t count = mr__dense_values(job);
     for (uint32_t w = 0; w < job->worker_count; w++) {
         void *table = job->lanes[w].emitter.dense;
         if (table == NULL || table == sum)
             continue;
-        for (size_t i = 0; i < count; i++) {
-            if (job->dense_f64)
-                ((double *)sum)[i] += ((double *)table)[i];
-            else
-                ((uint64_t *)sum)[i] += ((uint64_t *)table)[i];
-        }
+        mr__dense_add(job, sum, table, count);
         memset(table, 0, count * 8);
     }
 }

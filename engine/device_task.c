@@ -82,7 +82,7 @@ static mr_status take_tables(mr__job *job, mr__lane *lane, const mr__task *task,
                              const mr__device_done *done, mr__error *error)
 {
     mr_status status = MR_OK;
-    const size_t values = (size_t)job->plan.dense_keys * job->dense_width;
+    const size_t values = mr__dense_values(job);
     const uint64_t tables = job->devices.form == MR__DEVICE_TEXTS ? 1 : task->end - task->begin;
     MR_CHECK(done->bytes == tables * values * 8, MR_DEVICE_LOST, "the device sent %llu bytes of sums, not %llu",
              (unsigned long long)done->bytes, (unsigned long long)(tables * values * 8));

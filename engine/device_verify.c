@@ -15,7 +15,7 @@ static mr_status verify_table(mr__job *job, mr__lane *lane, const mr__task *task
                               mr__error *error)
 {
     mr_status status = MR_OK;
-    const size_t bytes = (size_t)job->plan.dense_keys * job->dense_width * 8;
+    const size_t bytes = mr__dense_values(job) * 8;
     const uint64_t before = job->devices.form == MR__DEVICE_ROWS ? task->end - task->begin - 1 : 0;
     mr__task one = *task;
     void *const whole = lane->emitter.dense;

@@ -181,7 +181,7 @@ static bool size_slots(mr__job *job)
 {
     mr__devices *devices = &job->devices;
     const uint64_t room = job->budget.limit / 4 / slots_of_all(devices);
-    const uint64_t table = job->dense ? job->plan.dense_keys * job->dense_width * 8 : 0;
+    const uint64_t table = job->dense ? mr__dense_values(job) * 8 : 0;
     const uint64_t block_bytes = job->block_rows * job->plan.record_size;
     uint64_t most = 64;
     switch (devices->form) {

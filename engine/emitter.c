@@ -54,7 +54,7 @@ mr_status mr__lane_begin(mr__worker *worker, mr__error *error)
     if (job->dense) {
         out->dense_keys = job->plan.dense_keys;
         out->dense_width = job->dense_width;
-        out->dense = mr__alloc_zero(job->plan.dense_keys * job->dense_width, 8);
+        out->dense = mr__alloc_zero(mr__dense_values(job), 8);
         MR_CHECK(out->dense != NULL, MR_NO_MEMORY, "no memory for %llu dense keys",
                  (unsigned long long)job->plan.dense_keys);
     } else {

@@ -261,10 +261,16 @@ static inline uint32_t mr__job_sorters(const mr__job *job)
     return job->cpu_workers > 0 ? job->cpu_workers : job->worker_count;
 }
 
-/* A table of sums over dense keys, as it lies in memory. */
+/* In a table of sums over dense keys; 8 bytes each. */
+static inline size_t mr__dense_values(const mr__job *job)
+{
+    return (size_t)job->plan.dense_keys * job->dense_width;
+}
+
+/* Such a table as it lies in memory. */
 static inline uint64_t mr__dense_table_bytes(const mr__job *job)
 {
-    const uint64_t bytes = job->plan.dense_keys * job->dense_width * 8, last = MR__DENSE_ALIGNMENT - 1;
+    const uint64_t bytes = mr__dense_values(job) * 8, last = MR__DENSE_ALIGNMENT - 1;
     return (bytes + last) & ~last;
 }
 
@@ -355,6 +361,8 @@ mr_status mr__reduce_task(mr__task *task, mr__worker *worker, mr__error *error);
 mr_status mr__sort_begin(mr__job *job, mr__error *error);
 mr_status mr__sort_task(mr__task *task, mr__worker *worker, mr__error *error);
 /* dense.c */
+/* The table of the result, job->dense_table, is there from then on. */
+mr_status mr__dense_make_table(mr__job *job, mr__error *error);
 /* Before the maps of each round of one rank. */
 mr_status mr__dense_begin(mr__job *job, mr__error *error);
 /* No block has sums any more: a round is over. */
@@ -367,6 +375,8 @@ mr_status mr__dense_give(mr__job *job, uint64_t block, double *table, mr__error 
 /* A block's sums, a stretch after the other: values [first, first + count). */
 typedef mr_status mr__dense_look(void *context, const double *values, size_t first, size_t count, mr__error *error);
 mr_status mr__dense_look_at(mr__job *job, uint64_t block, mr__dense_look *look, void *context, mr__error *error);
+/* sum[i] += values[i]: floating or integers, as the job's are. */
+void mr__dense_add(const mr__job *job, void *sum, const void *values, size_t count);
 /* The workers' own sums are added to `sum`, which may be one of theirs, and the others cleared. */
 void mr__dense_add_lanes(mr__job *job, void *sum);
 mr_status mr__dense_fold(mr__job *job, mr__error *error);

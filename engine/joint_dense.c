@@ -49,11 +49,6 @@ typedef struct folded_head {
     uint64_t round, rows, first;
 } folded_head;
 
-static size_t table_values(const mr__job *job)
-{
-    return (size_t)job->plan.dense_keys * job->dense_width;
-}
-
 static void nap(void)
 {
     nanosleep(&(struct timespec){.tv_nsec = NAP_NS}, NULL);
@@ -116,9 +111,9 @@ static mr_status send_own_sums(sums_out *out, mr__error *error)
         if (table == NULL)
             continue;
         mr__dense_add_lanes(job, table);
-        return write_values(out, table, 0, table_values(job), error);
+        return write_values(out, table, 0, mr__dense_values(job), error);
     }
-    for (size_t left = table_values(job), count; left > 0; left -= count) {
+    for (size_t left = mr__dense_values(job), count; left > 0; left -= count) {
         count = left < MR__COUNT(zeros) ? left : MR__COUNT(zeros);
         MR_TRY(write_values(out, zeros, 0, count, error));
     }
@@ -194,7 +189,7 @@ mr_status mr__joint_send_tables(mr__joint *joint, mr__error *error)
         for (size_t i = 0; i < works->count; i++)
             tables += works->list[i].end - works->list[i].begin;
     }
-    const uint64_t bytes = table_values(job) * 8;
+    const uint64_t bytes = mr__dense_values(job) * 8;
     const bool along = all * bytes <= job->sums_window || tables * bytes <= job->sums_window / joint->working;
     const table_head head = {.view = view, .what = HAVE};
     write_have(joint, along, &have);
@@ -335,7 +330,7 @@ static mr_status hear_have(mr__joint *joint, uint32_t from, mr__reading *in, mr_
     mr_status status = MR_OK;
     const mr__job *job = joint->job;
     mr__fold *fold = &joint->fold;
-    const size_t bytes = table_values(job) * 8;
+    const size_t bytes = mr__dense_values(job) * 8;
     const uint64_t half = job->sums_window / 2 / bytes, most = half > 0 ? half : 1;
     fold->units += mr__read_u64(in);
     fold->rows += mr__read_u64(in);
@@ -384,8 +379,8 @@ static mr_status begin_fold(mr__joint *joint, mr__error *error)
     }
     /* all ranks took it: nobody misses the one of the round before any more */
     forget_folded(joint);
-    fold->sum = mr__alloc_zero(table_values(job), 8);
-    MR_CHECK(fold->sum != NULL, MR_NO_MEMORY, "no memory for %zu dense values", table_values(job));
+    fold->sum = mr__alloc_zero(mr__dense_values(job), 8);
+    MR_CHECK(fold->sum != NULL, MR_NO_MEMORY, "no memory for %zu dense values", mr__dense_values(job));
     fold->begun = true;
 done:
     return status;
@@ -396,7 +391,7 @@ static void ask_for_turns(mr__joint *joint)
     mr__fold *fold = &joint->fold;
     for (; fold->asked < fold->count; fold->asked++) {
         const mr__fold_part *part = &fold->parts[fold->asked];
-        const uint64_t bytes = (part->end - part->begin) * table_values(joint->job) * 8;
+        const uint64_t bytes = (part->end - part->begin) * mr__dense_values(joint->job) * 8;
         const mr__turn turn = {mr__members_view(joint->members), part->begin, part->end};
         if (part->along)
             continue;
@@ -407,22 +402,12 @@ static void ask_for_turns(mr__joint *joint)
     }
 }
 
-static void add(const mr__job *job, uint8_t *sum, const uint8_t *values, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (job->dense_f64)
-            ((double *)sum)[i] += ((const double *)values)[i];
-        else
-            ((uint64_t *)sum)[i] += ((const uint64_t *)values)[i];
-    }
-}
-
 /* What is here of the turns that are next. */
 static void add_what_came(mr__joint *joint)
 {
     const mr__job *job = joint->job;
     mr__fold *fold = &joint->fold;
-    const size_t table = table_values(job) * 8;
+    const size_t table = mr__dense_values(job) * 8;
     while (fold->adding < fold->count) {
         const mr__fold_part *part = &fold->parts[fold->adding];
         const uint64_t all = (part->end - part->begin) * table;
@@ -433,7 +418,7 @@ static void add_what_came(mr__joint *joint)
         size_t size = sums->size - sums->used;
         const size_t place = (size_t)(fold->added % table);
         size = size < table - place ? size : table - place;
-        add(job, fold->sum + place, sums->bytes + sums->used, size / 8);
+        mr__dense_add(job, fold->sum + place, sums->bytes + sums->used, size / 8);
         sums->used += size;
         fold->added += size;
         if (sums->used == sums->size) {
@@ -532,7 +517,7 @@ static size_t pending_of_all(const mr__joint *joint)
 mr_status mr__joint_send_folded(mr__joint *joint, bool patient, mr__error *error)
 {
     mr_status status = MR_OK;
-    const size_t bytes = table_values(joint->job) * 8;
+    const size_t bytes = mr__dense_values(joint->job) * 8;
     pthread_mutex_lock(&joint->mutex);
     const uint8_t *folded = joint->folded;      /* stays as long as others are in this round */
     folded_head head = {.round = htole64(joint->folded_round), .rows = htole64(joint->folded_rows)};
@@ -565,7 +550,7 @@ mr_status mr__joint_folded(mr__joint *joint, uint32_t from, const uint8_t *bytes
 {
     mr_status status = MR_OK;
     mr__incoming *incoming = &joint->incoming;
-    const size_t all = table_values(joint->job) * 8;
+    const size_t all = mr__dense_values(joint->job) * 8;
     folded_head head;
     MR_CHECK(joint->job->dense && size > sizeof head, MR_NETWORK_FAILED, "a rank sent folded sums of %zu bytes", size);
     memcpy(&head, bytes, sizeof head);
@@ -599,13 +584,10 @@ mr_status mr__joint_take_folded(mr__joint *joint, mr__error *error)
 {
     mr_status status = MR_OK;
     mr__job *job = joint->job;
-    const size_t count = table_values(job);
-    if (job->dense_table == NULL)
-        job->dense_table = mr__arena_alloc(&job->arena, count * 8, MR__DENSE_ALIGNMENT);
-    MR_CHECK(job->dense_table != NULL, MR_NO_MEMORY, "no memory for %zu dense values", count);
+    MR_TRY(mr__dense_make_table(job, error));
     pthread_mutex_lock(&joint->mutex);
     joint->rows = joint->folded_rows;
-    memcpy(job->dense_table, joint->folded, count * 8);
+    memcpy(job->dense_table, joint->folded, mr__dense_values(job) * 8);
     pthread_mutex_unlock(&joint->mutex);
     joint->round_here++;
 done:

@@ -74,7 +74,7 @@ done:
 static mr_status end_round(mr__job *job, bool *again, mr__error *error)
 {
     mr_status status = MR_OK;
-    const size_t bytes = (size_t)job->plan.dense_keys * job->dense_width * 8;
+    const size_t bytes = mr__dense_values(job) * 8;
     MR_TRY(mr__joint_share_folded(job->joint, error));
     MR_TRY(mr__joint_take_folded(job->joint, error));
     atomic_store(&job->round, ++job->stats.rounds);

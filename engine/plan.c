@@ -253,7 +253,7 @@ done:
 /* Doubles the blocks until the sums of all of them fit: the fold stays in block order, and reproducible. */
 static void bound_dense_results(mr__job *job, uint64_t rows)
 {
-    const uint64_t bytes = job->plan.dense_keys * job->dense_width * 8;
+    const uint64_t bytes = mr__dense_values(job) * 8;
     while (job->dense_f64 && job->dense && (rows / job->block_rows + 1) * bytes > DENSE_RESULTS_MOST &&
            job->block_rows < rows)
         job->block_rows *= 2;
