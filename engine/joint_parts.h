@@ -32,12 +32,20 @@ typedef struct mr__ended {
     uint32_t round, final;
 } mr__ended;
 
+/* TABLE begins with it (joint_dense.c). */
+enum { MR__TABLE_HAVE = 1, MR__TABLE_SUMS };
+
+typedef struct mr__table_head {
+    uint64_t view;
+    uint32_t what, zero;
+} mr__table_head;
+
 /* TURN: of these blocks. */
 typedef struct mr__turn {
     uint64_t view, begin, end;
 } mr__turn;
 
-/* What the coordinator adds up of a round, in one view (joint_dense.c). */
+/* What the coordinator adds up of a round, in one view (joint_fold.c). */
 typedef struct mr__fold_part {
     uint64_t begin, end;        /* blocks; integers: a rank */
     uint32_t rank;              /* that has them */
@@ -305,10 +313,16 @@ mr_status mr__joint_share_folded(mr__joint *joint, mr__error *error);
 mr_status mr__joint_take_folded(mr__joint *joint, mr__error *error);
 /* The courier's thread. */
 mr_status mr__joint_hear_turn(mr__joint *joint, const uint8_t *bytes, size_t size, mr__error *error);
-mr_status mr__joint_table(mr__joint *joint, uint32_t from, const uint8_t *bytes, size_t size, mr__error *error);
 mr_status mr__joint_folded(mr__joint *joint, uint32_t from, const uint8_t *bytes, size_t size, mr__error *error);
-void mr__joint_drop_fold(mr__joint *joint);
+/* The sums of the last round go: all ranks are in the next one. */
+void mr__joint_forget_folded(mr__joint *joint);
+/* The round is over: `sum` becomes the joint's. */
+mr_status mr__joint_take_sum(mr__joint *joint, uint8_t *sum, uint64_t rows, mr__error *error);
 /* patient: on a thread that may wait until some of it has left. */
 mr_status mr__joint_send_folded(mr__joint *joint, bool patient, mr__error *error);
+
+/* joint_fold.c. The courier's thread. */
+mr_status mr__joint_table(mr__joint *joint, uint32_t from, const uint8_t *bytes, size_t size, mr__error *error);
+void mr__joint_drop_fold(mr__joint *joint);
 
 #endif
