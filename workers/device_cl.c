@@ -478,17 +478,23 @@ mr_status mr__cl_read(const mr__cl *cl, cl_command_queue queue, cl_mem buffer, s
     return failed(&cl->device, MR__CL_READ, code, error);
 }
 
-mr_status mr__cl_clear(const mr__cl *cl, cl_command_queue queue, cl_mem buffer, size_t size, mr__error *error)
+mr_status mr__cl_clear(const mr__cl *cl, cl_command_queue queue, cl_mem buffer, size_t size, cl_event *event,
+                       mr__error *error)
 {
     const cl_ulong zero = 0;
     const size_t whole = (size + sizeof zero - 1) / sizeof zero * sizeof zero;
     cl_event cleared = NULL;
-    cl_int code = CALL(MR__CL_FILL, clEnqueueFillBuffer(queue, buffer, &zero, sizeof zero, 0, whole, 0, NULL,
-                                                         &cleared));
-    if (code == CL_SUCCESS)
-        code = clWaitForEvents(1, &cleared);
+    mr_status status = failed(&cl->device, MR__CL_FILL,
+                              CALL(MR__CL_FILL, clEnqueueFillBuffer(queue, buffer, &zero, sizeof zero, 0, whole, 0,
+                                                                    NULL, &cleared)), error);
+    if (event != NULL) {
+        *event = cleared;
+        return status;
+    }
+    if (status == MR_OK)
+        status = mr__cl_wait(cl, 1, &cleared, error);
     mr__cl_event_release(&cleared);
-    return failed(&cl->device, MR__CL_FILL, code, error);
+    return status;
 }
 
 mr_status mr__cl_launch(const mr__cl *cl, cl_command_queue queue, cl_kernel kernel, uint32_t dimensions,

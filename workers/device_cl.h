@@ -111,9 +111,10 @@ mr_status mr__cl_write(const mr__cl *cl, cl_command_queue queue, cl_mem buffer, 
                        const void *from, cl_event *event, mr__error *error);
 mr_status mr__cl_read(const mr__cl *cl, cl_command_queue queue, cl_mem buffer, size_t at, size_t size, void *to,
                       cl_event *event, mr__error *error);
-/* Waits until it is done: Intel's runtime (2026.2) does not order a fill before a kernel that works on a part of the
- * buffer, not even across a barrier; sums were lost when two queues were busy. */
-mr_status mr__cl_clear(const mr__cl *cl, cl_command_queue queue, cl_mem buffer, size_t size, mr__error *error);
+/* For a kernel that works on a part of the buffer, block: Intel's runtime (2026.2) does not order a command on a buffer
+ * before one on its part, not even across a barrier; sums were lost when two queues were busy. */
+mr_status mr__cl_clear(const mr__cl *cl, cl_command_queue queue, cl_mem buffer, size_t size, cl_event *event,
+                       mr__error *error);
 mr_status mr__cl_launch(const mr__cl *cl, cl_command_queue queue, cl_kernel kernel, uint32_t dimensions,
                         const size_t *global, const size_t *local, cl_event *event, mr__error *error);
 mr_status mr__cl_flush(const mr__cl *cl, cl_command_queue queue, mr__error *error);

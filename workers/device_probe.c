@@ -257,7 +257,7 @@ static mr_status run_kernel(mr__probe *probe, uint32_t k, uint32_t seed, mr__err
 {
     mr_status status = MR_OK;
     const mr__cl *cl = probe->cl;
-    MR_TRY(mr__cl_clear(cl, probe->queue, probe->out, sizeof probe->got, error));
+    MR_TRY(mr__cl_clear(cl, probe->queue, probe->out, sizeof probe->got, NULL, error));
     MR_TRY(run_into(probe, probe->out, k, seed, error));
     MR_TRY(mr__cl_read(cl, probe->queue, probe->out, 0, kernels[k].words * 8, probe->got, NULL, error));
     kernels[k].expect(seed, probe->expected);

@@ -172,6 +172,8 @@ done:
 mr_status mr__device_text_done(mr__device_slot *slot, mr__device_text *text, mr__error *error)
 {
     mr_status status = MR_OK;
+    if (text->copied != NULL)
+        status = mr__cl_wait(slot->run->cl, 1, &text->copied, error);
     mr__cl_event_release(&text->copied);
     if (text->mapped) {
         mr__cl_release(&text->buffer);

@@ -33,7 +33,7 @@ size_t mr__device_text_room(const mr__device_job *job);
  * end. */
 mr_status mr__device_text_next(mr__device_slot *slot, mr__text_cursor *cursor, mr__device_text *text,
                                mr__device_done *done, mr__error *error);
-/* After the device is done with it. */
+/* After the device is done with it, or a failure. */
 mr_status mr__device_text_done(mr__device_slot *slot, mr__device_text *text, mr__error *error);
 /* The file that byte `at` of the text came from. */
 uint32_t mr__device_text_file(const mr__device_text *text, uint32_t at);

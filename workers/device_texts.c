@@ -226,35 +226,49 @@ done:
     return status;
 }
 
-/* Something to read back after a launch. */
-struct back {
-    cl_mem from;
+/* What a kernel finds in a buffer, and what is read of it afterwards. */
+struct exchange {
+    cl_mem buffer;
     size_t size;
-    void *to;
+    const void *send;               /* NULL: nothing */
+    bool clear;
+    void *back;                     /* NULL: nothing */
 };
 
-/* Launches, reads back what is asked for, and waits. */
-static mr_status run_kernel(struct launch *l, enum mode mode, const struct back *back, uint32_t count, mr__error *error)
+enum { EXCHANGES_MOST = 3 };
+
+/* Gives the device all commands in one go (device_blocks.c says why), and waits. */
+static mr_status run_kernel(struct launch *l, enum mode mode, const struct exchange *exchange, uint32_t count,
+                            mr__error *error)
 {
     mr_status status = MR_OK;
     mr__device_slot *slot = l->slot;
     const mr__cl *cl = slot->run->cl;
-    cl_event events[8] = {NULL};
+    cl_event events[2 * EXCHANGES_MOST + 2] = {NULL};
     uint32_t used = 0;
     const size_t local = slot->run->group, global = l->items;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct exchange *e = &exchange[i];
+        if (e->clear)
+            MR_TRY(mr__cl_clear(cl, slot->queue, e->buffer, e->size, &events[used++], error));
+        if (e->send != NULL)
+            MR_TRY(mr__cl_write(cl, slot->queue, e->buffer, 0, e->size, e->send, &events[used++], error));
+    }
     MR_TRY(mr__device_fault_clear(slot, error));
     MR_TRY(set_arguments(l, mode, error));
-    MR_TRY(mr__cl_launch(cl, slot->queue, slot->kernel, 1, &global, &local, &events[0], error));
-    used = 1;
+    const uint32_t launched = used++;
+    MR_TRY(mr__cl_launch(cl, slot->queue, slot->kernel, 1, &global, &local, &events[launched], error));
     for (uint32_t i = 0; i < count; i++)
-        MR_TRY(mr__cl_read(cl, slot->queue, back[i].from, 0, back[i].size, back[i].to, &events[used++], error));
+        if (exchange[i].back != NULL)
+            MR_TRY(mr__cl_read(cl, slot->queue, exchange[i].buffer, 0, exchange[i].size, exchange[i].back,
+                               &events[used++], error));
     MR_TRY(mr__device_fault_read(slot, &events[used++], error));
     MR_TRY(mr__cl_flush(cl, slot->queue, error));
     MR_TRY(mr__cl_wait(cl, used, events, error));
     mr__device_clock(slot, events[used - 1]);
     mr__device_event_span(slot, l->text.copied, l->done->copy_ns);
-    mr__device_event_span(slot, events[0], l->done->run_ns);
-    for (uint32_t i = 1; i < used; i++)
+    mr__device_event_span(slot, events[launched], l->done->run_ns);
+    for (uint32_t i = launched + 1; i < used; i++)
         mr__device_event_span(slot, events[i], l->done->back_ns);
     MR_TRY(mr__device_fault_check(slot, error));
     MR_CHECK(slot->fault_words[0] != MR__FAULT_KEY, MR_BAD_INPUT, "the kernel of %s made the key %" PRId64
@@ -301,15 +315,17 @@ static mr_status run_array(struct launch *l, mr__error *error)
     struct mr__device_text_buffers *b = slot->texts;
     const size_t counts = ((size_t)l->items + 2) * sizeof *b->host_counts;
     uint64_t total = 0;
-    MR_TRY(run_kernel(l, COUNT, &(struct back){b->counts, counts, b->host_counts}, 1, error));
+    const struct exchange count = {.buffer = b->counts, .size = counts, .back = b->host_counts};
+    MR_TRY(run_kernel(l, COUNT, &count, 1, error));
     MR_TRY(sum_counts(l, &total, error));
     l->emitted = total;
     if (total == 0)
         goto done;
     MR_TRY(open_entries(slot, (size_t)total, error));
-    MR_TRY(mr__cl_write(slot->run->cl, slot->queue, b->counts, 0, counts, b->host_counts, NULL, error));
-    MR_TRY(run_kernel(l, ARRAY, &(struct back){b->entries, (size_t)total * sizeof *b->host_entries, b->host_entries}, 1,
-                      error));
+    const struct exchange write[] = {
+        {.buffer = b->counts, .size = counts, .send = b->host_counts},
+        {.buffer = b->entries, .size = (size_t)total * sizeof *b->host_entries, .back = b->host_entries}};
+    MR_TRY(run_kernel(l, ARRAY, write, MR__COUNT(write), error));
     MR_CHECK(slot->fault_words[0] == 0, MR_DEVICE_LOST, "device %s emits more pairs than it counted: " MR__DISTRUST,
              slot->run->cl->device.id, slot->run->cl->device.id);
     MR_TRY(mr__device_pairs_entries(l->pairs, &l->text, b->host_entries, (size_t)total, error));
@@ -339,12 +355,11 @@ static mr_status run_combine(struct launch *l, bool *full, mr__error *error)
     for (slots = slots > 0 ? slots : TABLE_FIRST;; slots *= 4) {
         MR_TRY(open_table(slot, slots, error));
         const size_t bytes = slots * sizeof *b->host_refs;
-        MR_TRY(mr__cl_clear(run->cl, slot->queue, b->refs, bytes, error));
-        MR_TRY(mr__cl_clear(run->cl, slot->queue, b->values, bytes, error));
-        MR_TRY(mr__cl_clear(run->cl, slot->queue, b->counts, counts, error));
-        const struct back back[] = {
-            {b->refs, bytes, b->host_refs}, {b->values, bytes, b->host_values}, {b->counts, counts, b->host_counts}};
-        MR_TRY(run_kernel(l, COMBINE, back, MR__COUNT(back), error));
+        const struct exchange table[EXCHANGES_MOST] = {
+            {.buffer = b->refs, .size = bytes, .clear = true, .back = b->host_refs},
+            {.buffer = b->values, .size = bytes, .clear = true, .back = b->host_values},
+            {.buffer = b->counts, .size = counts, .clear = true, .back = b->host_counts}};
+        MR_TRY(run_kernel(l, COMBINE, table, EXCHANGES_MOST, error));
         if (slot->fault_words[0] == 0)
             break;
         l->done->again++;
@@ -367,8 +382,8 @@ static mr_status run_dense(struct launch *l, mr__error *error)
     mr_status status = MR_OK;
     struct mr__device_text_buffers *b = l->slot->texts;
     const size_t counts = ((size_t)l->items + 2) * sizeof *b->host_counts;
-    MR_TRY(mr__cl_clear(l->slot->run->cl, l->slot->queue, b->counts, counts, error));
-    MR_TRY(run_kernel(l, DENSE, &(struct back){b->counts, counts, b->host_counts}, 1, error));
+    const struct exchange count = {.buffer = b->counts, .size = counts, .clear = true, .back = b->host_counts};
+    MR_TRY(run_kernel(l, DENSE, &count, 1, error));
     sum_emitted(l);
 done:
     return status;
@@ -421,7 +436,7 @@ static mr_status run_all(mr__device_slot *slot, const mr__device_segment *segmen
     pairs->used = 0;
     done->pairs = 0;
     if (slot->texts->dense != NULL)
-        MR_TRY(mr__cl_clear(slot->run->cl, slot->queue, slot->texts->dense, table, error));
+        MR_TRY(mr__cl_clear(slot->run->cl, slot->queue, slot->texts->dense, table, NULL, error));
     for (;;) {
         *l = (struct launch){.slot = slot, .done = done, .pairs = pairs};
         status = mr__device_text_next(slot, &cursor, &l->text, done, error);

@@ -94,9 +94,7 @@ mr_status mr__device_input_send(mr__device_input *input, size_t size, cl_event *
         return mr__cl_unmap(input->cl, input->queue, input->buffer, input->memory, error);
     if (size == 0)
         return MR_OK;
-    const mr_status status =
-        mr__cl_write(input->cl, input->queue, input->buffer, 0, size, input->memory, event, error);
-    return status == MR_OK ? mr__cl_wait(input->cl, 1, event, error) : status;
+    return mr__cl_write(input->cl, input->queue, input->buffer, 0, size, input->memory, event, error);
 }
 
 /* ---- files ------------------------------------------------------------------------------------------------------- */

@@ -36,9 +36,8 @@ mr_status mr__device_input_open(mr__device_input *input, const mr__cl *cl, cl_co
                                 bool shared, mr__device_reading *reading, mr__error *error);
 void mr__device_input_close(mr__device_input *input);   /* takes a zeroed one */
 
-/* From begin on `memory` may be written, until send: then the first `size` bytes are on the device. It waits for them,
- * since kernels work on parts of the buffer (device_cl.h says of mr__cl_clear why); other slots go on meanwhile.
- * *event: when they were copied; NULL where nothing is. */
+/* From begin on `memory` may be written, until send: then the first `size` bytes go to the device, before what the
+ * queue gets next. *event: when they were copied, and `memory` is free again; NULL where nothing is. */
 mr_status mr__device_input_begin(mr__device_input *input, mr__error *error);
 mr_status mr__device_input_send(mr__device_input *input, size_t size, cl_event *event, mr__error *error);
 

@@ -85,8 +85,8 @@ void mr__task_run(const mr__task *task, mr__worker *worker, mr__done *done);
 
 /* Runs the loop on `count` workers, one thread each (an OpenMP team, bound to the cores that they have), until the
  * source says FINISHED to all. begin/end: called on each worker's thread before and after its loop, for state that must
- * be first touched there; may be NULL. When a worker cannot start (or begin fails), or the system gives no thread for it, the
- * others go on; MR_NO_WORKER if none could start, MR_DEVICE_LOST if all that did were lost before the end. */
+ * be first touched there; may be NULL. When a worker cannot start (or begin fails), or the system gives no thread for
+ * it, the others go on; MR_NO_WORKER if none could start, MR_DEVICE_LOST if all that did were lost before the end. */
 mr_status mr__team_run(mr__worker *workers, uint32_t count, const mr__task_source *source,
                        mr_status (*begin)(mr__worker *worker, mr__error *error), void (*end)(mr__worker *worker),
                        mr__error *error);

@@ -10,16 +10,26 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "device_cl.h"
 #include "device_weigh.h"
 
 static const struct weigh_params params = {1.5f, 0};
 
+enum { PROBE_KERNELS = 5, PROBE_WAITS = 2 * PROBE_KERNELS };
+
+/* Calls of a task, and how many of them a job makes before its first one, most of them in the probe. */
+static const struct { uint32_t point, before; } points[] = {
+    {MR__CL_BUFFER, 4}, {MR__CL_PART, 0}, {MR__CL_WRITE, 0}, {MR__CL_READ, PROBE_KERNELS},
+    {MR__CL_FILL, PROBE_KERNELS}, {MR__CL_LAUNCH, PROBE_KERNELS}, {MR__CL_WAIT, PROBE_WAITS}};
+
 enum what { REFUSED, WRONG, RIGHT, DIED };      /* WRONG: said so */
 
-/* One job of one task under `fault`; `copy`: data are copied to the device. */
-static enum what run_job(const char *fault, bool copy, char *text, size_t room)
+/* One job of one task under `fault`; `copy`: data are copied to the device; the task's rows lie in so many segments. */
+static enum what run_segments(const char *fault, bool copy, uint32_t segments, char *text, size_t room)
 {
-    char variable[256];
+    enum { MOST = 5, BLOCKS = (ROWS + BLOCK - 1) / BLOCK };
+    mr__device_segment segment[MOST];
+    char variable[512];
     const char *const environment[] = {variable, NULL};
     const char *const files[] = {weigh_file()};
     struct device device;
@@ -33,9 +43,13 @@ static enum what run_job(const char *fault, bool copy, char *text, size_t room)
     if (answer.kind != MR__DEVICE_READY)
         what = answer.kind == 0 ? DIED : REFUSED;
     if (what == RIGHT) {
-        const mr__device_segment segment = weigh_segment(0, 0, ROWS);
-        memset(device.memory, 0x77, 10 * TABLE);
-        device_send_task(&device, 1, 0, &segment, 1);
+        assert_true(segments <= MOST);
+        for (uint32_t s = 0; s < segments; s++) {
+            const uint64_t first = s * BLOCKS / segments * BLOCK, end = (s + 1) * BLOCKS / segments * BLOCK;
+            segment[s] = weigh_segment(0, first, (end < ROWS ? end : ROWS) - first);
+        }
+        memset(device.memory, 0x77, BLOCKS * TABLE);
+        device_send_task(&device, 1, 0, segment, segments);
         answer = device_receive(&device, 60000);
         if (answer.kind == 0) {
             what = DIED;
@@ -48,6 +62,31 @@ static enum what run_job(const char *fault, bool copy, char *text, size_t room)
     }
     device_stop(&device);
     return what;
+}
+
+static enum what run_job(const char *fault, bool copy, char *text, size_t room)
+{
+    return run_segments(fault, copy, 1, text, room);
+}
+
+/* How many calls at this point, each failing by itself, spoil the task; the first `before` are of the job's start. */
+static uint32_t count_spoilt(uint32_t point, uint32_t before, bool copy, uint32_t segments)
+{
+    char fault[256], text[MR__DEVICE_TEXT];
+    uint32_t spoilt = 0;
+    for (uint32_t nth = before + 1;; nth++) {
+        const char *const mark = device_file("mark", "", 0);
+        snprintf(fault, sizeof fault, "pocl-0:%u:%u@%s", point, nth, mark);
+        const enum what what = run_segments(fault, copy, segments, text, sizeof text);
+        if (access(mark, F_OK) == 0) {
+            assert_int_equal(what, RIGHT);
+            return spoilt;
+        }
+        assert_int_not_equal(what, DIED);
+        if (what != RIGHT && strstr(text, "pocl-0") == NULL)
+            fail_msg("%s: \"%s\"", fault, text);
+        spoilt += what == WRONG;
+    }
 }
 
 static void every_call_may_fail_once(void **state)
@@ -127,9 +166,6 @@ static enum what run_text(const char *fault, uint32_t buffer, char *text, size_t
 
 static void every_call_of_a_text_task_may_fail_once(void **state)
 {
-    /* calls before the first task, most of them of the probe */
-    static const struct { uint32_t point, before; } points[] = {
-        {315, 4}, {319, 0}, {320, 5}, {321, 5}, {322, 5}, {324, 5}};
     static const uint32_t buffers[] = {MR__DEVICE_ARRAY, MR__DEVICE_COMBINE};
     char fault[256], text[MR__DEVICE_TEXT];
     uint32_t seen[DIED + 1] = {0};
@@ -156,18 +192,40 @@ static void every_call_of_a_text_task_may_fail_once(void **state)
                   seen[RIGHT]);
 }
 
+/* The runs of a part lie in parts of buffers. */
+static void every_call_of_a_task_of_many_runs_may_fail_once(void **state)
+{
+    skip_without_device();
+    for (size_t p = 0; p < sizeof points / sizeof points[0]; p++) {
+        const bool makes = points[p].point == MR__CL_BUFFER || points[p].point == MR__CL_PART;  /* smaller, again */
+        const uint32_t spoilt = count_spoilt(points[p].point, points[p].before, true, 5);
+        assert_true(makes ? spoilt == 0 : spoilt >= 5);
+    }
+}
+
+/* Else two slots would fall into step (device_blocks.c). 10 blocks are three parts, of four blocks at most. */
+static void a_part_of_one_run_is_waited_for_once(void **state)
+{
+    skip_without_device();
+    assert_int_equal(count_spoilt(MR__CL_WAIT, PROBE_WAITS, true, 1), 3);
+}
+
 static void memory_that_runs_out_makes_smaller_parts(void **state)
 {
-    /* of the first slot: its input, its results; then parts, and commands. Every second one without copies: there a
-     * buffer and two kernels come before, which try the host's memory */
-    static const char *const faults[] = {"315:4=memory", "315:6=memory", "316:1=memory", "316:2=memory", "322:6=memory",
-                                         "324:8=memory"};
-    char text[MR__DEVICE_TEXT];
+    /* of the first slot: its input, its results; then parts, and commands. Without copies a buffer and two kernels come
+     * before, which try the host's memory */
+    static const struct { const char *fault; bool copy; uint32_t segments; } tries[] = {
+        {"315:4=memory", true, 1}, {"315:6=memory", false, 1}, {"316:1=memory", true, 5}, {"316:2=memory", false, 5},
+        {"322:6=memory", true, 1}, {"324:13=memory", false, 1}};
+    char fault[256], text[MR__DEVICE_TEXT];
     skip_without_device();
-    for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
-        const enum what what = run_job(faults[i], i % 2 == 0, text, sizeof text);
+    for (size_t i = 0; i < sizeof tries / sizeof tries[0]; i++) {
+        const char *const mark = device_file("mark", "", 0);
+        snprintf(fault, sizeof fault, "%s@%s", tries[i].fault, mark);
+        const enum what what = run_segments(fault, tries[i].copy, tries[i].segments, text, sizeof text);
+        assert_int_not_equal(access(mark, F_OK), 0);
         if (what != RIGHT)
-            fail_msg("%s: %s", faults[i], text);
+            fail_msg("%s: %s", fault, text);
     }
 }
 
@@ -241,6 +299,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_call_may_fail_once),
         cmocka_unit_test(every_call_of_a_text_task_may_fail_once),
+        cmocka_unit_test(every_call_of_a_task_of_many_runs_may_fail_once),
+        cmocka_unit_test(a_part_of_one_run_is_waited_for_once),
         cmocka_unit_test(memory_that_runs_out_makes_smaller_parts),
         cmocka_unit_test(memory_that_never_suffices_is_said),
         cmocka_unit_test(a_driver_that_crashes_takes_only_its_process),
