@@ -271,6 +271,17 @@ static char *part_path(const mr__output *output, uint32_t index)
     return mr__output_path("%s/part-%05u", output->result, index);
 }
 
+/* code: -errno. A rank that was cut off from the others may find that they have ended the job meanwhile. */
+static mr_status fail_part(const mr__output *output, const char *what, uint32_t index, int code, mr__error *error)
+{
+    if (output->attempts != NULL && code == -ENOENT)
+        return mr__fail(error, MR_NETWORK_FAILED, "could not %s part %u of output %s: the folder of the parts is gone\n"
+                        "  hint: the other ranks have ended the job without this one, or somebody removed it", what,
+                        index, output->name);
+    return mr__fail(error, mr__status_of_errno(-code, MR_IO_FAILED), "could not %s part %u of output %s: %s%s", what,
+                    index, output->name, strerror(-code), mr__errno_hint(code));
+}
+
 /* A part that is whole gets the name under which a commit looks for it. */
 static mr_status keep_part(const mr__output *output, uint32_t index, mr__error *error)
 {
@@ -280,8 +291,8 @@ static mr_status keep_part(const mr__output *output, uint32_t index, mr__error *
     char *to = mr__output_path("%s/part-%05u.%u", output->attempts, index, output->rank);
     MR_CHECK(from != NULL && to != NULL, MR_NO_MEMORY, "no memory for part %u of output %s", index, output->name);
     const int result = tier->ops->rename(tier, from, to, MR__RENAME_NEW);
-    MR_CHECK(result == 0, mr__status_of_errno(-result, MR_IO_FAILED), "could not keep part %u of output %s: %s%s",
-             index, output->name, strerror(-result), mr__errno_hint(result));
+    if (result != 0)
+        status = fail_part(output, "keep", index, result, error);
 done:
     if (status != MR_OK && from != NULL)
         tier->ops->remove(tier, from);
@@ -300,8 +311,10 @@ mr_status mr__output_part(mr__output *output, uint32_t index, mr__part **part, m
     MR_CHECK(made != NULL && path != NULL && one != NULL, MR_NO_MEMORY, "no memory for part %u of output %s", index,
              output->name);
     const int created = tier->ops->create(tier, path, &made->file);
-    MR_CHECK(created == 0, mr__status_of_errno(-created, MR_IO_FAILED), "could not create part %u of output %s: %s%s",
-             index, output->name, strerror(-created), mr__errno_hint(created));
+    if (created != 0) {
+        status = fail_part(output, "create", index, created, error);
+        goto done;
+    }
     made->output = output;
     made->desk = one;
     made->index = index;

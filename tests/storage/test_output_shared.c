@@ -65,8 +65,29 @@ static void a_part_may_be_aborted_and_written_again(void **state)
     assert_int_equal(scratch_run("test \"$(cat '%s/out/part-00002')\" = 'part 2 by rank 1' && rm '%s/out/part-00002'",
                                  scratch_path, scratch_path),
                      0);
-    assert_true(mr__output_part(ranks[1], 1, &part, &error) != MR_OK);       /* it is committed, there is no place */
     close_ranks(ranks, 2);
+    remove_target();
+}
+
+/* A rank that the others could not reach any more goes on writing. */
+static void who_comes_after_the_commit_is_told_why(void **state)
+{
+    mr__output *ranks[2];
+    mr__part *late = NULL, *later = NULL;
+    mr__error error = {.code = MR_OK};
+    bool before;
+    open_ranks(ranks, 2, false);
+    assert_int_equal(mr__output_part(ranks[1], 2, &late, NULL), MR_OK);
+    assert_int_equal(commit(ranks[0], 0, 2, &before, NULL), MR_OK);
+    assert_int_equal(mr__part_close(late, NULL, &error), MR_NETWORK_FAILED);
+    assert_non_null(strstr(error.text, "could not keep part 2 of output /shared/out: the folder of the parts is gone"));
+    mr__error_clear(&error);
+    assert_int_equal(mr__output_part(ranks[1], 1, &later, &error), MR_NETWORK_FAILED);
+    assert_null(later);
+    assert_non_null(strstr(error.text, "have ended the job without this one"));
+    mr__error_clear(&error);
+    close_ranks(ranks, 2);
+    assert_int_equal(assert_whole(2), 0);
     remove_target();
 }
 
@@ -281,6 +302,7 @@ int main(void)
         cmocka_unit_test_setup(any_rank_may_commit_what_many_wrote, start_afresh),
         cmocka_unit_test_setup(without_commit_the_last_to_leave_cleans_up, start_afresh),
         cmocka_unit_test_setup(a_part_may_be_aborted_and_written_again, start_afresh),
+        cmocka_unit_test_setup(who_comes_after_the_commit_is_told_why, start_afresh),
         cmocka_unit_test_setup(what_cannot_be_shared_gets_a_sentence, start_afresh),
         cmocka_unit_test_setup(an_output_that_somebody_else_made_is_refused_at_every_rank, start_afresh),
         cmocka_unit_test_setup(a_place_removed_by_hand_is_not_taken_for_a_commit, start_afresh),
