@@ -138,6 +138,7 @@ static mr_status hear(mr__joint *joint, uint32_t from, uint32_t kind, const void
 {
     mr_status status = MR_OK;
     uint64_t view = 0;
+    mr__question question;
     mr__gift gift;
     mr__ended ended;
     if (size >= sizeof view)
@@ -155,7 +156,9 @@ static mr_status hear(mr__joint *joint, uint32_t from, uint32_t kind, const void
             return MR_OK;
         return mr__outbox_message(joint->outbox, from, kind, bytes, size, error);
     case MR__SAY_ASK:
-        return mr__joint_give(joint, from, view, error);
+        MR_CHECK(size == sizeof question, MR_NETWORK_FAILED, "rank %u asked for work in %zu bytes", from, size);
+        memcpy(&question, bytes, sizeof question);
+        return mr__joint_give(joint, from, &question, error);
     case MR__SAY_GIVE:
         MR_CHECK(size == sizeof gift, MR_NETWORK_FAILED, "rank %u gave work in %zu bytes", from, size);
         memcpy(&gift, bytes, sizeof gift);
@@ -199,6 +202,7 @@ static mr_status hear(mr__joint *joint, uint32_t from, uint32_t kind, const void
     case MR__OWN_WANTS:
         MR_TRY(mr__joint_feed(joint, error));
         mr__joint_ask(joint);
+        mr__joint_go_on(joint);     /* the last work may have waited while "none" came: now the schedule runs dry */
         return MR_OK;
     case MR__OWN_DRAINED:
     case MR__OWN_CLEAR:
