@@ -232,6 +232,11 @@ void mr__joint_say(mr__joint *joint, mr__next next);
 /* With the mutex held: until something changes, or for a moment. */
 void mr__joint_wait_a_little(mr__joint *joint);
 
+/* ASK. */
+typedef struct mr__question {
+    uint64_t view, least;           /* units that a work should have; 0: not known */
+} mr__question;
+
 /* GIVE. */
 typedef struct mr__gift {
     uint64_t view;
@@ -244,7 +249,7 @@ uint32_t mr__share_first(const mr__joint *joint, uint32_t share);   /* its first
 /* Asks, if it may. */
 void mr__joint_ask(mr__joint *joint);
 /* On the coordinator: ASK of a rank. */
-mr_status mr__joint_give(mr__joint *joint, uint32_t to, uint64_t view, mr__error *error);
+mr_status mr__joint_give(mr__joint *joint, uint32_t to, const mr__question *question, mr__error *error);
 /* GIVE. */
 mr_status mr__joint_take_work(mr__joint *joint, const mr__gift *gift, mr__error *error);
 /* Works that wait go to the schedule. */

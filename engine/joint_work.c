@@ -8,24 +8,29 @@
  * the last ones go to whoever is fastest. */
 #include "joint_parts.h"
 
+/* What a work should last: its messages cost all ranks together about 0.1 ms. pi on four ranks with two cores, 10^10
+ * terms: 820 works, and 492 with this. */
+static const double LEAST_SECONDS = 0.005;
+
 void mr__joint_ask(mr__joint *joint)
 {
     const uint64_t view = mr__members_view(joint->members);
     if (joint->pass != MR__PASS_MAPS || joint->asked || joint->dry || !mr__joint_is_steady(joint, view))
         return;
+    const mr__question question = {view, mr__schedule_units_in(&joint->job->schedule, LEAST_SECONDS)};
     joint->asked = true;
-    mr__joint_post(joint, MR__CONTROL, mr__courier_lowest(joint->courier), MR__SAY_ASK, &view, sizeof view);
+    mr__joint_post(joint, MR__CONTROL, mr__courier_lowest(joint->courier), MR__SAY_ASK, &question, sizeof question);
 }
 
 /* On the coordinator. */
-mr_status mr__joint_give(mr__joint *joint, uint32_t to, uint64_t view, mr__error *error)
+mr_status mr__joint_give(mr__joint *joint, uint32_t to, const mr__question *question, mr__error *error)
 {
     mr_status status = MR_OK;
-    mr__gift answer = {.view = view};
+    mr__gift answer = {.view = question->view};
     bool found;
-    if (!mr__joint_is_steady(joint, view) || !mr__joint_decided(joint))
+    if (!mr__joint_is_steady(joint, question->view) || !mr__joint_decided(joint))
         return MR_OK;
-    MR_TRY(mr__ledger_give(joint->ledger, to, &answer.work, &found, error));
+    MR_TRY(mr__ledger_give(joint->ledger, to, question->least, &answer.work, &found, error));
     answer.found = found;
     mr__joint_post(joint, MR__CONTROL, to, MR__SAY_GIVE, &answer, sizeof answer);
 done:

@@ -92,6 +92,8 @@ void mr__schedule_merge(mr__schedule *schedule, uint32_t partition);
 double mr__schedule_burden(const mr__schedule *schedule, uint32_t worker);
 /* What a worker did on an earlier run, units a second: until its first task is done its share follows from that. */
 void mr__schedule_expect(mr__schedule *schedule, uint32_t worker, double rate);
+/* What all workers together map in this time; 0: not known yet. */
+uint64_t mr__schedule_units_in(mr__schedule *schedule, double seconds);
 void mr__schedule_fail(mr__schedule *schedule, mr_status status, const mr__error *error);
 const char *mr__stage_name(enum mr__stage stage);
 /* The task source of the team. */

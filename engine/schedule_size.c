@@ -30,6 +30,16 @@ void mr__schedule_expect(mr__schedule *schedule, uint32_t worker, double rate)
     pthread_mutex_unlock(&schedule->mutex);
 }
 
+uint64_t mr__schedule_units_in(mr__schedule *schedule, double seconds)
+{
+    double rate = 0;
+    pthread_mutex_lock(&schedule->mutex);
+    for (uint32_t w = 0; w < schedule->workers; w++)
+        rate += schedule->away[w] ? 0 : schedule->rate[w];
+    pthread_mutex_unlock(&schedule->mutex);
+    return rate * seconds < 1e18 ? (uint64_t)(rate * seconds) : 0;
+}
+
 /* The part of all present workers' speed that this one has. One that is not known yet counts as an average one. */
 static double share_of(const mr__schedule *schedule, uint32_t worker)
 {

@@ -54,10 +54,15 @@
  *          16   1.00   1.01   1.23   2.02
  *          32   1.01   1.02   1.02   1.27
  *
+ * Not below what the rank says is worth a work's messages, a few milliseconds of its time; it knows its speed. Else the
+ * last hundreds of works of a job with quick blocks are shorter than what giving them costs. And never more than
+ * 1 / (LAST_PARTS x ranks) of what is left, whatever it says.
+ *
  * Cost, for R living ranks, S segments of homes, W works given to the living, G groups, H ranges in which groups have
  * what no living rank was given for all partitions (for each lost rank one by G, and one more by G for each time that
  * it stole, or that an epoch of it had not come everywhere):
- *   give      O(log R); once after set_home O(S log S). About PARTS x R x log(total / (R x smallest)) calls in all.
+ *   give      O(log R); once after set_home O(S log S). About PARTS x R x log(total / (R x smallest)) calls in all,
+ *             or fewer.
  *   rebuild   O(S + W + G + H) memory; time that times its logarithm, and G for each different end among the H.
  *   memory    O(S + G + what is to do).
  * G is R at first; a loss adds at most R and two for each partial work of the living; partitions are the limit. Nothing
@@ -83,7 +88,7 @@
 #include "ledger_parts.h"
 #include "memory.h"
 
-enum { PARTS = 32 };
+enum { PARTS = 32, LAST_PARTS = 2 };
 
 /* ---- a job begins ------------------------------------------------------------------------------------------------ */
 
@@ -363,13 +368,15 @@ static mr__home *home_of(const mr__shelf *shelf, uint32_t rank)
     return found ? &shelf->homes[low] : NULL;
 }
 
-static uint64_t batch_units(const mr__ledger *ledger)
+static uint64_t batch_units(const mr__ledger *ledger, uint64_t least)
 {
     const mr__area left = ledger->shelf[MR__WHOLE].left + ledger->shelf[MR__PARTIAL].left;
     const mr__area part = left / ((mr__area)PARTS * ledger->living);
-    if (part <= ledger->smallest)
+    const mr__area most = left / ((mr__area)LAST_PARTS * ledger->living), worth = least < most ? least : most;
+    const mr__area units = part > worth ? part : worth;
+    if (units <= ledger->smallest)
         return ledger->smallest;
-    return part < UINT64_MAX ? (uint64_t)part : UINT64_MAX;
+    return units < UINT64_MAX ? (uint64_t)units : UINT64_MAX;
 }
 
 static mr__work take(mr__shelf *shelf, mr__home *home, bool from_front, uint64_t units)
@@ -392,7 +399,8 @@ static mr__work take(mr__shelf *shelf, mr__home *home, bool from_front, uint64_t
     return taken;
 }
 
-mr_status mr__ledger_give(mr__ledger *ledger, uint32_t rank, mr__work *work, bool *found, mr__error *error)
+mr_status mr__ledger_give(mr__ledger *ledger, uint32_t rank, uint64_t least, mr__work *work, bool *found,
+                          mr__error *error)
 {
     mr_status status = MR_OK;
     if (ledger->homes_moved)
@@ -402,7 +410,8 @@ mr_status mr__ledger_give(mr__ledger *ledger, uint32_t rank, mr__work *work, boo
     if (!*found)
         goto done;
     mr__home *own = home_of(shelf, rank);
-    *work = take(shelf, own != NULL ? own : &shelf->homes[shelf->heap[0]], own != NULL, batch_units(ledger));
+    *work = take(shelf, own != NULL ? own : &shelf->homes[shelf->heap[0]], own != NULL,
+                 batch_units(ledger, least));
 done:
     return status;
 }

@@ -66,8 +66,10 @@ void mr__ledger_destroy(mr__ledger *ledger);
 /* [begin, end) can be read by this rank from its own disk or memory; later calls win. Calls in order of the input are
  * cheap, others move what lies behind. */
 mr_status mr__ledger_set_home(mr__ledger *ledger, uint32_t rank, uint64_t begin, uint64_t end, mr__error *error);
-/* The next work for a rank; its size shrinks towards the end. *found = false: nothing is to do now. */
-mr_status mr__ledger_give(mr__ledger *ledger, uint32_t rank, mr__work *work, bool *found, mr__error *error);
+/* The next work for a rank; its size shrinks towards the end. least: units below which a work is not worth its messages
+ * for this rank; 0: it does not know. *found = false: nothing is to do now. */
+mr_status mr__ledger_give(mr__ledger *ledger, uint32_t rank, uint64_t least, mr__work *work, bool *found,
+                          mr__error *error);
 /* Units (input x partitions / all partitions, rounded up) nobody was given yet. */
 uint64_t mr__ledger_left(const mr__ledger *ledger);
 /* The owners: groups in order of partitions, without gaps. Their `covered` is empty: ask the owners. Valid until a

@@ -1,16 +1,17 @@
 """Who maps what: the rules of net/ledger.c, whose head says why they are so.
 
 Each node is at home in an equal range of the input and takes from it first; then it steals from the node with the most
-left. A work is 1 / (PARTS x living nodes) of what is left, but not less than the smallest task.
+left. A work is 1 / (PARTS x living nodes) of what is left, but not less than the smallest task, nor than `least` as
+long as that is not above 1 / (LAST_PARTS x living nodes).
 """
 import heapq
 
-PARTS = 32
+PARTS, LAST_PARTS = 32, 2
 
 
 class Ledger:
-    def __init__(self, units, nodes, smallest):
-        self.smallest, self.living = smallest, nodes
+    def __init__(self, units, nodes, smallest, least):
+        self.smallest, self.least, self.living = smallest, least, nodes
         self.left_of = [units * (node + 1) // nodes - units * node // nodes for node in range(nodes)]
         self.left = units
         self.heap = [(-left, node) for node, left in enumerate(self.left_of)]   # may say more than is left
@@ -21,7 +22,8 @@ class Ledger:
         if self.left == 0:
             return 0
         home = node if self.left_of[node] else self._fullest()
-        units = min(max(self.smallest, self.left // (PARTS * self.living)), self.left_of[home])
+        worth = min(self.least, self.left // (LAST_PARTS * self.living))
+        units = min(max(self.smallest, worth, self.left // (PARTS * self.living)), self.left_of[home])
         self.left_of[home] -= units
         self.left -= units
         return units

@@ -37,6 +37,7 @@ import random
 from simulation.ledger import Ledger
 
 SLICES_MOST = 16            # draws for one work
+LEAST_SECONDS = 0.005       # a node asks for works that last so long (engine/joint_work.c)
 PARTS_PER_NODE = 4          # at least, two for each worker, and as many in all as a power of two says (engine/plan.c)
 PARTS_MOST = 4096
 FOLD_BYTE = 0.25e-9         # seconds of adding a byte of a table to another
@@ -101,7 +102,7 @@ class MapStage:
     def __init__(self, job, begin, losses):
         self.job, self.cluster, self.profile = job, job.cluster, job.profile
         self.nodes = [Node() for _ in range(self.cluster.nodes)]
-        self.ledger = Ledger(job.units, self.cluster.nodes, self.profile.smallest)
+        self.ledger = Ledger(job.units, self.cluster.nodes, self.profile.smallest, job.least())
         self.events, self.number = [], 0
         self.mapping = []               # works: (virtual end, number, node, units)
         self.now = self.virtual = begin
@@ -313,6 +314,11 @@ class Job:
         if not self.profile.distinct:
             seconds += self.crossing(self.profile.sent_bytes(units)) * self.cluster.byte_cpu
         return seconds / self.cluster.workers
+
+    def least(self):
+        """Units of a work that is worth its messages."""
+        mean = sum(seconds for seconds, _ in self.profile.tasks) / sum(self.sizes)
+        return int(LEAST_SECONDS * self.cluster.workers / mean)
 
     def reduce_seconds(self):
         """Of the slowest node. Each has its part of the parts, a task each, taken by its workers in turn."""

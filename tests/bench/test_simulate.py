@@ -152,7 +152,7 @@ class Coordinator(unittest.TestCase):
         self.assertLessEqual(outcome.stages["map"], (outcome.requests + 2 * 64) * 1e-3 + 1 / 64)
 
     def test_every_unit_is_given_once_and_sizes_shrink(self):
-        made = ledger.Ledger(1_000_003, 7, 10)
+        made = ledger.Ledger(1_000_003, 7, 10, 0)
         sizes = []
         while units := made.give(len(sizes) % 7):
             sizes.append(units)
@@ -161,8 +161,18 @@ class Coordinator(unittest.TestCase):
         self.assertTrue(all(size <= sizes[0] for size in sizes))
         self.assertLessEqual(sum(size < 10 for size in sizes), 7)       # what is left of a home
 
+    def test_works_are_as_large_as_wanted_until_the_end(self):
+        made = ledger.Ledger(1_000_000, 7, 10, 1000)
+        sizes = []
+        while units := made.give(len(sizes) % 7):
+            sizes.append(units)
+        self.assertEqual(sum(sizes), 1_000_000)
+        small = [size for size in sizes if size < 1000]
+        self.assertLessEqual(sum(small), 1000 * ledger.LAST_PARTS * 7 + 7 * 1000)
+        self.assertLess(len(sizes), 1_000_000 / 1000)
+
     def test_thieves_take_from_the_fullest(self):
-        made = ledger.Ledger(3000, 3, 10)
+        made = ledger.Ledger(3000, 3, 10, 0)
         for _ in range(200):
             if made.left_of[0] == 0:
                 break

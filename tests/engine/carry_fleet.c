@@ -312,7 +312,7 @@ static bool take_work(struct lane *lane)
     bool found = false;
     pthread_mutex_lock(&of->fleet->mutex);
     if (of->plan == NULL && !is_dead(of->fleet, of->rank)) {
-        succeed(mr__ledger_give(of->fleet->ledger, of->rank, &lane->work, &found, &error), &error);
+        succeed(mr__ledger_give(of->fleet->ledger, of->rank, 0, &lane->work, &found, &error), &error);
         if (found) {
             succeed(mr__works_push(&of->works, lane->work, &error), &error);
             atomic_store(&lane->mapping, true);

@@ -189,14 +189,14 @@ static void the_ledger_gives_what_is_near_first(void **state)
     assert_int_equal(mr__homes_set(&homes, ledger, &error), MR_OK);
     const uint64_t begins[] = {480, 720, 0, 240};
     for (uint32_t r = 0; r < 4; r++) {
-        assert_int_equal(mr__ledger_give(ledger, r, &work, &found, &error), MR_OK);
+        assert_int_equal(mr__ledger_give(ledger, r, 0, &work, &found, &error), MR_OK);
         assert_true(found);
         assert_int_equal(work.begin, begins[r]);
     }
     while (found)           /* in turn, all that a host gets is what it holds */
         for (uint32_t r = 0; r < 4 && found; r++) {
             assert_int_equal(mr__ledger_check(ledger, &error), MR_OK);
-            assert_int_equal(mr__ledger_give(ledger, r, &work, &found, &error), MR_OK);
+            assert_int_equal(mr__ledger_give(ledger, r, 0, &work, &found, &error), MR_OK);
             if (found && mr__ledger_left(ledger) > TOTAL / 8)
                 assert_true(r < 2 ? work.begin >= 480 : work.end <= 480);
         }

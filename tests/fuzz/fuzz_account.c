@@ -29,7 +29,7 @@ static void rebuild_from(const mr__account *accounts, size_t count)
     check(mr__ledger_check(ledger, NULL) == MR_OK);
     check(mr__ledger_left(ledger) <= TOTAL);
     for (uint32_t rank = 0; found; rank++)
-        check(mr__ledger_give(ledger, rank % RANKS, &work, &found, NULL) == MR_OK);
+        check(mr__ledger_give(ledger, rank % RANKS, 0, &work, &found, NULL) == MR_OK);
     check(mr__ledger_left(ledger) == 0);
     mr__ledger_destroy(ledger);
 }

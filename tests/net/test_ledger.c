@@ -28,7 +28,7 @@ static bool give(mr__ledger *ledger, uint32_t rank, mr__work *work)
 {
     mr__error error = {.text = ""};
     bool found = false;
-    const mr_status status = mr__ledger_give(ledger, rank, work, &found, &error);
+    const mr_status status = mr__ledger_give(ledger, rank, 0, work, &found, &error);
     if (status != MR_OK || mr__ledger_check(ledger, &error) != MR_OK)
         fail_msg("%s", error.text);
     return found;
@@ -124,9 +124,41 @@ static void works_shrink_towards_the_end_and_not_below_the_smallest(void **state
     mr__ledger_destroy(ledger);
 }
 
+static void no_work_is_less_than_a_rank_wants(void **state)
+{
+    enum { RANKS = 5, TOTAL = 1000000, SMALLEST = 100 };
+    static const uint64_t least[] = {0, SMALLEST, 2000, TOTAL, UINT64_MAX};
+    uint32_t counts[MR__COUNT(least)];
+    for (size_t i = 0; i < MR__COUNT(least); i++) {
+        mr__ledger *ledger = created(TOTAL, 8, RANKS, SMALLEST);
+        uint64_t done = 0;
+        uint32_t works = 0, rests = 0;
+        mr__work work;
+        bool found;
+        for (;; works++) {
+            assert_int_equal(mr__ledger_give(ledger, works % RANKS, least[i], &work, &found, NULL), MR_OK);
+            if (!found)
+                break;
+            const uint64_t units = work.end - work.begin, share = (TOTAL - done) / (PARTS * RANKS);
+            const uint64_t most = (TOTAL - done) / (2 * RANKS), worth = least[i] < most ? least[i] : most;
+            const uint64_t expected = share > worth ? share : worth > SMALLEST ? worth : SMALLEST;
+            assert_true(units <= (expected > SMALLEST ? expected : SMALLEST));
+            rests += units < expected;
+            done += units;
+        }
+        assert_int_equal(done, TOTAL);
+        assert_in_range(rests, 0, RANKS + 1);
+        counts[i] = works;
+        assert_int_equal(mr__ledger_check(ledger, NULL), MR_OK);
+        mr__ledger_destroy(ledger);
+    }
+    assert_int_equal(counts[1], counts[0]);
+    assert_true(counts[2] < counts[0] / 2 && counts[3] < counts[2] && counts[4] == counts[3]);
+}
+
 /* Time passes in the test alone: a rank maps a unit in 1, rank 0 in `slowness`, and all have a second work in hand.
- * Returns how much longer it took than if nobody had waited for anybody. */
-static double time_with_a_slow_rank(uint32_t ranks, uint32_t slowness)
+ * They want works that last for `least`. Returns how much longer it took than if nobody had waited for anybody. */
+static double time_with_a_slow_rank(uint32_t ranks, uint32_t slowness, uint32_t least)
 {
     enum { TOTAL = 1000000, SMALLEST = 50, RANKS_MOST = 64 };
     mr__ledger *ledger = created(TOTAL, ranks, ranks, SMALLEST);
@@ -138,7 +170,7 @@ static double time_with_a_slow_rank(uint32_t ranks, uint32_t slowness)
         bool found = false;
         for (uint32_t r = 1; r < ranks; r++)
             next = free_at[r] < free_at[next] ? r : next;
-        assert_int_equal(mr__ledger_give(ledger, next, &work, &found, NULL), MR_OK);
+        assert_int_equal(mr__ledger_give(ledger, next, least / (next == 0 ? slowness : 1), &work, &found, NULL), MR_OK);
         const uint64_t mapped = in_hand[next];
         in_hand[next] = found ? work.end - work.begin : 0;
         free_at[next] += (double)mapped * (next == 0 ? slowness : 1);
@@ -157,9 +189,14 @@ static void a_slow_rank_costs_no_more_than_its_share(void **state)
     static const uint32_t ranks[] = {2, 3, 8, 64}, slow[] = {1, 2, 4, 8};
     for (size_t i = 0; i < MR__COUNT(ranks); i++) {
         for (size_t k = 0; k < MR__COUNT(slow); k++) {
-            const double ratio = time_with_a_slow_rank(ranks[i], slow[k]);
+            const double ratio = time_with_a_slow_rank(ranks[i], slow[k], 0);
             if (!(ratio < 1.05))
                 fail_msg("%u ranks, one %u times slower: %.3f of the ideal time", ranks[i], slow[k], ratio);
+            /* a hundredth of what each rank has to do: so much may one wait for another, and for the work in hand */
+            const double coarse = time_with_a_slow_rank(ranks[i], slow[k], 10000 / ranks[i]);
+            if (!(coarse < 1.05))
+                fail_msg("%u ranks, one %u times slower, works that last: %.3f of the ideal time", ranks[i], slow[k],
+                         coarse);
         }
     }
 }
@@ -422,7 +459,7 @@ static void one_of_many_ranks_is_lost(void **state)
     assert_true(accounts != NULL && works != NULL && groups != NULL);
     for (uint32_t r = 0, n = 0; r < RANKS; r++) {
         bool found = false;
-        assert_int_equal(mr__ledger_give(ledger, r, &works[r], &found, NULL), MR_OK);
+        assert_int_equal(mr__ledger_give(ledger, r, 0, &works[r], &found, NULL), MR_OK);
         assert_true(found);
         groups[r] = (mr__group){.first = 2 * r, .last = 2 * r + 2, .owner = r, .covered = {.count = 0}};
         if (r != LOST)
@@ -467,7 +504,7 @@ static mr_status give_one(mr__ledger *ledger, const struct twins *twins, mr__err
 {
     mr__work work;
     bool found;
-    return mr__ledger_give(ledger, 1, &work, &found, error);
+    return mr__ledger_give(ledger, 1, 0, &work, &found, error);
 }
 
 static mr_status rebuild(mr__ledger *ledger, const struct twins *twins, mr__error *error)
@@ -542,6 +579,7 @@ int main(void)
         cmocka_unit_test(home_comes_first_from_its_front_then_what_others_get_last),
         cmocka_unit_test(a_thief_takes_where_most_is_left),
         cmocka_unit_test(works_shrink_towards_the_end_and_not_below_the_smallest),
+        cmocka_unit_test(no_work_is_less_than_a_rank_wants),
         cmocka_unit_test(a_slow_rank_costs_no_more_than_its_share),
         cmocka_unit_test(homes_are_what_later_calls_say),
         cmocka_unit_test(small_jobs_and_wrong_ones),

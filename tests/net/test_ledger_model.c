@@ -121,7 +121,7 @@ static bool give(uint32_t rank, mr__work *work)
         mr__error error = {.text = ""};
         if (sim.faults && next_random(8) == 0)
             mr__fault_arm(MR__FAULT_ALLOC, 1 + next_random(4));
-        const mr_status status = mr__ledger_give(ledger, rank, work, &found, &error);
+        const mr_status status = mr__ledger_give(ledger, rank, 0, work, &found, &error);
         mr__fault_disarm();
         if (status == MR_OK)
             return found;
