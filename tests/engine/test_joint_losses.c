@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "job_fixture.h"
@@ -72,6 +73,27 @@ static void a_rank_dies_at_any_turn(void **state)
                 }
             }
         }
+    }
+}
+
+static mr_status map_slowly(struct ship *ship, const mr_block *block)
+{
+    (void)ship;
+    (void)block;
+    nanosleep(&(struct timespec){.tv_nsec = 500000}, NULL);
+    return MR_OK;
+}
+
+/* The others die one after the other, and nobody has kept what they owned: it is mapped again, in works for some of the
+ * partitions. One waits until another is mapped, and meanwhile it is said that there are no more. */
+static void the_last_work_may_wait(void **state)
+{
+    for (uint32_t n = 0; n < 12; n++) {
+        struct convoy convoy = {.ranks = 4, .workers = 1 + n % 2, .on_map = map_slowly};
+        for (uint32_t d = 0; d < 3; d++)
+            convoy.strikes[d] = (struct convoy_strike){(n + d) % 4, CONVOY_CRASH, CONVOY_ANY_KIND, 30 + 12 * d + n};
+        keep_by_turns(0);
+        voyage_sail(voyage_named(n % 4 < 2 ? "list" : "order"), &convoy);
     }
 }
 
@@ -212,6 +234,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_rank_dies_at_any_message),
         cmocka_unit_test(a_rank_dies_at_any_turn),
+        cmocka_unit_test(the_last_work_may_wait),
         cmocka_unit_test(several_die_by_chance),
         cmocka_unit_test(all_but_one_die),
         cmocka_unit_test(a_rank_dies_between_jobs),
