@@ -145,12 +145,10 @@ static int compare_works(const void *a, const void *b)
     return (one->begin > other->begin) - (one->begin < other->begin);
 }
 
-static void write_have(const mr__joint *joint, bool along, mr__writing *to)
+static void write_have(const mr__joint *joint, uint64_t units, bool along, mr__writing *to)
 {
     const mr__job *job = joint->job;
-    uint64_t units = 0, rows = 0;
-    for (size_t i = 0; i < joint->mapped_works.count; i++)
-        units += joint->mapped_works.list[i].end - joint->mapped_works.list[i].begin;
+    uint64_t rows = 0;
     for (uint32_t w = 0; w < job->worker_count; w++)
         rows += job->lanes[w].rows;
     mr__write_u64(to, units);
@@ -162,6 +160,17 @@ static void write_have(const mr__joint *joint, bool along, mr__writing *to)
     }
 }
 
+static mr_status send_all(sums_out *out, const mr__works *works, mr__error *error)
+{
+    mr_status status = MR_OK;
+    if (out->joint->job->dense_results == NULL)
+        return send_own_sums(out, error);
+    for (size_t i = 0; i < works->count; i++)
+        MR_TRY(send_turn(out, works->list[i].begin, works->list[i].end, error));
+done:
+    return status;
+}
+
 mr_status mr__joint_send_tables(mr__joint *joint, mr__error *error)
 {
     mr_status status = MR_OK;
@@ -169,36 +178,47 @@ mr_status mr__joint_send_tables(mr__joint *joint, mr__error *error)
     mr__works *works = &joint->mapped_works;
     mr__writing have = {.size = 0};
     sums_out out = {.bytes = NULL};
-    uint64_t tables = 1, all = joint->working;
+    uint64_t units = 0;
     pthread_mutex_lock(&joint->mutex);
     const uint64_t view = joint->reduce_view;
     if (works->count > 0)
         qsort(works->list, works->count, sizeof *works->list, compare_works);
     pthread_mutex_unlock(&joint->mutex);
     MR_TRY(open_sums(joint, view, &out, error));
-    if (job->dense_results != NULL) {
-        tables = 0;
-        all = job->blocks;
-        for (size_t i = 0; i < works->count; i++)
-            tables += works->list[i].end - works->list[i].begin;
-    }
+    for (size_t i = 0; i < works->count; i++)
+        units += works->list[i].end - works->list[i].begin;
+    const uint64_t tables = job->dense_results != NULL ? units : 1;
+    const uint64_t all = job->dense_results != NULL ? job->blocks : joint->working;
     const uint64_t bytes = mr__dense_values(job) * 8;
     const bool along = all * bytes <= job->sums_window || tables * bytes <= job->sums_window / joint->working;
     const mr__table_head head = {.view = view, .what = MR__TABLE_HAVE};
-    write_have(joint, along, &have);
+    write_have(joint, units, along, &have);
     MR_CHECK(!have.broken, MR_NO_MEMORY, "no memory to say what sums this rank has");
     MR_TRY(mr__courier_post(joint->courier, MR__BULK, out.to, joint->tag + MR__SAY_TABLE, &head, sizeof head,
                             have.bytes, have.size, error));
     mr__joint_count_sent(joint, out.to, sizeof head + have.size);
-    for (size_t i = 0; i < works->count && along && job->dense_results != NULL; i++)
-        MR_TRY(send_turn(&out, works->list[i].begin, works->list[i].end, error));
-    if (along && job->dense_results == NULL)
-        MR_TRY(send_turn(&out, 0, 1, error));
+    if (along)
+        MR_TRY(send_all(&out, works, error));
     MR_TRY(post_sums(&out, error));
 done:
     mr__free(out.bytes);
     mr__free(have.bytes);
     return status;
+}
+
+/* With the mutex held; false: no memory. */
+static bool push_turn(mr__joint *joint, mr__turn turn)
+{
+    if (joint->turn_count == joint->turn_room) {
+        const size_t room = 2 * joint->turn_room + 8;
+        mr__turn *made = mr__realloc(joint->turns, room * sizeof *made);
+        if (made == NULL)
+            return false;
+        joint->turns = made;
+        joint->turn_room = room;
+    }
+    joint->turns[joint->turn_count++] = turn;
+    return true;
 }
 
 mr_status mr__joint_hear_turn(mr__joint *joint, const uint8_t *bytes, size_t size, mr__error *error)
@@ -210,18 +230,9 @@ mr_status mr__joint_hear_turn(mr__joint *joint, const uint8_t *bytes, size_t siz
     if (!mr__joint_is_steady(joint, turn.view))
         return MR_OK;
     pthread_mutex_lock(&joint->mutex);
-    if (joint->turn_count == joint->turn_room) {
-        const size_t room = 2 * joint->turn_room + 8;
-        mr__turn *made = mr__realloc(joint->turns, room * sizeof *made);
-        if (made == NULL) {
-            pthread_mutex_unlock(&joint->mutex);
-            MR_CHECK(false, MR_NO_MEMORY, "no memory for the turns of this rank");
-        }
-        joint->turns = made;
-        joint->turn_room = room;
-    }
-    joint->turns[joint->turn_count++] = turn;
+    const bool pushed = push_turn(joint, turn);
     pthread_mutex_unlock(&joint->mutex);
+    MR_CHECK(pushed, MR_NO_MEMORY, "no memory for the turns of this rank");
     mr__joint_say(joint, MR__NEXT_SEND);
 done:
     return status;
