@@ -117,6 +117,18 @@ done:
     return status;
 }
 
+/* All that may follow from works that came, or from room for them. The last one may have waited while "none" came: then
+ * the schedule runs dry now. */
+static mr_status move_works(mr__joint *joint, mr__error *error)
+{
+    mr_status status = MR_OK;
+    MR_TRY(mr__joint_feed(joint, error));
+    mr__joint_ask(joint);
+    mr__joint_go_on(joint);
+done:
+    return status;
+}
+
 /* pass: MAPS or STANDS. */
 static mr_status begin_pass(mr__joint *joint, enum mr__pass pass, mr__error *error)
 {
@@ -127,9 +139,7 @@ static mr_status begin_pass(mr__joint *joint, enum mr__pass pass, mr__error *err
         joint->next = MR__NEXT_WAIT;
     pthread_mutex_unlock(&joint->mutex);
     MR_TRY(get_ready(joint, error));
-    MR_TRY(mr__joint_feed(joint, error));
-    mr__joint_ask(joint);
-    mr__joint_go_on(joint);
+    MR_TRY(move_works(joint, error));
 done:
     return status;
 }
@@ -191,19 +201,14 @@ static mr_status hear(mr__joint *joint, uint32_t from, uint32_t kind, const void
     case MR__OWN_APPLIED:
         if (!mr__joint_is_steady(joint, view))
             return MR_OK;
-        MR_TRY(mr__joint_feed(joint, error));
-        mr__joint_ask(joint);
-        mr__joint_go_on(joint);
+        MR_TRY(move_works(joint, error));
         return mr__joint_resume(joint, error);
     case MR__OWN_PASS:
         return begin_pass(joint, MR__PASS_MAPS, error);
     case MR__OWN_STANDS:
         return begin_pass(joint, MR__PASS_STANDS, error);
     case MR__OWN_WANTS:
-        MR_TRY(mr__joint_feed(joint, error));
-        mr__joint_ask(joint);
-        mr__joint_go_on(joint);     /* the last work may have waited while "none" came: now the schedule runs dry */
-        return MR_OK;
+        return move_works(joint, error);
     case MR__OWN_DRAINED:
     case MR__OWN_CLEAR:
         mr__joint_go_on(joint);
