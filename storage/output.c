@@ -271,9 +271,11 @@ static char *part_path(const mr__output *output, uint32_t index)
     return mr__output_path("%s/part-%05u", output->result, index);
 }
 
-/* code: -errno. A rank that was cut off from the others may find that they have ended the job meanwhile. */
-static mr_status fail_part(const mr__output *output, const char *what, uint32_t index, int code, mr__error *error)
+/* code: 0 or -errno. A rank that was cut off from the others may find that they have ended the job meanwhile. */
+static mr_status check_call(const mr__output *output, const char *what, uint32_t index, int code, mr__error *error)
 {
+    if (code == 0)
+        return MR_OK;
     if (output->attempts != NULL && code == -ENOENT)
         return mr__fail(error, MR_NETWORK_FAILED, "could not %s part %u of output %s: the folder of the parts is gone\n"
                         "  hint: the other ranks have ended the job without this one, or somebody removed it", what,
@@ -290,9 +292,7 @@ static mr_status keep_part(const mr__output *output, uint32_t index, mr__error *
     char *from = part_path(output, index);
     char *to = mr__output_path("%s/part-%05u.%u", output->attempts, index, output->rank);
     MR_CHECK(from != NULL && to != NULL, MR_NO_MEMORY, "no memory for part %u of output %s", index, output->name);
-    const int result = tier->ops->rename(tier, from, to, MR__RENAME_NEW);
-    if (result != 0)
-        status = fail_part(output, "keep", index, result, error);
+    MR_TRY(check_call(output, "keep", index, tier->ops->rename(tier, from, to, MR__RENAME_NEW), error));
 done:
     if (status != MR_OK && from != NULL)
         tier->ops->remove(tier, from);
@@ -310,11 +310,7 @@ mr_status mr__output_part(mr__output *output, uint32_t index, mr__part **part, m
     desk *one = take_desk(output);
     MR_CHECK(made != NULL && path != NULL && one != NULL, MR_NO_MEMORY, "no memory for part %u of output %s", index,
              output->name);
-    const int created = tier->ops->create(tier, path, &made->file);
-    if (created != 0) {
-        status = fail_part(output, "create", index, created, error);
-        goto done;
-    }
+    MR_TRY(check_call(output, "create", index, tier->ops->create(tier, path, &made->file), error));
     made->output = output;
     made->desk = one;
     made->index = index;
@@ -373,15 +369,10 @@ mr_status mr__part_close(mr__part *part, uint64_t *bytes, mr__error *error)
     uint64_t size = 0;
     mr__appender_finish(&part->desk->out);
     MR_TRY(check_part(part, error));
-    if (output->sync) {
-        const int synced = part->file.tier->ops->sync(&part->file);
-        MR_CHECK(synced == 0, mr__status_of_errno(-synced, MR_IO_FAILED), "could not write part %u of output %s: %s%s",
-                 index, output->name, strerror(-synced), mr__errno_hint(synced));
-    }
+    if (output->sync)
+        MR_TRY(check_call(output, "write", index, part->file.tier->ops->sync(&part->file), error));
     size = mr__appender_offset(&part->desk->out);
-    const int finished = mr__file_finish(&part->file);
-    MR_CHECK(finished == 0, mr__status_of_errno(-finished, MR_IO_FAILED), "could not write part %u of output %s: %s%s",
-             index, output->name, strerror(-finished), mr__errno_hint(finished));
+    MR_TRY(check_call(output, "write", index, mr__file_finish(&part->file), error));
 done:
     end_part(part);
     if (status == MR_OK && output->attempts != NULL)

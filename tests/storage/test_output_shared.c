@@ -65,6 +65,7 @@ static void a_part_may_be_aborted_and_written_again(void **state)
     assert_int_equal(scratch_run("test \"$(cat '%s/out/part-00002')\" = 'part 2 by rank 1' && rm '%s/out/part-00002'",
                                  scratch_path, scratch_path),
                      0);
+    assert_true(mr__output_part(ranks[1], 1, &part, &error) != MR_OK);       /* it is committed, there is no place */
     close_ranks(ranks, 2);
     remove_target();
 }
