@@ -145,6 +145,14 @@ class Network(unittest.TestCase):
         self.assertAlmostEqual(outcome.seconds, 1 / 8 + 1500 / 100, delta=0.01)
 
 
+def works_of(made, nodes):
+    """Sizes of all works, which the nodes take in turn."""
+    sizes = []
+    while units := made.give(len(sizes) % nodes):
+        sizes.append(units)
+    return sizes
+
+
 class Coordinator(unittest.TestCase):
     def test_requests_wait_for_each_other(self):
         outcome = run(constant(), 64, request=1e-3)
@@ -152,20 +160,14 @@ class Coordinator(unittest.TestCase):
         self.assertLessEqual(outcome.stages["map"], (outcome.requests + 2 * 64) * 1e-3 + 1 / 64)
 
     def test_every_unit_is_given_once_and_sizes_shrink(self):
-        made = ledger.Ledger(1_000_003, 7, 10, 0)
-        sizes = []
-        while units := made.give(len(sizes) % 7):
-            sizes.append(units)
+        sizes = works_of(ledger.Ledger(1_000_003, 7, 10, 0), 7)
         self.assertEqual(sum(sizes), 1_000_003)
         self.assertEqual(sizes[0], 1_000_003 // (ledger.PARTS * 7))
         self.assertTrue(all(size <= sizes[0] for size in sizes))
         self.assertLessEqual(sum(size < 10 for size in sizes), 7)       # what is left of a home
 
     def test_works_are_as_large_as_wanted_until_the_end(self):
-        made = ledger.Ledger(1_000_000, 7, 10, 1000)
-        sizes = []
-        while units := made.give(len(sizes) % 7):
-            sizes.append(units)
+        sizes = works_of(ledger.Ledger(1_000_000, 7, 10, 1000), 7)
         self.assertEqual(sum(sizes), 1_000_000)
         small = [size for size in sizes if size < 1000]
         self.assertLessEqual(sum(small), 1000 * ledger.LAST_PARTS * 7 + 7 * 1000)

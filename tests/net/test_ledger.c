@@ -141,8 +141,8 @@ static void no_work_is_less_than_a_rank_wants(void **state)
                 break;
             const uint64_t units = work.end - work.begin, share = (TOTAL - done) / (PARTS * RANKS);
             const uint64_t most = (TOTAL - done) / (2 * RANKS), worth = least[i] < most ? least[i] : most;
-            const uint64_t expected = share > worth ? share : worth > SMALLEST ? worth : SMALLEST;
-            assert_true(units <= (expected > SMALLEST ? expected : SMALLEST));
+            const uint64_t larger = share > worth ? share : worth, expected = larger > SMALLEST ? larger : SMALLEST;
+            assert_true(units <= expected);
             rests += units < expected;
             done += units;
         }

@@ -69,26 +69,6 @@ static enum what run_job(const char *fault, bool copy, char *text, size_t room)
     return run_segments(fault, copy, 1, text, room);
 }
 
-/* How many calls at this point, each failing by itself, spoil the task; the first `before` are of the job's start. */
-static uint32_t count_spoilt(uint32_t point, uint32_t before, bool copy, uint32_t segments)
-{
-    char fault[256], text[MR__DEVICE_TEXT];
-    uint32_t spoilt = 0;
-    for (uint32_t nth = before + 1;; nth++) {
-        const char *const mark = device_file("mark", "", 0);
-        snprintf(fault, sizeof fault, "pocl-0:%u:%u@%s", point, nth, mark);
-        const enum what what = run_segments(fault, copy, segments, text, sizeof text);
-        if (access(mark, F_OK) == 0) {
-            assert_int_equal(what, RIGHT);
-            return spoilt;
-        }
-        assert_int_not_equal(what, DIED);
-        if (what != RIGHT && strstr(text, "pocl-0") == NULL)
-            fail_msg("%s: \"%s\"", fault, text);
-        spoilt += what == WRONG;
-    }
-}
-
 static void every_call_may_fail_once(void **state)
 {
     char fault[256], text[MR__DEVICE_TEXT];
@@ -164,28 +144,48 @@ static enum what run_text(const char *fault, uint32_t buffer, char *text, size_t
     return what;
 }
 
+/* What a task is made of: a text with a buffer, or rows in so many segments that are copied. */
+struct trial {
+    bool text;
+    uint32_t buffer, segments;
+};
+
+static enum what run_trial(const struct trial *trial, const char *fault, char *text, size_t room)
+{
+    return trial->text ? run_text(fault, trial->buffer, text, room)
+                       : run_segments(fault, true, trial->segments, text, room);
+}
+
+/* Each call of the task at this point fails once; the first `before` are of the job's start. */
+static void fail_in_turn(const struct trial *trial, uint32_t point, uint32_t before, uint32_t seen[DIED + 1])
+{
+    char fault[256], text[MR__DEVICE_TEXT];
+    for (uint32_t nth = before + 1;; nth++) {
+        const char *const mark = device_file("mark", "", 0);
+        snprintf(fault, sizeof fault, "pocl-0:%u:%u@%s", point, nth, mark);
+        const enum what what = run_trial(trial, fault, text, sizeof text);
+        if (access(mark, F_OK) == 0) {
+            assert_int_equal(what, RIGHT);
+            return;
+        }
+        seen[what]++;
+        assert_int_not_equal(what, DIED);
+        if (what != RIGHT && strstr(text, "pocl-0") == NULL)
+            fail_msg("%s: \"%s\"", fault, text);
+    }
+}
+
 static void every_call_of_a_text_task_may_fail_once(void **state)
 {
     static const uint32_t buffers[] = {MR__DEVICE_ARRAY, MR__DEVICE_COMBINE};
-    char fault[256], text[MR__DEVICE_TEXT];
+    char text[MR__DEVICE_TEXT];
     uint32_t seen[DIED + 1] = {0};
     skip_without_device();
     for (size_t b = 0; b < 2; b++) {
-        assert_int_equal(run_text("", buffers[b], text, sizeof text), RIGHT);
+        const struct trial trial = {.text = true, .buffer = buffers[b]};
+        assert_int_equal(run_trial(&trial, "", text, sizeof text), RIGHT);
         for (size_t p = 0; p < sizeof points / sizeof points[0]; p++)
-            for (uint32_t nth = points[p].before + 1;; nth++) {
-                const char *const mark = device_file("mark", "", 0);
-                snprintf(fault, sizeof fault, "pocl-0:%u:%u@%s", points[p].point, nth, mark);
-                const enum what what = run_text(fault, buffers[b], text, sizeof text);
-                if (access(mark, F_OK) == 0) {
-                    assert_int_equal(what, RIGHT);
-                    break;
-                }
-                seen[what]++;
-                assert_int_not_equal(what, DIED);
-                if (what != RIGHT && strstr(text, "pocl-0") == NULL)
-                    fail_msg("%s: \"%s\"", fault, text);
-            }
+            fail_in_turn(&trial, points[p].point, points[p].before, seen);
     }
     assert_true(seen[WRONG] > 10);
     print_message("%u calls refused the job, %u spoilt the task, %u did not matter\n", seen[REFUSED], seen[WRONG],
@@ -198,16 +198,19 @@ static void every_call_of_a_task_of_many_runs_may_fail_once(void **state)
     skip_without_device();
     for (size_t p = 0; p < sizeof points / sizeof points[0]; p++) {
         const bool makes = points[p].point == MR__CL_BUFFER || points[p].point == MR__CL_PART;  /* smaller, again */
-        const uint32_t spoilt = count_spoilt(points[p].point, points[p].before, true, 5);
-        assert_true(makes ? spoilt == 0 : spoilt >= 5);
+        uint32_t seen[DIED + 1] = {0};
+        fail_in_turn(&(struct trial){.segments = 5}, points[p].point, points[p].before, seen);
+        assert_true(makes ? seen[WRONG] == 0 : seen[WRONG] >= 5);
     }
 }
 
 /* Else two slots would fall into step (device_blocks.c). 10 blocks are three parts, of four blocks at most. */
 static void a_part_of_one_run_is_waited_for_once(void **state)
 {
+    uint32_t seen[DIED + 1] = {0};
     skip_without_device();
-    assert_int_equal(count_spoilt(MR__CL_WAIT, PROBE_WAITS, true, 1), 3);
+    fail_in_turn(&(struct trial){.segments = 1}, MR__CL_WAIT, PROBE_WAITS, seen);
+    assert_int_equal(seen[WRONG], 3);
 }
 
 static void memory_that_runs_out_makes_smaller_parts(void **state)
