@@ -1,9 +1,5 @@
 /* row_opencl.h: the lane types of row.h in OpenCL C 1.2. Beside the definitions of device_opencl.h it needs none; with
- * MR_GROUP defined it has the columns and the emission words as well, and makes mr_rows() of the row function.
- *
- * Columns are read from the records as they lie in the file. Where records are a few words of four bytes, a group of
- * rows is read with whole vectors and the column is picked out of them in registers: 16 loads of four bytes each would
- * cost more than pricing an option. */
+ * MR_GROUP defined it has the columns and the emission words as well, and makes mr_rows() of the row function. */
 #ifndef MILLRACE_ROW_OPENCL_H
 #define MILLRACE_ROW_OPENCL_H
 

@@ -9,8 +9,8 @@
 
 enum { DEVICES_MAX = 16, PLATFORMS_MAX = 8, ARGUMENTS_MAX = 20 };
 
-static const char *const form_headers[3][5] = {
-    [LAB_ROWS] = {"device_opencl.h", "row_opencl.h", "row_math.h", "row_emit_opencl.h"},
+static const char *const form_headers[3][6] = {
+    [LAB_ROWS] = {"device_opencl.h", "row_opencl.h", "row_math.h", "row_columns_opencl.h", "row_emit_opencl.h"},
     [LAB_TEXTS] = {"device_opencl.h", "text_opencl.h"},
     [LAB_RECORDS] = {"device_opencl.h"},
 };
