@@ -96,7 +96,8 @@ MR_ROW_FUNCTION void mr_add_f64(mr_row_out *out, mr_i32 key, uint slot, mr_f64 v
             table[(ulong)keys[i] * MR_DENSE_WIDTH] += values[i];
 }
 
-/* Four slots of every lane: turned into rows of four in registers, widened and added four at a time. */
+/* Four slots of every lane: turned into rows of four in registers, widened and added four at a time. The keys come from
+ * memory: as elements of a vector each would take the ports that the adding itself needs. */
 #if MR_LANES >= 4
 MR_ROW_FUNCTION void mr__interleave(mr_f32 a, mr_f32 b, mr_f32 *first, mr_f32 *second)
 {
@@ -106,7 +107,7 @@ MR_ROW_FUNCTION void mr__interleave(mr_f32 a, mr_f32 b, mr_f32 *first, mr_f32 *s
     second->odd = b.hi;
 }
 
-MR_ROW_FUNCTION void mr__add_four(__global double *table, const int *keys, const mr_f32 *values)
+MR_ROW_FUNCTION void mr__add_four(__global double *table, const volatile int *keys, const mr_f32 *values)
 {
     mr_f32 ac[2], bd[2], rows[4];
     mr__interleave(values[0], values[2], &ac[0], &ac[1]);
@@ -128,9 +129,11 @@ MR_ROW_FUNCTION void mr_add_row_f32(mr_row_out *out, mr_i32 key, uint count, con
     mr__take_keys(out, key, count, keys);
     uint slot = 0;
 #if MR_LANES >= 4
-    if (all(MR__LOAD_LANES(keys) >= 0))
+    if (all(MR__LOAD_LANES(keys) >= 0)) {
+        const volatile mr_i32 stored = MR__LOAD_LANES(keys);
         for (; slot + 4 <= count; slot += 4)
-            mr__add_four(table + slot, keys, values + slot);
+            mr__add_four(table + slot, (const volatile int *)&stored, values + slot);
+    }
 #endif
     for (; slot < count; slot++) {
         float lanes[MR_LANES];
