@@ -3,7 +3,9 @@
  * On a GPU each work-item takes one row and 64 items share a block. On a CPU one item takes a block and its lanes are
  * the vector registers; whether 4, 8 or 16 are fastest depends on the registers, the compiler and the kernel (k-means
  * on pocl with AVX-512: 1 lane 15, 16 lanes 100 Mpoints/s; 16 lanes at AVX2 spill and are slower than 4). So it is
- * measured on the job's own first rows: rows of zeros could take other branches, or denormals. */
+ * measured on the job's own first rows: rows of zeros could take other branches, or denormals. The lane counts take
+ * turns: measured one after the other, 16 lanes, the first, lost to 8 in one of eight fresh caches, and the choice is
+ * kept on disk. */
 #include "device_choose.h"
 
 #include <string.h>
@@ -11,8 +13,13 @@
 #include "clock.h"
 #include "memory.h"
 
-enum { REPEATS = 3, MEASURE_ROWS = 1 << 18, GPU_GROUP = 64 };
+enum { TURNS = 4, REPEATS = 2, MEASURE_ROWS = 1 << 18, GPU_GROUP = 64 };
 static const uint32_t cpu_lanes[] = {16, 8, 4, 1};
+
+struct candidate {
+    cl_program program;
+    uint64_t ns;                    /* of its shortest run; UINT64_MAX: there was nothing to run it on */
+};
 
 static bool is_cpu(const mr__device_run *run)
 {
@@ -60,13 +67,12 @@ static bool first_rows(mr__device_slot *slot, mr__device_segment *segment)
     return false;
 }
 
-/* The shortest time of a few runs; *ns stays UINT64_MAX when there are no rows to try it on. */
-static mr_status measure(mr__device_run *run, uint64_t *ns, mr__error *error)
+/* A turn of the program and the lanes that the run has. */
+static mr_status measure(mr__device_run *run, struct candidate *candidate, mr__error *error)
 {
     mr_status status = MR_OK;
     mr__device_slot slot;
     mr__device_segment segment;
-    *ns = UINT64_MAX;
     MR_TRY(mr__device_slot_open(&slot, run, 0, error));
     if (first_rows(&slot, &segment))
         for (int i = 0; i < REPEATS; i++) {
@@ -81,7 +87,7 @@ static mr_status measure(mr__device_run *run, uint64_t *ns, mr__error *error)
             }
             if (status != MR_OK)
                 break;
-            *ns = took < *ns ? took : *ns;
+            candidate->ns = took < candidate->ns ? took : candidate->ns;
         }
     mr__device_slot_close(&slot);
 done:
@@ -103,31 +109,31 @@ done:
 static mr_status try_lanes(mr__device_run *run, char *log, mr__error *error)
 {
     mr_status status = MR_OK;
-    uint64_t best = UINT64_MAX, ns;
-    cl_program kept = NULL;
-    uint32_t lanes = 1;
-    for (size_t i = 0; i < MR__COUNT(cpu_lanes); i++) {
-        run->lanes = cpu_lanes[i];
-        MR_TRY(build(run, run->lanes, run->group, log, &run->program, error));
-        MR_TRY(measure(run, &ns, error));
-        if (kept == NULL || ns < best) {
-            cl_program old = kept;
-            kept = run->program;
-            run->program = old;
-            best = ns;
-            lanes = run->lanes;
+    struct candidate candidate[MR__COUNT(cpu_lanes)] = {{0}};
+    size_t count = MR__COUNT(cpu_lanes), best = 0;
+    for (int turn = 0; turn < TURNS; turn++)
+        for (size_t i = 0; i < count; i++) {
+            run->lanes = cpu_lanes[i];
+            if (turn == 0) {
+                candidate[i].ns = UINT64_MAX;
+                MR_TRY(build(run, run->lanes, run->group, log, &candidate[i].program, error));
+            }
+            run->program = candidate[i].program;
+            MR_TRY(measure(run, &candidate[i], error));
+            if (candidate[i].ns == UINT64_MAX)
+                count = 1;
         }
-        mr__cl_program_release(&run->program);
-        if (ns == UINT64_MAX)           /* nothing to try it on */
-            break;
-    }
-    run->program = kept;
-    run->lanes = lanes;
-    kept = NULL;
+    for (size_t i = 1; i < count; i++)
+        best = candidate[i].ns < candidate[best].ns ? i : best;
 done:
-    if (status != MR_OK)
-        mr__cl_program_release(&run->program);
-    mr__cl_program_release(&kept);
+    run->program = NULL;
+    run->lanes = cpu_lanes[best];
+    if (status == MR_OK) {
+        run->program = candidate[best].program;
+        candidate[best].program = NULL;
+    }
+    for (size_t i = 0; i < MR__COUNT(cpu_lanes); i++)
+        mr__cl_program_release(&candidate[i].program);
     return status;
 }
 
