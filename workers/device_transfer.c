@@ -1,15 +1,19 @@
 /* device_transfer.c: buffers and files. A file stays open, and mapped as a whole, until another one is read.
  *
  * Mapped pages are made present by the reading thread (MADV_POPULATE_READ), so that the kernel's threads do not stop at
- * page faults, and reading overlaps with the kernel of another slot. The device gets whole pages, and the kernel a part
- * of them: drivers copy memory that begins elsewhere. A file that is cut short meanwhile reads as zeros (guard.h), and
- * the task fails. The zeros stay where the page was, so such a mapping is never used again. */
+ * page faults, and reading overlaps with the kernel of another slot. In the rounds after the first they are there, and a
+ * bit for each stretch of the file says so: the call costs 2 % of k-means even then. If the process has waited for a
+ * page meanwhile, memory is short and some may be gone: all bits are forgotten.
+ * The device gets whole pages, and the kernel a part of them: drivers copy memory that begins elsewhere. A file that is
+ * cut short meanwhile reads as zeros (guard.h), and the task fails. The zeros stay where the page was, so such a mapping
+ * is never used again. */
 #include "device_transfer.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -21,7 +25,7 @@
 #define MADV_POPULATE_READ 22
 #endif
 
-enum { LARGEST_CALL = 1 << 30 };
+enum { LARGEST_CALL = 1 << 30, STRETCH = 1 << 16, STRETCHES_A_WORD = 64 };
 
 mr_status mr__device_input_open(mr__device_input *input, const mr__cl *cl, cl_command_queue queue, size_t room,
                                 bool shared, mr__device_reading *reading, mr__error *error)
@@ -57,6 +61,8 @@ static void close_file(mr__device_input *input)
         munmap(input->map, input->map_bytes);
     if (input->fd >= 0)
         close(input->fd);
+    mr__free(input->present);
+    input->present = NULL;
     input->map = NULL;
     input->fd = -1;
 }
@@ -161,6 +167,49 @@ done:
     return status;
 }
 
+/* ---- pages of the map that are present --------------------------------------------------------------------------- */
+
+static size_t words_for(size_t bytes)
+{
+    return bytes / STRETCH / STRETCHES_A_WORD + 1;
+}
+
+static bool is_present(const mr__device_input *input, size_t stretch)
+{
+    return input->present != NULL &&
+           (input->present[stretch / STRETCHES_A_WORD] >> stretch % STRETCHES_A_WORD & 1) != 0;
+}
+
+static void note_present(mr__device_input *input, size_t begin, size_t end)
+{
+    if (input->present != NULL)
+        for (size_t whole = (begin + STRETCH - 1) / STRETCH; (whole + 1) * STRETCH <= end; whole++)
+            input->present[whole / STRETCHES_A_WORD] |= (uint64_t)1 << whole % STRETCHES_A_WORD;
+}
+
+static long waits_for_pages(void)
+{
+    struct rusage usage;
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? usage.ru_majflt : -1;
+}
+
+/* The pages from `begin` to `end`. Without memory for the bits it is all of them each time. */
+static void make_present(mr__device_input *input, size_t begin, size_t end)
+{
+    const size_t last = (end - 1) / STRETCH;
+    if (input->present != NULL && input->page_waits != waits_for_pages())
+        memset(input->present, 0, words_for(input->map_bytes) * sizeof *input->present);
+    for (size_t first = begin / STRETCH, next; first <= last; first = next + 1) {
+        for (next = first; next <= last && !is_present(input, next);)
+            next++;
+        const size_t from = first * STRETCH > begin ? first * STRETCH : begin;
+        const size_t to = next * STRETCH < end ? next * STRETCH : end;
+        if (next > first && madvise(input->map + from, to - from, MADV_POPULATE_READ) == 0)
+            note_present(input, from, to);
+    }
+    input->page_waits = waits_for_pages();
+}
+
 mr_status mr__device_map(mr__device_input *input, const mr__device_job_view *view, uint32_t file, uint64_t offset,
                          size_t size, cl_mem *buffer, mr__error *error)
 {
@@ -181,6 +230,7 @@ mr_status mr__device_map(mr__device_input *input, const mr__device_job_view *vie
             return MR_OK;
         input->map = map;
         input->map_bytes = (size_t)input->file_bytes;
+        input->present = mr__alloc_zero(words_for(input->map_bytes), sizeof *input->present);
     }
     uint8_t *const from = input->map + mr__page_down(offset);
     const size_t before = offset - mr__page_down(offset), whole = mr__page_up(before + size);
@@ -188,7 +238,7 @@ mr_status mr__device_map(mr__device_input *input, const mr__device_job_view *vie
         return MR_OK;
     mr__guard_watch(input->guard, from, whole);
     say_reading(input, true);
-    madvise(from, whole, MADV_POPULATE_READ);
+    make_present(input, mr__page_down(offset), mr__page_down(offset) + whole);
     say_reading(input, false);
     MR_TRY(mr__cl_buffer(input->cl, CL_MEM_READ_ONLY | CL_MEM_USE_HOST_PTR, whole, from, &pages, error));
     MR_TRY(mr__cl_part(input->cl, pages, before, size, buffer, error));

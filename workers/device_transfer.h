@@ -28,6 +28,8 @@ typedef struct mr__device_input {
     int fd;                     /* -1: none */
     uint8_t *map;
     size_t map_bytes;
+    uint64_t *present;          /* a bit for each stretch of the map whose pages were made present; may be NULL */
+    long page_waits;            /* of the process, when bits were set last */
     uint64_t file_bytes;
     mr__guard *guard;
 } mr__device_input;
