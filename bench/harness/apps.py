@@ -18,11 +18,11 @@ from harness.side import Command, PerRound
 
 FULL = {"text": "1G", "bytes": "4G", "pairs_of_floats": "4G", "options": "1G", "points": str(22_400_000 * 12),
         "records": "8G", "index": (16, "16M"), "terms": 10**9, "matrix": 2048, "rounds": 10, "patterns": 100,
-        "many_options": "4G", "large_matrix": 4096, "many_terms": 8 * 10**9,
+        "long_rounds": 40, "many_options": "4G", "large_matrix": 4096, "many_terms": 8 * 10**9,
         "log": 8_000_000, "rank_terms": 10**10}
 QUICK = {"text": "64M", "bytes": "64M", "pairs_of_floats": "32M", "options": "32M", "points": str(500_000 * 12),
          "records": "32M", "index": (4, "1M"), "terms": 10**7, "matrix": 512, "rounds": 80, "patterns": 100,
-         "many_options": "32M", "large_matrix": 512, "many_terms": 10**8,
+         "long_rounds": 80, "many_options": "32M", "large_matrix": 512, "many_terms": 10**8,
          "log": 400_000, "rank_terms": 10**8}
 OPTIONS_IN_BLOCK = 1 << 20
 RECORD = 100
