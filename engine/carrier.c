@@ -13,7 +13,8 @@
  * A little more than is missing is spilled, for a flush is a wait for the disk.
  *
  * No wake is overslept: `woken` is set and looked at under one mutex. Who wakes may hold the mutex of outbox or inbox;
- * this thread holds none of its own when it calls them. */
+ * this thread holds none of its own when it calls them. Others wake it by way of those two, under their mutex: a stop
+ * takes it away from them first, so nobody finds a carrier that is gone. */
 #include "carry_parts.h"
 
 #include <sys/prctl.h>

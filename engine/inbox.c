@@ -496,6 +496,7 @@ mr_status mr__inbox_assign(mr__inbox *inbox, const mr__group *groups, size_t cou
             if (status == MR_OK)
                 status = mr__inbox_give_credit(inbox, r, error);      /* for what was dropped */
         }
+    mr__carrier_wake(inbox->carrier);
     pthread_mutex_unlock(&inbox->mutex);
 done:
     return status;

@@ -443,7 +443,6 @@ mr_status mr__joint_assign(mr__joint *joint, mr__error *error)
                                 .owner = joint->groups[g].owner};
     MR_TRY(mr__outbox_assign(joint->outbox, groups, joint->group_count, error));
     MR_TRY(mr__inbox_assign(joint->inbox, groups, joint->group_count, error));
-    mr__carrier_wake(joint->carrier);
 done:
     mr__free(groups);
     return status;
