@@ -6,7 +6,16 @@ static bool same_work(const mr__work *a, const mr__work *b)
     return a->begin == b->begin && a->end == b->end && a->first == b->first && a->last == b->last;
 }
 
-/* What the schedule has not got yet are the last works that this rank was given. */
+static bool is_among(const mr__account *own, const mr__work *work)
+{
+    for (size_t i = 0; i < own->work_count; i++)
+        if (same_work(&own->works[i], work))
+            return true;
+    return false;
+}
+
+/* What the schedule has not got yet was given to this rank. Where in the list is open: what is left of works that were
+ * given back (mr__works_cut()) goes to the end. */
 static mr_status check_works(const mr__joint *joint, mr__error *error)
 {
     mr_status status = MR_OK;
@@ -18,8 +27,8 @@ static mr_status check_works(const mr__joint *joint, mr__error *error)
                      own->works[i].first < own->works[i].last && own->works[i].last <= joint->shares, MR_INTERNAL,
                  "J2 broken: work %zu lies outside of the input", i);
     for (size_t i = 0; i < joint->waiting.count; i++)
-        MR_CHECK(same_work(&joint->waiting.list[i], &own->works[own->work_count - joint->waiting.count + i]),
-                 MR_INTERNAL, "J2 broken: work %zu of those that wait was not given", i);
+        MR_CHECK(is_among(own, &joint->waiting.list[i]), MR_INTERNAL,
+                 "J2 broken: work %zu of those that wait was not given", i);
 done:
     return status;
 }
