@@ -6,29 +6,24 @@ static bool same_work(const mr__work *a, const mr__work *b)
     return a->begin == b->begin && a->end == b->end && a->first == b->first && a->last == b->last;
 }
 
-static bool is_among(const mr__account *own, const mr__work *work)
-{
-    for (size_t i = 0; i < own->work_count; i++)
-        if (same_work(&own->works[i], work))
-            return true;
-    return false;
-}
-
-/* What the schedule has not got yet was given to this rank. Where in the list is open: what is left of works that were
- * given back (mr__works_cut()) goes to the end. */
+/* What the schedule has not got yet was given to this rank, in this order. Other works may lie between and behind: what
+ * is left of one that was given back in part (mr__works_cut()) goes to the end. */
 static mr_status check_works(const mr__joint *joint, mr__error *error)
 {
     mr_status status = MR_OK;
     const mr__account *own = &joint->own;
+    size_t at = 0;
     MR_CHECK(joint->waiting.count <= own->work_count, MR_INTERNAL, "J2 broken: %zu works wait, %zu were given",
              joint->waiting.count, own->work_count);
     for (size_t i = 0; i < own->work_count; i++)
         MR_CHECK(own->works[i].begin < own->works[i].end && own->works[i].end <= joint->job->schedule_total &&
                      own->works[i].first < own->works[i].last && own->works[i].last <= joint->shares, MR_INTERNAL,
                  "J2 broken: work %zu lies outside of the input", i);
-    for (size_t i = 0; i < joint->waiting.count; i++)
-        MR_CHECK(is_among(own, &joint->waiting.list[i]), MR_INTERNAL,
-                 "J2 broken: work %zu of those that wait was not given", i);
+    for (size_t i = 0; i < joint->waiting.count; i++, at++) {
+        while (at < own->work_count && !same_work(&joint->waiting.list[i], &own->works[at]))
+            at++;
+        MR_CHECK(at < own->work_count, MR_INTERNAL, "J2 broken: work %zu of those that wait was not given", i);
+    }
 done:
     return status;
 }
